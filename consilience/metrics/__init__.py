@@ -1,0 +1,257 @@
+"""Similarity measures: one family per module, looked up by name.
+
+`get_metric("cka", kernel="rbf", sigma=0.4)(x, y)` is the value for two feature matrices.
+For many models, `prepare` each once and `compare` the prepared forms.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from consilience.errors import ConfigError, FeaturesError, MetricError
+from consilience.registry import Registry, did_you_mean
+
+Invariance = Literal[
+    "permutation", "orthogonal", "isotropic_scaling", "translation", "invertible_linear"
+]
+INVARIANCES: tuple[Invariance, ...] = typing.get_args(Invariance)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What holds for a metric whatever the data; tests, plots and documents read it here."""
+
+    symmetric: bool
+    bounds: tuple[float, float]
+    self_value: float | None
+    """The value of features compared with themselves."""
+    larger_is_more_similar: bool
+    is_metric: bool
+    """Whether the value obeys the axioms of a metric distance."""
+    invariant_to: frozenset[Invariance]
+    """Maps of the units of one side that never change the value."""
+    citation: str
+    """BibTeX key in config/citations.bib."""
+    input: Literal["features", "logits", "unembedding"] = "features"
+    name: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the facts in plain JSON types."""
+        facts = dataclasses.asdict(self)
+        facts["invariant_to"] = sorted(self.invariant_to)
+        facts["bounds"] = [None if np.isinf(bound) else bound for bound in self.bounds]
+        return facts
+
+
+METRICS: "Registry[type[Metric]]" = Registry("metric", __name__)
+
+
+def metric(name: str, **facts: Any) -> Callable[[type["Metric"]], type["Metric"]]:  # noqa: ANN401
+    """Returns a class decorator that registers a metric under `name` with its facts."""
+
+    def enter(cls: type["Metric"]) -> type["Metric"]:
+        facts["invariant_to"] = frozenset(facts["invariant_to"])
+        cls.class_facts = Facts(name=name, **facts)
+        return METRICS.register(name)(cls)
+
+    return enter
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A similarity measure; the fields of a subclass are its parameters.
+
+    A subclass writes `prepare`, done once per model and layer, and `compare`, done once per pair.
+    """
+
+    class_facts: ClassVar[Facts]
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ConfigError if parameter values make no sense."""
+
+    @property
+    def facts(self) -> Facts:
+        """The facts, as they are for these parameters."""
+        return self.class_facts
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by the names that `get_metric` takes."""
+        return {name: getattr(self, field) for name, field in _fields(type(self)).items()}
+
+    def prepare(self, x: np.ndarray) -> Any:  # noqa: ANN401
+        """Returns what `compare` needs of features x: (n, d), float64 and finite.
+
+        Raises:
+            MetricError: the metric is not defined for x.
+        """
+        raise NotImplementedError
+
+    def compare(self, a: Any, b: Any) -> float:  # noqa: ANN401
+        """Returns the value for two prepared forms over the same n samples."""
+        raise NotImplementedError
+
+    def prepared_bytes(self, n: int, d: int) -> int:
+        """Returns the memory that one prepared form takes, in bytes."""
+        return 8 * n * d
+
+    def __call__(self, x: Any, y: Any) -> float:  # noqa: ANN401
+        """Returns the similarity of x: (n, d) and y: (n, d'), arrays or torch tensors.
+
+        Raises:
+            FeaturesError: not two finite matrices over the same number of samples.
+            MetricError: the value is not defined for them.
+        """
+        x, y = as_features(x, "x"), as_features(y, "y")
+        if len(x) != len(y):
+            raise FeaturesError(
+                f"x has {len(x)} samples and y has {len(y)}: both must describe the same stimuli, "
+                "one per row, in the same order"
+            )
+        return float(self.compare(self.prepare(x), self.prepare(y)))
+
+
+class InnerProductMetric(Metric):
+    """A metric that is the inner product of two unit vectors over pairs of samples."""
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Returns the inner product of two unit vectors."""
+        return float(np.dot(a, b))
+
+    def prepared_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of one float64 per unordered pair of samples."""
+        return 4 * n * (n + 1)
+
+
+def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
+    """Returns the metric registered under `name` with the given parameters.
+
+    Raises:
+        ConfigError: unknown name, parameter or value, with the nearest known one.
+    """
+    cls = METRICS[name]
+    fields = _fields(cls)
+    for parameter in parameters:
+        if parameter not in fields:
+            raise ConfigError(
+                f"metric {name!r} has no parameter {parameter!r}{did_you_mean(parameter, fields)}"
+            )
+    return cls(**{fields[parameter]: value for parameter, value in parameters.items()})
+
+
+def list_metrics() -> list[str]:
+    """Returns the names of all registered metrics."""
+    return list(METRICS)
+
+
+def metric_code(metric: Metric) -> str:
+    """Returns the SHA-256 of the source that decides the metric's values."""
+    code = hashlib.sha256()
+    for path in (Path(__file__), Path(__file__).with_name("_kernels.py"), _source(metric)):
+        code.update(path.read_bytes())
+    return code.hexdigest()
+
+
+def _fields(cls: type[Metric]) -> dict[str, str]:
+    """Returns {parameter: field}; they differ where a parameter is called like a method."""
+    return {f.metadata.get("parameter", f.name): f.name for f in dataclasses.fields(cls)}
+
+
+def _source(metric: Metric) -> Path:
+    return Path(inspect.getfile(type(metric)))
+
+
+def as_features(x: Any, name: str) -> np.ndarray:  # noqa: ANN401
+    """Returns x as a finite float64 matrix (n, d); accepts arrays and torch tensors.
+
+    Raises:
+        FeaturesError: x is not numeric, not a matrix, empty, or holds NaN or infinity.
+    """
+    if hasattr(x, "detach"):  # a torch tensor, without importing torch
+        x = x.detach().cpu().double().numpy()
+    x = np.asarray(x)
+    if x.dtype.kind not in "fiub":
+        raise FeaturesError(f"{name} has dtype {x.dtype}; features are real numbers")
+    if x.ndim != 2 or 0 in x.shape:
+        raise FeaturesError(f"{name} has shape {x.shape}; features are (samples, units), not empty")
+    x = x.astype(np.float64, copy=False)
+    if not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
+        raise FeaturesError(
+            f"{name} holds NaN or infinity, first in row {row}; extract the features again "
+            "(half precision overflows at 65,504) or leave the model out"
+        )
+    return x
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to features before any metric; recorded in every similarity table."""
+
+    center: bool = False
+    """Subtract the mean of each unit over the samples (done first)."""
+    row_normalize: bool = False
+    """Divide each row by its Euclidean norm."""
+
+    parameters: ClassVar[tuple[str, ...]] = ("center", "row_normalize")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Returns the preprocessed copy of x: (n, d).
+
+        Raises:
+            MetricError: a zero row cannot be normalised.
+        """
+        if self.center:
+            x = x - x.mean(axis=0)
+        if self.row_normalize:
+            x = unit_rows(x)
+        return x
+
+
+def unit_rows(x: np.ndarray) -> np.ndarray:
+    """Returns x: (n, d) with every row divided by its Euclidean norm; a zero row is an error."""
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    if (largest == 0).any():
+        row = int(np.flatnonzero(largest == 0)[0])
+        raise MetricError(f"row {row} is zero, so it has no direction")
+    x = x / largest  # first, so that squares neither overflow nor underflow
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def _check_choices(metric: Metric) -> None:
+    name = metric.class_facts.name
+    for item in dataclasses.fields(metric):
+        choices = typing.get_args(item.type) if typing.get_origin(item.type) is Literal else ()
+        value = getattr(metric, item.name)
+        if choices and value not in choices:
+            parameter = item.metadata.get("parameter", item.name)
+            hint = did_you_mean(str(value), map(str, choices))
+            raise ConfigError(f"metric {name!r}: {parameter} cannot be {value!r}{hint}")
+
+
+__all__ = [
+    "INVARIANCES",
+    "METRICS",
+    "Facts",
+    "InnerProductMetric",
+    "Metric",
+    "MetricError",
+    "Preprocessing",
+    "as_features",
+    "get_metric",
+    "list_metrics",
+    "metric",
+    "metric_code",
+    "unit_rows",
+]
