@@ -1,0 +1,54 @@
+"""Dataset sources: one module per value of the column `source` in datasets.tsv."""
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from consilience.errors import ConfigError
+from consilience.registry import did_you_mean, submodules
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One stimulus. `image` is a function, so that nothing is decoded before it is needed."""
+
+    id: str
+    """Stable name of the stimulus (shard key, file name), never a position."""
+    origin: str
+    """Where it lies, for messages: `train/0.tar:000012.png`."""
+    split: str = ""
+    """`train` or `test`; empty where the source has one pool."""
+    label: int | None = None
+    text: str | None = None
+    image: "Callable[[], Image] | None" = None
+    """Opens and fully decodes the picture as RGB; raises DataError naming `origin` if it cannot."""
+
+
+class Dataset(Protocol):
+    """What a source returns: samples in a fixed order, the same at every pass."""
+
+    classes: tuple[str, ...]
+    """Class names by label; empty where there are no labels."""
+    verified: bool
+    """Whether the content was proven by a hash, so that no picture needs to be tried first."""
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
+def list_sources() -> list[str]:
+    """Returns the known values of the column `source`, without importing any source."""
+    return submodules(__name__)
+
+
+def open_dataset(row: Mapping[str, Any]) -> Dataset:
+    """Returns the dataset that a row of datasets.tsv describes; imports its source only now."""
+    source = row["source"]
+    if source not in list_sources():
+        raise ConfigError(
+            f"unknown dataset source {source!r}{did_you_mean(source, list_sources())}"
+        )
+    return importlib.import_module(f"{__name__}.{source}").open(row)

@@ -1,0 +1,133 @@
+"""What several dataset sources share: lists of samples, decoded pictures, splits, digests."""
+
+import io
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from consilience import files
+from consilience.datasets import Sample
+from consilience.errors import ConfigError, DataError
+
+ROLES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "test",
+    "valid": "test",
+    "validation": "test",
+    "dev": "test",
+}
+
+# What Pillow raises on damaged input differs from format to format.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A dataset whose samples are known at once; their pictures are still opened lazily."""
+
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...] = ()
+    verified: bool = False
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+
+def decode(content: bytes | Path, origin: str) -> Image.Image:
+    """Returns a picture as RGB, every pixel decoded.
+
+    As in the usual evaluation code, an alpha channel is dropped and an orientation tag is not
+    applied, so that numbers can be compared with published ones.
+
+    Args:
+        content: The bytes of an image file, or its path.
+        origin: Where the picture lies, for the message.
+
+    Raises:
+        DataError: the picture cannot be decoded, or has more than 8 bits per channel.
+    """
+    stream = io.BytesIO(content) if isinstance(content, bytes) else content
+    try:
+        with Image.open(stream) as picture:
+            if picture.mode.startswith(("I", "F")):
+                raise DataError(
+                    f"{origin}: pixels of mode {picture.mode} (more than 8 bits per channel) "
+                    "have no agreed range; convert the picture to 8 bits"
+                )
+            return picture.convert("RGB")
+    except _UNREADABLE as error:
+        raise DataError(f"{origin}: the picture cannot be decoded ({error})") from error
+
+
+def split_roles(row: Mapping[str, Any]) -> dict[str, str]:
+    """Returns {split of the source: "train" | "test" | ""} for the column `splits`, in its order.
+
+    Splits of both roles keep them. Splits of one role (say, only `test`) are one pool, role "",
+    which `consilience.samples` parts into train and test. A blank cell gives {}.
+
+    Raises:
+        ConfigError: a split is named twice, is not a plain folder name, or has no clear role
+            beside another one.
+    """
+    names = [name.strip() for name in str(row.get("splits") or "").split(",") if name.strip()]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*", name):
+            raise ConfigError(_about(row, f"{name!r} is not the plain name of a split"))
+        if names.count(name) > 1:
+            raise ConfigError(_about(row, f"{name!r} is named twice"))
+    if len(names) == 1:
+        return {names[0]: ""}
+    for name in names:
+        if name not in ROLES:
+            known = ", ".join(sorted(ROLES))
+            raise ConfigError(
+                _about(row, f"{name!r} is neither train nor test; name one split, or use {known}")
+            )
+    one_role = len({ROLES[name] for name in names}) == 1
+    return {name: "" if one_role else ROLES[name] for name in names}
+
+
+def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
+    """Returns the SHA-256 of a set of files given as (relative path, SHA-256), in any order."""
+    return files.digest(sorted([name, sha256] for name, sha256 in contents))
+
+
+def check_tree(row: Mapping[str, Any], contents: Iterable[tuple[str, Path]]) -> bool:
+    """Checks the column `sha256` against the `tree_digest` of files given as (name, path).
+
+    Returns:
+        Whether the content is proven: False where the row names no hash (nothing is read then).
+
+    Raises:
+        DataError: the files are others than the row says.
+    """
+    expected = str(row.get("sha256") or "").strip().lower()
+    if not expected:
+        return False
+    found = tree_digest((name, files.file_digest(path)) for name, path in contents)
+    if found != expected:
+        raise DataError(
+            f"dataset {row.get('dataset')!r}: the files under {row['name']} have the tree digest "
+            f"{found}, the column sha256 says {expected}; restore the files or correct the row"
+        )
+    return True
+
+
+def _about(row: Mapping[str, Any], problem: str) -> str:
+    return f"dataset {row.get('dataset')!r}, column splits ({row.get('splits')!r}): {problem}"
+
+
+def cache_folder() -> Path:
+    """Returns the folder for what is fetched or drawn once: `$CONSILIENCE_CACHE` or a default."""
+    return Path(os.environ.get("CONSILIENCE_CACHE") or "~/.cache/consilience").expanduser()
