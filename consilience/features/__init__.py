@@ -1,0 +1,34 @@
+"""Features: what each layer of a model makes of a dataset's samples, one file per pair.
+
+Reading imports no deep-learning library; `extract_features` does, when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from consilience.features.store import (
+    check_samples,
+    read_header,
+    read_layer,
+    write_features,
+    write_manifest,
+)
+
+if TYPE_CHECKING:
+    from consilience.features.extract import extract_features
+
+__all__ = [
+    "check_samples",
+    "extract_features",
+    "read_header",
+    "read_layer",
+    "write_features",
+    "write_manifest",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    if name == "extract_features":
+        from consilience.features.extract import extract_features  # noqa: PLC0415 - imports torch
+
+        return extract_features
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,42 @@
+"""Model sources: one module per value of the column `source` in models.tsv."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from consilience.datasets import Sample
+from consilience.errors import ConfigError
+from consilience.registry import did_you_mean, submodules
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Extractor(Protocol):
+    """A model ready to turn samples into features."""
+
+    layers: tuple[str, ...]
+    """Names of the layers that `extract` returns, from the input side to the output side."""
+    provenance: Mapping[str, str]
+    """What produced the features: weights and their SHA-256, transform, pooling, versions."""
+
+    def preprocess(self, sample: Sample) -> Any:  # noqa: ANN401
+        """Returns the model's own input for one sample; runs in worker processes."""
+        ...
+
+    def extract(self, batch: Sequence[Any]) -> "Mapping[str, Tensor]":
+        """Returns {layer: (b, d)} for a batch of preprocessed samples, in their order."""
+        ...
+
+
+def list_sources() -> list[str]:
+    """Returns the known values of the column `source`, without importing any source."""
+    return submodules(__name__)
+
+
+def load_model(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
+    """Returns the extractor that a row of models.tsv describes; imports its source only now."""
+    source = row["source"]
+    if source not in list_sources():
+        raise ConfigError(f"unknown model source {source!r}{did_you_mean(source, list_sources())}")
+    return importlib.import_module(f"{__name__}.{source}").load(row, device)
