@@ -1,0 +1,73 @@
+"""The pair store: values of pairs that were computed before, kept between runs.
+
+One file per (dataset, metric) beside its similarity table. A value is found again by what decides
+it: the content of both features, the metric's parameters and preprocessing, and the metric's code.
+It is a cache: deleting it is always safe.
+"""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from consilience.errors import DataError
+from consilience.files import digest, read_table, write_table
+from consilience.metrics import Metric, Preprocessing, metric_code
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ["spec", "hash_x", "hash_y", "value", "failure"]
+Outcome = tuple[float | None, str | None]
+"""The value, or the reason why there is none."""
+
+
+@dataclass
+class PairStore:
+    """Outcomes by (content hash of x, content hash of y) for one metric as it stands."""
+
+    path: Path | None
+    spec: str
+    code: str
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    others: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    """Rows of other parameters with the same code, kept for the day they come back."""
+
+    @classmethod
+    def open(
+        cls, path: str | Path | None, metric: Metric, preprocessing: Preprocessing, *, fresh: bool
+    ) -> "PairStore":
+        """Returns the store at `path`, empty if there is none, if it is damaged, or if `fresh`."""
+        code = metric_code(metric)
+        what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
+        spec = digest([what, vars(preprocessing), code])
+        store = cls(Path(path) if path else None, spec, code)
+        if store.path and store.path.exists() and not fresh:
+            store._read()
+        return store
+
+    def _read(self) -> None:
+        try:
+            table = read_table(self.path)
+        except DataError as error:
+            logger.warning("the pair store is started anew: %s", error)
+            return
+        if table.attrs.get("code") != self.code:
+            logger.info("the metric's code has changed: all pairs are computed again")
+            return
+        mine = table["spec"] == self.spec
+        self.others = table[~mine]
+        rows = table.loc[mine, COLUMNS[1:]].itertuples(index=False)
+        for hash_x, hash_y, value, failure in rows:
+            failed = isinstance(failure, str)
+            self.outcomes[hash_x, hash_y] = (None, failure) if failed else (value, None)
+
+    def write(self) -> None:
+        """Replaces the file by all outcomes known now, atomically."""
+        if self.path is None:
+            return
+        rows = [(self.spec, *key, *outcome) for key, outcome in sorted(self.outcomes.items())]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table = pd.concat([self.others, table]) if len(self.others) else table
+        types = {"value": "float64", "failure": "string"}
+        write_table(table.astype(types), self.path, {"code": self.code})
