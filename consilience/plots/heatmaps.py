@@ -1,0 +1,263 @@
+"""Heat maps: similarity of models per dataset, consistency of datasets."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from consilience.consistency.sets import ALL, Similarity, read_similarity
+from consilience.errors import DataError
+from consilience.plots.style import (
+    DARK,
+    FONT,
+    LETTER,
+    LIGHT,
+    PAGE,
+    MetricAxis,
+    blank,
+    bottom_legend,
+    columns_for,
+    minus,
+    panels,
+    read_groups,
+    shorten,
+    style,
+    title,
+)
+
+STRIP = 0.045
+"""Width of the group colour bars, as a share of the matrix."""
+
+
+def read_all(
+    tables: Mapping[str, pd.DataFrame], layers: Mapping[str, str] | None
+) -> dict[str, Similarity]:
+    """Returns one similarity per model pair for every dataset, in the order given."""
+    if not tables:
+        raise DataError("there is no similarity table to draw")
+    return {name: read_similarity(table, name, layers) for name, table in tables.items()}
+
+
+def model_order(similarities: Mapping[str, Similarity], axis: MetricAxis) -> list[str]:
+    """Returns all models in one order: average linkage of their mean distance over the datasets.
+
+    A pair that no dataset has counts as far apart as the farthest pair.
+    """
+    models = sorted({model for s in similarities.values() for model in s.models})
+    if len(models) < 3:
+        return models
+    with np.errstate(invalid="ignore"):
+        stack = np.array([_spread_out(s, models) for s in similarities.values()])
+        present = np.isfinite(stack)
+        mean = np.where(present, stack, 0).sum(axis=0) / present.sum(axis=0)
+    distances = axis.distances(mean)
+    distances = np.where(np.isfinite(distances), distances, np.nanmax(distances))
+    np.fill_diagonal(distances, 0.0)
+    tree = linkage(squareform(distances, checks=False), "average", optimal_ordering=True)
+    return [models[position] for position in leaves_list(tree)]
+
+
+def _spread_out(similarity: Similarity, models: Sequence[str]) -> np.ndarray:
+    """Returns the matrix over `models`, NaN where the dataset lacks one."""
+    rows = pd.Index(models).get_indexer(list(similarity.models))
+    full = np.full((len(models), len(models)), np.nan)
+    full[np.ix_(rows, rows)] = similarity.matrix
+    return full
+
+
+def similarity_heatmaps(
+    tables: Mapping[str, pd.DataFrame],
+    models: pd.DataFrame,
+    *,
+    axis: MetricAxis,
+    group: str | None = None,
+    layers: Mapping[str, str] | None = None,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the similarity of all model pairs, one panel per dataset.
+
+    All panels share one order of the models (average linkage of the mean over the datasets) and
+    one colour scale; brighter is more similar whatever the metric's direction. Models that a
+    dataset lacks stay blank, as do failed pairs; self pairs are grey.
+
+    Args:
+        tables: {dataset: similarity table} of one metric.
+        models: metadata indexed by model id.
+        axis: the metric.
+        group: metadata column for the colour bars.
+        layers: {model: layer}; a model with one layer needs no entry.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: `dataset, position_x, position_y, model_x, model_y, value`.
+    """
+    similarities = read_all(tables, layers)
+    order, groups = model_order(similarities, axis), read_groups(models, group)
+    matrices = {name: _spread_out(s, order) for name, s in similarities.items()}
+    low, high = axis.limits(np.concatenate([m.ravel() for m in matrices.values()]))
+    colors = mpl.colormaps["viridis" if axis.larger_is_more_similar else "viridis_r"]
+    norm = Normalize(low, high)
+    columns = columns_for(len(matrices), width)
+    panel = (width - 20) / columns
+    with style():
+        figure = panels(len(matrices), width=width, height=panel + 3, columns=columns, extra=14)
+        for position, (dataset, values) in enumerate(matrices.items()):
+            axes = figure.axes[position]
+            _draw_matrix(axes, values, groups.colors(order), ScalarMappable(norm, colors))
+            present = len(similarities[dataset].models)
+            note = f"{present} of {len(order)} models" if present < len(order) else ""
+            axes.set_title(title(dataset, note, panel))
+            if position % columns == 0:
+                _name_rows(axes, order, width - 20, columns)
+        scale = ScalarMappable(norm, colors)
+        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=30, pad=0.02)
+        bar.set_label(f"{axis.label}\n({axis.direction})")
+        bar.outline.set_visible(False)
+        heading = f"{len(order)} models, in one order; grey: same model, white: no value"
+        heading += f"\n{group}" if group else ""
+        bottom_legend(figure, groups.legend(order, "s"), heading, width)
+    return figure, _matrix_table(matrices, order)
+
+
+def _draw_matrix(
+    axes: Axes, values: np.ndarray, strip: Sequence[str], scale: ScalarMappable
+) -> None:
+    m = len(values)
+    image = scale.to_rgba(np.ma.masked_invalid(values))
+    image[~np.isfinite(values)] = mpl.colors.to_rgba("white")
+    here = np.isfinite(values).any(axis=1)
+    image[np.arange(m)[here], np.arange(m)[here]] = mpl.colors.to_rgba(LIGHT)
+    axes.imshow(image, extent=(0, m, m, 0), interpolation="nearest", aspect="equal")
+    bar = np.array([mpl.colors.to_rgba(color) for color in strip])
+    gap, end = -0.35 * STRIP * m, -1.35 * STRIP * m
+    axes.imshow(bar[:, None], extent=(end, gap, m, 0), interpolation="nearest", aspect="equal")
+    axes.imshow(bar[None], extent=(0, m, gap, end), interpolation="nearest", aspect="equal")
+    axes.set(xlim=(end, m), ylim=(m, end))
+    blank(axes)
+
+
+def _name_rows(axes: Axes, names: Sequence[str], room: float, columns: int) -> None:
+    """Names the rows if that leaves each row of the matrix the height of a line of text."""
+    short = shorten(names, 16)
+    side = 0.85 * (room - LETTER * max(map(len, short))) / columns
+    if side / len(names) * 72 / 25.4 >= FONT:
+        axes.set_yticks(np.arange(len(names)) + 0.5, short)
+        axes.tick_params(axis="y", length=0, pad=1)
+
+
+def _matrix_table(matrices: Mapping[str, np.ndarray], order: Sequence[str]) -> pd.DataFrame:
+    i, j = np.triu_indices(len(order), 1)
+    names = np.array(order, dtype=object)
+    parts = [
+        pd.DataFrame(
+            {
+                "dataset": dataset,
+                "position_x": i,
+                "position_y": j,
+                "model_x": names[i],
+                "model_y": names[j],
+                "value": values[i, j],
+            }
+        )
+        for dataset, values in matrices.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def consistency_heatmap(
+    consistency: pd.DataFrame,
+    *,
+    method: str = "pearson",
+    datasets: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the consistency of all models between every two datasets, one panel per metric.
+
+    Args:
+        consistency: rows of `results/consistency`, of one or several metrics.
+        method: `pearson` or `spearman`.
+        datasets: their order; alphabetical if not given.
+        labels: {metric: name for the reader}.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: the rows of `consistency` that it shows.
+    """
+    rows = consistency[(consistency["grouping"] == ALL) & (consistency["method"] == method)]
+    if rows.empty:
+        raise DataError(f"the consistency table has no row of all models with method {method!r}")
+    names = list(datasets or sorted({*rows["dataset_x"], *rows["dataset_y"]}))
+    metrics = rows["metric"].unique().tolist()
+    columns = min(len(metrics), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
+    columns = columns if width > 120 else 1
+    margin = LETTER * min(18, max(map(len, names)))
+    cell = min((width - margin - 20) / columns / max(len(names) - 1, 1), 22.0)
+    turned = margin > cell
+    height = cell * (len(names) - 1) + (margin if turned else 4) + 5
+    scale = ScalarMappable(Normalize(-1, 1), mpl.colormaps["RdBu_r"])
+    with style():
+        figure = panels(len(metrics), width=width, height=height, columns=columns, extra=2)
+        for position, metric in enumerate(metrics):
+            axes, chosen = figure.axes[position], rows[rows["metric"] == metric]
+            _draw_cells(axes, chosen, names, cell, scale)
+            axes.set_title(f"{(labels or {}).get(metric, metric)}, {_models_in(chosen)}")
+            if position % columns:
+                axes.set_yticklabels([])
+        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
+        bar.set_ticks([-1, -0.5, 0, 0.5, 1])
+        name = "Pearson's r" if method == "pearson" else "Spearman's ρ"
+        bar.set_label(f"{name} of similarities\nover model pairs")
+        bar.outline.set_visible(False)
+    return figure, rows.reset_index(drop=True)
+
+
+def _draw_cells(
+    axes: Axes, rows: pd.DataFrame, names: Sequence[str], cell: float, scale: ScalarMappable
+) -> None:
+    """Fills the lower triangle with r, and with its interval below it where a cell has room."""
+    index = pd.Index(names)
+    m = len(names)
+    image = np.ones((m, m, 4))
+    for row in rows.itertuples():
+        j, i = sorted(index.get_indexer([row.dataset_x, row.dataset_y]))
+        found = np.isfinite(row.value)
+        image[i, j] = scale.to_rgba(row.value) if found else mpl.colors.to_rgba(LIGHT)
+        if cell > 4.2:
+            axes.text(
+                j + 0.5, i + 0.5, _cell_text(row, cell), ha="center", va="center", size=FONT,
+                color="white" if found and abs(row.value) > 0.7 else DARK,
+            )  # fmt: skip
+    axes.imshow(image[1:, :-1], extent=(0, m - 1, m, 1), interpolation="nearest", aspect="equal")
+    blank(axes)
+    short = shorten(names, 18)
+    axes.set_xticks(
+        np.arange(m - 1) + 0.5,
+        short[:-1],
+        rotation=90 if max(map(len, short)) * LETTER > cell else 0,
+    )
+    axes.set_yticks(np.arange(1, m) + 0.5, short[1:])
+    axes.tick_params(length=0, pad=1)
+
+
+def _cell_text(row: Any, cell: float) -> str:  # noqa: ANN401
+    """Returns r, with its interval in big cells and without the leading zero in small ones."""
+    if not np.isfinite(row.value):
+        return "–"
+    text = f"{row.value:.2f}"
+    if np.isfinite(row.low) and cell > 17:
+        text += f"\n[{row.low:.2f}, {row.high:.2f}]"
+    return minus(text if cell > 6 else text.replace("0.", "."))
+
+
+def _models_in(rows: pd.DataFrame) -> str:
+    low, high = rows["n_models"].min(), rows["n_models"].max()
+    return f"{low} models" if low == high else f"{low} to {high} models"

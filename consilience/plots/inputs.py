@@ -1,0 +1,64 @@
+"""What the figures of a study are drawn from: its result files, read once."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from consilience.files import read_table
+from consilience.plots.style import MetricAxis
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Similarity tables of one metric by dataset, and the metadata of the models that count."""
+
+    tables: dict[str, pd.DataFrame]
+    models: pd.DataFrame
+    label: str
+
+    @cached_property
+    def axis(self) -> MetricAxis:
+        """The metric's name, bounds and direction, from the facts in its tables."""
+        facts = next(iter(self.tables.values())).attrs["facts"]
+        low, high = facts["bounds"]
+        bounds = (-np.inf if low is None else low, np.inf if high is None else high)
+        return MetricAxis(self.label, bounds, facts["larger_is_more_similar"])
+
+    @cached_property
+    def layers(self) -> dict[str, str]:
+        """The last layer of each model."""
+        return {
+            model: layers[-1]
+            for table in self.tables.values()
+            for model, layers in table.attrs["layers"].items()
+        }
+
+
+def read_inputs(
+    paths: Iterable[str | Path], models: Mapping[str, Mapping[str, str]], label: str
+) -> Inputs:
+    """Returns the similarity tables of one metric, restricted to the given models.
+
+    Args:
+        paths: results/similarity/{dataset}/{metric}.parquet.
+        models: {model: {column: value}}; rows of other models are left out.
+        label: the metric's name for the reader.
+    """
+    tables = {}
+    for path in paths:
+        table = read_table(path)
+        kept = table[table["model_x"].isin(models) & table["model_y"].isin(models)]
+        kept.attrs = table.attrs
+        if len(kept):
+            tables[str(table["dataset"].iloc[0])] = kept
+    frame = pd.DataFrame(list(models.values()), index=list(models))
+    return Inputs(tables, frame, label)
+
+
+def read_consistency(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Returns the rows of consistency tables, in the order of the paths."""
+    return pd.concat([read_table(path) for path in paths], ignore_index=True)
