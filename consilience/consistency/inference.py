@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -75,6 +75,11 @@ def weighted_ranks(values: Floats, weights: Floats) -> Floats:
     position = np.empty_like(tie)
     position[order] = tie
     return ((upper + lower) / 2)[position]
+
+
+def ranks(values: Floats) -> Floats:
+    """Returns the mid-ranks of `values`, less one half."""
+    return weighted_ranks(values, np.ones((len(values), 1)))[:, 0]
 
 
 def weighted_pearson(u: Floats, v: Floats, weights: Floats) -> Floats:
@@ -224,7 +229,7 @@ def interval(
     variance, freedom = _variance(pairs, method, _fisher(left_out, len(pairs.x), method))
     if not (variance > ROUNDING and above > below):
         return None
-    half = np.sqrt(variance) * stats.t.ppf((1 + LEVEL) / 2, freedom)
+    half = np.sqrt(variance) * stdtrit(freedom, (1 + LEVEL) / 2)
     factor = 2 * half / (above - below)
     centre = 2 * z - z_drawn.mean()
     low, high = np.tanh([centre + factor * below, centre + factor * above])
@@ -265,10 +270,9 @@ def influences(pairs: PairSet, method: str) -> Floats:
     For standardised u, v: u v - r (u^2 + v^2) / 2, divided by 1 - r^2; for ranks also the effect
     of a pair on the ranks of all others.
     """
-    ones = np.ones((len(pairs.x), 1))
     raw_u, raw_v = pairs.x, pairs.y
     if method == "spearman":
-        raw_u, raw_v = (weighted_ranks(values, ones)[:, 0] for values in (pairs.x, pairs.y))
+        raw_u, raw_v = ranks(pairs.x), ranks(pairs.y)
     u, v = _standard(raw_u), _standard(raw_v)
     r = float(np.clip((u * v).mean(), -1 + ROUNDING, 1 - ROUNDING))
     slope = u * v - r / 2 * (u**2 + v**2)
@@ -334,7 +338,7 @@ def _scores(values: Floats, method: str) -> Floats:
     scores = np.full(len(values), np.nan)
     present = np.isfinite(values)
     chosen = values[present]
-    scores[present] = _standard(stats.rankdata(chosen) if method == "spearman" else chosen)
+    scores[present] = _standard(ranks(chosen) if method == "spearman" else chosen)
     return scores
 
 

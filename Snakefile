@@ -1,0 +1,30 @@
+"""Consilience: how alike are two networks' representations, and does it carry over?"""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/samples.smk"
+include: "rules/features.smk"
+include: "rules/similarity.smk"
+include: "rules/consistency.smk"
+include: "rules/probe.smk"
+include: "rules/plots.smk"
+
+
+rule all:
+    """Everything that the study asks for."""
+    default_target: True
+    input:
+        rules.all_similarity.input,
+        rules.all_consistency.input,
+        rules.all_probe.input,
+        rules.all_plots.input,

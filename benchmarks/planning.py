@@ -1,0 +1,80 @@
+"""CPU time and memory that planning a study takes: `python benchmarks/planning.py [M D K …]`.
+
+Catalogues of M models, D datasets and K metrics are made up, and `snakemake -n` plans them with
+nothing built yet. Floor: Snakemake's own start, timed as `snakemake --version` in the same run.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CASES = [(10, 6, 4), (64, 24, 20), (256, 50, 20), (1000, 100, 20)]
+
+
+def make_study(folder: Path, models: int, datasets: int, metrics: int) -> Path:
+    rows = [f"m{i}\traw\tpixels\timage\tg{i % 5}" for i in range(models)]
+    header = "model\tsource\tname\tmodality\tgroup"
+    (folder / "models.tsv").write_text("\n".join([header, *rows]) + "\n")
+    rows = [f"d{i}\tpackaged\tshapes:100\timage" for i in range(datasets)]
+    header = "dataset\tsource\tname\tmodality"
+    (folder / "datasets.tsv").write_text("\n".join([header, *rows]) + "\n")
+    rows = [f"k{i}: {{metric: mutual_knn, k: {i + 1}}}" for i in range(metrics)]
+    (folder / "metrics.yaml").write_text("\n".join(rows) + "\n")
+    study = f"""seed: 0
+models: "modality == 'image'"
+datasets: "modality == 'image'"
+metrics: [{", ".join(f"k{i}" for i in range(metrics))}]
+catalogs: {{models: [models.tsv], datasets: [datasets.tsv], metrics: [metrics.yaml]}}
+consistency: {{groups: [group], models: null}}
+"""
+    (folder / "study.yaml").write_text(study)
+    return folder / "study.yaml"
+
+
+def measure(command: list[str], folder: Path) -> tuple[float, float, int]:
+    """Returns CPU seconds, peak MB and exit status of one child process."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)\n"
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, done.returncode)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    seconds, megabytes, status = done.stdout.split()
+    return float(seconds), float(megabytes), int(status)
+
+
+def main(arguments: list[str]) -> int:
+    sizes = [int(a) for a in arguments]
+    cases = [tuple(sizes[i : i + 3]) for i in range(0, len(sizes), 3)] or CASES
+    snakemake = [sys.executable, "-m", "snakemake"]
+    with tempfile.TemporaryDirectory() as name:
+        start, _, _ = measure([*snakemake, "--version"], Path(name))
+    print(f"start of Snakemake alone: {start:.1f} s of CPU")
+    print("models datasets metrics    jobs   CPU s   peak MB   ms per job")
+    for models, datasets, metrics in cases:
+        jobs = datasets * (2 + 2 * models + metrics) + 5 * metrics + 3
+        with tempfile.TemporaryDirectory() as name:
+            study = make_study(Path(name), models, datasets, metrics)
+            command = ["-n", "--quiet", "all", "--snakefile", str(ROOT / "Snakefile")]
+            command += ["--configfile", str(study)]
+            seconds, megabytes, status = measure([*snakemake, *command], Path(name))
+        if status:
+            print(f"{models} x {datasets} x {metrics}: snakemake -n failed with status {status}")
+            return 1
+        each = 1000 * (seconds - start) / jobs
+        sizes = f"{models:6} {datasets:8} {metrics:7} {jobs:7}"
+        print(f"{sizes} {seconds:7.1f} {megabytes:9.0f} {each:12.2f}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

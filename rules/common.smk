@@ -1,0 +1,61 @@
+import os
+from pathlib import Path
+
+from consilience.config import load_study, use_clone
+from consilience.errors import ConsilienceError
+from consilience.files import code_digest, digest, file_digest
+from snakemake.exceptions import WorkflowError
+
+use_clone(workflow.basedir)
+
+
+def checked_study():
+    """The study, or one message with all that is wrong with it."""
+    files = [os.path.relpath(path) for path in workflow.configfiles]
+    try:
+        return load_study(config, where=files[-1] if files else "--config")
+    except ConsilienceError as error:
+        raise WorkflowError(str(error)) from None
+
+
+STUDY = checked_study()
+SETTINGS = STUDY.settings
+config.update(SETTINGS)  # scripts find the defaults too
+
+
+def code(script, *modules):
+    """Hash of a step's script and of the library modules that decide its result."""
+    path = Path(workflow.basedir, "workflow", "scripts", f"{script}.py")
+    return digest([file_digest(path), code_digest(*modules)])
+
+
+def source_code(kind, rows):
+    """For each id the hash of its source's module and of what the sources share."""
+    return {
+        name: code_digest(f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source']}")
+        for name, row in rows.items()
+    }
+
+
+MODEL_CODE = source_code("models", STUDY.models)
+DATASET_CODE = source_code("datasets", STUDY.datasets)
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, STUDY.datasets)),
+    model="|".join(map(re.escape, STUDY.models)),
+    metric="|".join(map(re.escape, STUDY.metrics)),
+
+
+def features_of(dataset):
+    """Features files of all models that run on a dataset."""
+    return expand(
+        "results/features/{dataset}/{model}.safetensors",
+        dataset=dataset,
+        model=STUDY.models_on[dataset],
+    )
+
+
+def scaled(amount):
+    """A resource that grows with every retry."""
+    return lambda wildcards, attempt: amount * attempt

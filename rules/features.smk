@@ -1,0 +1,54 @@
+rule features:
+    """Features of one model on one dataset: one matrix per layer, rows as in its samples."""
+    input:
+        samples="results/samples/{dataset}.parquet",
+    output:
+        "results/features/{dataset}/{model}.safetensors",
+    log:
+        "logs/features/{dataset}/{model}.log",
+    benchmark:
+        "benchmarks/features/{dataset}/{model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(120),
+    params:
+        model=lambda wc: STUDY.extraction[wc.model],
+        dataset=lambda wc: STUDY.sampling[wc.dataset],
+        dtype=SETTINGS["features"]["dtype"],
+        autocast=SETTINGS["features"]["autocast"],
+        code=code("features", "features"),
+        source_code=lambda wc: MODEL_CODE[wc.model],
+    script:
+        "../workflow/scripts/features.py"
+
+
+localrules:
+    manifest,
+
+
+rule manifest:
+    """Names, shapes and content hashes of a dataset's features: all that similarities depend on."""
+    input:
+        lambda wc: features_of(wc.dataset),
+    output:
+        "results/features/{dataset}/manifest.parquet",
+    log:
+        "logs/manifest/{dataset}.log",
+    benchmark:
+        "benchmarks/manifest/{dataset}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    params:
+        code=code("manifest", "features/store"),
+    script:
+        "../workflow/scripts/manifest.py"
+
+
+rule all_features:
+    """Features of every model on every dataset that it can take."""
+    input:
+        expand("results/features/{dataset}/manifest.parquet", dataset=STUDY.datasets),

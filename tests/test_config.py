@@ -1,0 +1,151 @@
+"""Studies: one mistake, one message; what is right resolves to what it says."""
+# ruff: noqa: E501 - one mistake, one line
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from consilience.config import load_study
+from consilience.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf8"))
+TWO = {
+    "seed": 0,
+    "models": ["lite0", "pixels"],
+    "datasets": ["digits"],
+    "metrics": ["cka_debiased"],
+}
+
+
+def problems(**changes):
+    with pytest.raises(ConfigError) as error:
+        load_study({**TWO, **changes}, where="my.yaml")
+    return str(error.value).splitlines()
+
+
+def catalogue(tmp_path, kind, text):
+    path = tmp_path / f"mine.{'yaml' if kind == 'metrics' else 'tsv'}"
+    path.write_text(text, encoding="utf8")
+    return {"catalogs": {kind: [str(path)]}}, path
+
+
+def test_default_study():
+    study = load_study(DEFAULT)
+    assert len(study.metrics) == 4
+    assert study.models_on["movie_snippets"] == ["characters", "minilm"]
+    assert "minilm" in study.models_on["openmoji"]
+    assert "minilm" not in study.models_on["digits"]
+    assert study.settings["probe"]["seeds"] == [0, 1, 2]
+    assert study.metrics["cka_rbf_0.4"]["preprocessing"] == {
+        "row_normalize": True,
+        "center": False,
+    }
+
+
+def test_every_study_in_the_project_is_sound():
+    studies = sorted((ROOT / "config" / "studies").glob("*.yaml"))
+    assert studies
+    for path in studies:
+        load_study({**DEFAULT, **yaml.safe_load(path.read_text(encoding="utf8"))}, path.name)
+
+
+def test_query_selects_by_any_column():
+    study = load_study({**TWO, "models": "objective == 'untrained' and modality == 'image'"})
+    assert list(study.models) == ["lite0_random", "squeezenet_random"]
+
+
+def test_metadata_is_not_part_of_what_decides_features():
+    row = load_study(TWO).extraction["lite0"]
+    assert row["input_size"] == "64"
+    assert "objective" not in row
+
+
+def test_variant_overrides_the_study(tmp_path):
+    text = "raw: {metric: cka, row_normalize: false, center: true}\n"
+    extra, _ = catalogue(tmp_path, "metrics", text)
+    study = load_study({**TWO, **extra, "metrics": ["raw"]})
+    assert study.metrics["raw"]["preprocessing"] == {"row_normalize": False, "center": True}
+    assert study.metrics["raw"]["parameters"] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ["lite0", "pixel"]}, "models[1]: 'pixel' is not in the catalogue; did you mean 'pixels'?"),
+        ({"datasets": ["digit"]}, "datasets[0]: 'digit' is not in the catalogue; did you mean 'digits'?"),
+        ({"metrics": ["cka_debaised"]}, "metrics[0]: 'cka_debaised' is not in the catalogue; did you mean 'cka_debiased'?"),
+        ({"metrcs": []}, "unknown key 'metrcs'; did you mean 'metrics'?"),
+        ({"seed": "x"}, "my.yaml: seed: 'x' is not of type 'integer'"),
+        ({"consistency": {"methd": 1}}, "consistency: unknown key 'methd'; did you mean 'methods'?"),
+        ({"consistency": {"groups": ["objectiv"]}}, "no column 'objectiv' in the models; did you mean 'objective'?"),
+        ({"consistency": {"models": "modality == 'sound'"}}, "selects nothing; values there are: modality: image"),
+        ({"plots": {"group": "colour"}}, "plots.group: no column 'colour'"),
+        ({"models": "objective == 'none'", "datasets": ["movie_snippets"], "metrics": ["x"]}, "'x' is not in the catalogue"),
+        ({"models": "objectiv == 'ssl'"}, "cannot be read"),
+        ({"models": "objective == 'ssl'"}, "selects nothing; values there are: objective: contrastive, none, supervised, untrained"),
+        ({"datasets": ["movie_snippets"]}, "'movie_snippets' holds text and no model of the study takes that"),
+        ({"features": {"dtype": "float8"}}, "features.dtype: 'float8' is not possible"),
+        ({"models": 3}, "3 is neither a query nor a list of ids"),
+        ({"catalogs": {"models": ["nowhere.tsv"]}}, "nowhere.tsv: no such catalogue"),
+    ],
+)  # fmt: skip
+def test_one_mistake_one_message(changes, message):
+    lines = problems(**changes)
+    assert lines[0] == "the study has 1 problem"
+    assert len(lines) == 2
+    assert message in lines[1]
+
+
+def test_all_mistakes_at_once():
+    lines = problems(models=["lite", "pixels"], datasets=["digit"], metrics=["cka", "rsa"])
+    assert lines[0] == "the study has 4 problems"
+    assert len(lines) == 5
+
+
+HEADER = "model\tsource\tname\tmodality\tweights\tsha256\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a b\ttimm\tx\timage", "line 2 (a b): model: 'a b' does not have the form"),
+        ("a\ttim\tx\timage", "model 'a': unknown source 'tim'; did you mean 'timm'?"),
+        ("a\ttimm\tx\tsound", "line 2 (a): modality: 'sound' is not possible"),
+        ("a\ttimm\t\timage", "line 2 (a): name: '' should be non-empty"),
+        ("a\ttimm\tx\timage\tfile.pth\t123", "line 2 (a): sha256: '123' does not have the form"),
+        ("a\ttimm\tx\timage\t\t\tmore", "line 2: 7 cells for 6 columns"),
+        ("a\ttimm\tx\timage\na\ttimm\ty\timage", "line 3 (a): the model 'a' is defined twice"),
+    ],
+)
+def test_bad_rows_are_named_by_line(tmp_path, row, message):
+    extra, path = catalogue(tmp_path, "models", HEADER + row + "\n")
+    lines = problems(**extra, models=["a"])
+    assert any(message in line for line in lines[1:]), lines
+    assert str(path) in lines[1] or "model 'a'" in lines[1]
+
+
+def test_bad_metric_parameters(tmp_path):
+    text = "mine: {metric: cka, kernal: rbf}\nother: {metric: ckaa}\n"
+    extra, _ = catalogue(tmp_path, "metrics", text)
+    lines = problems(**extra, metrics=["mine", "other"])
+    assert "(mine): metric 'cka' has no parameter 'kernal'; did you mean 'kernel'?" in lines[1]
+    assert "(other): unknown metric 'ckaa'; did you mean 'cka'?" in lines[2]
+
+
+def test_bad_yaml(tmp_path):
+    extra, _ = catalogue(tmp_path, "metrics", "a: {metric: cka\nb: [")
+    assert "not valid YAML" in problems(**extra)[1]
+
+
+def test_own_catalogue_beside_ours(tmp_path):
+    _, path = catalogue(tmp_path, "models", HEADER + "mine\ttimm\tresnet18\timage\n")
+    study = load_study(
+        {
+            **TWO,
+            "catalogs": {"models": ["config/models.tsv", str(path)]},
+            "models": ["mine", "lite0"],
+        }
+    )
+    assert set(study.models) == {"mine", "lite0"}

@@ -1,0 +1,142 @@
+"""The house is in order: one noun per step, thin scripts, pages and pins that agree."""
+
+import ast
+import re
+import tomllib
+
+import pytest
+import yaml
+from clones import ROOT, project_files
+from packaging.requirements import Requirement
+from rattler import MatchSpec
+
+from consilience import __version__, docs
+
+STEPS = ["samples", "features", "similarity", "consistency", "probe", "plots"]
+SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
+MODULES = sorted((ROOT / "consilience").rglob("*.py"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_one_noun_finds_every_room(step):
+    package = ROOT / "consilience"
+    assert (ROOT / "rules" / f"{step}.smk").exists()
+    assert (package / f"{step}.py").exists() or (package / step / "__init__.py").exists()
+    assert (ROOT / "tests" / f"test_{step}.py").exists()
+    script = "plot_*" if step == "plots" else step
+    assert list((ROOT / "workflow" / "scripts").glob(f"{script}.py"))
+    rules = (ROOT / "rules" / f"{step}.smk").read_text()
+    assert f"rule all_{step}:" in rules
+    assert f"rules/{step}.smk" in (ROOT / "Snakefile").read_text()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_thin(path):
+    text = path.read_text(encoding="utf8")
+    kinds = {type(node) for node in ast.walk(ast.parse(text))}
+    assert len(text.splitlines()) < 30
+    assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.If, ast.For}
+    assert "log_to(snakemake.log[0])" in text
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_are_short(path):
+    text = path.read_text(encoding="utf8")
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            documented = ast.get_docstring(node) is not None and isinstance(node.body[0], ast.Expr)
+            start = node.body[0].end_lineno if documented else node.lineno
+            assert node.end_lineno - start <= 60, node.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda p: p.name)
+def test_rules_say_everything_in_one_order(path):
+    wanted = ["log:", "benchmark:", "conda:", "threads:", "script:"]
+    for block in re.split(r"^rule (?!all)", path.read_text(encoding="utf8"), flags=re.MULTILINE)[
+        1:
+    ]:
+        rule = re.split(r"^\S", block.partition("\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+        positions = [rule.find(f"    {key}") for key in wanted]
+        assert -1 not in positions, (block[:30], positions)
+        assert positions == sorted(positions), block[:30]
+        assert rule.lstrip().startswith('"""'), f"{block[:30]} has no docstring"
+
+
+def test_rule_files_are_short():
+    assert len((ROOT / "Snakefile").read_text().splitlines()) < 70
+    assert len((ROOT / "rules" / "common.smk").read_text().splitlines()) < 100
+
+
+def test_configuration_page_is_up_to_date():
+    page = docs.PAGE.read_text(encoding="utf8")
+    assert docs.fill(page) == page, "run `make docs`"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
+def test_conda_environments_are_well_formed(path):
+    environment = yaml.safe_load(path.read_text(encoding="utf8"))
+    assert environment["channels"] == ["conda-forge", "nodefaults"]
+    for item in environment["dependencies"]:
+        if isinstance(item, dict):
+            assert all(Requirement(line) for line in item["pip"])
+        else:
+            MatchSpec(item, strict=True)
+
+
+def test_every_named_environment_exists_and_is_named():
+    text = "".join(path.read_text() for path in (ROOT / "rules").glob("*.smk"))
+    named = set(re.findall(r'"\.\./envs/(\S+)"', text))
+    assert named == {path.name for path in (ROOT / "envs").glob("*.yaml")}
+
+
+def pins():
+    lines = (ROOT / "envs" / "requirements.txt").read_text(encoding="utf8").splitlines()
+    wanted = [Requirement(line) for line in lines if line and line[0] != "#"]
+    return {pin.name.lower().replace("_", "-"): str(pin.specifier) for pin in wanted}
+
+
+def test_pins_are_exact_and_satisfy_the_package():
+    known = pins()
+    assert all(specifier.startswith("==") for specifier in known.values())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    for line in (line for group in groups for line in group):
+        requirement = Requirement(line)
+        pin = known[requirement.name.lower().replace("_", "-")].removeprefix("==")
+        assert requirement.specifier.contains(pin), line
+
+
+def test_conda_pins_agree_with_ours():
+    environment = yaml.safe_load((ROOT / "envs" / "torch.yaml").read_text(encoding="utf8"))
+    for line in environment["dependencies"][-1]["pip"]:
+        requirement = Requirement(line)
+        name = requirement.name.lower().replace("_", "-")
+        assert pins()[name] == str(requirement.specifier)
+
+
+def test_version_is_stated_once():
+    assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_no_large_or_foreign_files():
+    for path in project_files():
+        assert (ROOT / path).stat().st_size < 5_000_000, path
+        assert path.suffix not in {".pkl", ".pth", ".pt", ".ipynb"}, path
+
+
+def commands(page):
+    """Returns the shell lines of a page's code blocks."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf8"), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line and line[0] != "#"]
+
+
+def test_readme_commands_exist():
+    """Make targets, studies and files that the pages name are there."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in commands(ROOT / "README.md") + commands(ROOT / "config" / "README.md"):
+        for target in re.findall(r"\bmake ([a-z]+)", line):
+            assert target in targets, line
+        for study in re.findall(r"config/studies/\S+\.yaml", line):
+            assert (ROOT / study).exists(), line

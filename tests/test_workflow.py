@@ -1,0 +1,328 @@
+"""The workflow as users run it: what is planned, what is computed again, what a fault leaves."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from clones import ROOT, clone_to
+
+from consilience.files import read_table
+
+pytestmark = pytest.mark.workflow
+
+MODELS = """\
+model\tsource\tname\tmodality\tinput_size\tweights\tkind
+p4\traw\tpixels\timage\t4\t\tcoarse
+p6\traw\tpixels\timage\t6\t\tcoarse
+p8\traw\tpixels\timage\t8\t\tfine
+vit\ttimm\ttest_vit\timage\t\trandom:0\tnet
+"""
+NEW_MODEL = "p10\traw\tpixels\timage\t10\t\tfine\n"
+DATASETS = """\
+dataset\tsource\tname\tmodality
+one\tpackaged\tshapes:48\timage
+two\tpackaged\tshapes:60\timage
+"""
+NEW_DATASET = "three\tpackaged\tshapes:72\timage\n"
+METRICS = """\
+knn: {metric: mutual_knn, k: 4}
+cka: {metric: cka}
+"""
+STUDY = """\
+models: "modality == 'image'"
+datasets: "modality == 'image'"
+metrics: [knn, cka]
+catalogs: {models: [models.tsv], datasets: [datasets.tsv], metrics: [metrics.yaml]}
+consistency: {groups: [kind], models: null, bootstrap: 100, permutations: 99}
+probe: {penalties: [0.01], seeds: [0]}
+"""
+FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
+FIGURES += ["plot_similarity_accuracy"]
+WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution"}
+DATA = ["one", "two"]
+
+
+def snakemake(folder, *arguments, ok=True, study="study.yaml"):
+    """Runs the literal command and returns what it says."""
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": programs, "HF_HUB_OFFLINE": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = ["snakemake", *arguments, *(["--configfile", study] if study else [])]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, check=False, text=True, timeout=600,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if ok:
+        assert done.returncode == 0, done.stdout
+    else:
+        assert done.returncode != 0, done.stdout
+    return done.stdout
+
+
+def planned(folder, *arguments):
+    """Returns the jobs that a dry run names, as (rule, wildcard values)."""
+    text = snakemake(folder, "-n", *arguments)
+    jobs = set()
+    for block in re.split(r"\n(?=\[)", text):
+        rule = re.search(r"^(?:local)?rule (\w+):", block, re.MULTILINE)
+        if rule and rule[1] != "all":
+            wildcards = re.search(r"^    wildcards: (.*)$", block, re.MULTILINE)
+            values = wildcards[1].split(", ") if wildcards else []
+            jobs.add((rule[1], *(value.split("=")[1] for value in values)))
+    assert jobs or "Nothing to be done" in text, text
+    return jobs
+
+
+def figures(metrics):
+    return {(rule, metric) for rule in FIGURES for metric in metrics} | {(r,) for r in WHOLE}
+
+
+def similarity(datasets, metrics):
+    return {("similarity", d, m) for d in datasets for m in metrics}
+
+
+def downstream(datasets, metrics):
+    """What follows when similarities of these datasets and metrics are made again."""
+    made = similarity(datasets, metrics) | {("consistency", m) for m in metrics}
+    return made | figures(metrics)
+
+
+def per_model(rule, datasets, models):
+    return {(rule, d, m) for d in datasets for m in models}
+
+
+def pairs_computed(folder, dataset, metric):
+    text = (folder / "logs" / "similarity" / dataset / f"{metric}.log").read_text()
+    return int(re.search(r"(\d+) to compute", text)[1])
+
+
+def replace(path, old, new):
+    text = path.read_text(encoding="utf8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf8")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A clone in which a small study has run to its end."""
+    folder = tmp_path_factory.mktemp("finished")
+    clone_to(folder)
+    for name, text in [
+        ("models.tsv", MODELS), ("datasets.tsv", DATASETS),
+        ("metrics.yaml", METRICS), ("study.yaml", STUDY),
+    ]:  # fmt: skip
+        (folder / name).write_text(text, encoding="utf8")
+    snakemake(folder, "--cores", "2")
+    return folder
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    """A copy of the finished study that a test may change."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+def test_everything_is_there(finished):
+    expected = [f"results/similarity/{d}/{m}.parquet" for d in DATA for m in ("knn", "cka")]
+    expected += ["results/consistency/knn.parquet", "results/probe/accuracy.parquet"]
+    for kind in ("svg", "pdf", "png", "csv"):
+        expected += [f"results/figures/consistency_heatmap.{kind}"]
+        expected += [f"results/figures/model_map_cka.{kind}"]
+    for name in expected:
+        assert (finished / name).stat().st_size > 0, name
+    assert not list(finished.glob("results/**/.*.parquet.*")), "left-over temporary files"
+
+
+def test_a_second_run_does_nothing(finished):
+    assert planned(finished) == set()
+
+
+def test_results_need_no_gather_step(finished):
+    """A folder of similarity tables is one table; the pair stores beside them do not show."""
+    table = pd.read_parquet(finished / "results" / "similarity" / "one")
+    assert set(table["metric"]) == {"knn", "cka"}
+    assert len(table) == 2 * 10
+
+
+# The rerun table: for each change exactly the jobs, and for similarities exactly the pairs.
+
+
+def test_touching_files_reruns_nothing(study):
+    for path in [*study.glob("consilience/**/*.py"), *study.glob("workflow/scripts/*.py")]:
+        path.touch()
+    for name in ("models.tsv", "study.yaml", "results/features/one/p4.safetensors"):
+        (study / name).touch()
+    assert planned(study) == set()
+
+
+def test_adding_a_model(study):
+    with (study / "models.tsv").open("a") as stream:
+        stream.write(NEW_MODEL)
+    expected = per_model("features", DATA, ["p10"]) | per_model("probe", DATA, ["p10"])
+    expected |= {("manifest", d) for d in DATA} | {("accuracy",)}
+    assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    for metric in ("knn", "cka"):
+        assert pairs_computed(study, "one", metric) == 5  # with four others and with itself
+
+
+def test_removing_a_model(study):
+    replace(study / "models.tsv", "p8\traw\tpixels\timage\t8\t\tfine\n", "")
+    expected = {("manifest", d) for d in DATA} | {("accuracy",)}
+    assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "two", "knn") == 0
+    assert len(read_table(study / "results/similarity/two/knn.parquet")) == 6
+
+
+def test_adding_a_dataset(study):
+    with (study / "datasets.tsv").open("a") as stream:
+        stream.write(NEW_DATASET)
+    models = ["p4", "p6", "p8", "vit"]
+    expected = {("samples", "three"), ("manifest", "three"), ("accuracy",)}
+    expected |= per_model("features", ["three"], models) | per_model("probe", ["three"], models)
+    assert planned(study) == expected | downstream(["three"], ["knn", "cka"])
+
+
+def test_changing_a_models_row(study):
+    replace(study / "models.tsv", "image\t8\t", "image\t9\t")
+    expected = per_model("features", DATA, ["p8"]) | per_model("probe", DATA, ["p8"])
+    expected |= {("manifest", d) for d in DATA} | {("accuracy",)}
+    assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "one", "cka") == 4
+
+
+def test_changing_metadata_extracts_nothing(study):
+    replace(study / "models.tsv", "\tcoarse\n", "\trough\n")
+    expected = {("consistency", m) for m in ("knn", "cka")}
+    assert planned(study) == expected | figures(["knn", "cka"])
+
+
+def test_reordering_models_reruns_nothing(study):
+    header, *rows = MODELS.splitlines(keepends=True)
+    (study / "models.tsv").write_text("".join([header, *reversed(rows)]))
+    assert planned(study) == set()
+
+
+def test_changing_a_metrics_parameter(study):
+    replace(study / "metrics.yaml", "k: 4", "k: 5")
+    assert planned(study) == downstream(DATA, ["knn"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "one", "knn") == 10
+    replace(study / "metrics.yaml", "k: 5", "k: 4")
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "one", "knn") == 0  # known from before
+
+
+def test_editing_a_metrics_source(study):
+    with (study / "consilience" / "metrics" / "cka.py").open("a") as stream:
+        stream.write("# edited\n")
+    assert planned(study) == downstream(DATA, ["cka"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "one", "cka") == 10
+
+
+def test_editing_a_model_source(study):
+    with (study / "consilience" / "models" / "timm.py").open("a") as stream:
+        stream.write("# edited\n")
+    assert per_model("features", DATA, ["vit"]) <= planned(study)
+    assert not per_model("features", DATA, ["p4", "p6", "p8"]) & planned(study)
+
+
+def test_editing_a_plot_script(study):
+    with (study / "workflow" / "scripts" / "plot_model_map.py").open("a") as stream:
+        stream.write("# edited\n")
+    assert planned(study) == {("plot_model_map", "knn"), ("plot_model_map", "cka")}
+
+
+def test_asking_for_fresh_similarities(study):
+    assert planned(study, "--config", "fresh=true") == downstream(DATA, ["knn", "cka"])
+    snakemake(study, "--cores", "2", "all_similarity", "--config", "fresh=true")
+    assert pairs_computed(study, "two", "cka") == 10
+
+
+def test_changing_the_device_reruns_nothing(study):
+    with (study / "study.yaml").open("a") as stream:
+        stream.write("features: {device: cpu, batch_size: 3}\n")
+    assert planned(study) == set()
+
+
+# One file, and nothing but what it needs.
+
+
+def test_one_features_file(study):
+    shutil.rmtree(study / "results")
+    target = "results/features/one/p6.safetensors"
+    assert planned(study, target) == {("samples", "one"), ("features", "one", "p6")}
+
+
+def test_one_similarity_table(study):
+    shutil.rmtree(study / "results")
+    expected = {("samples", "two"), ("manifest", "two"), ("similarity", "two", "knn")}
+    expected |= per_model("features", ["two"], ["p4", "p6", "p8", "vit"])
+    assert planned(study, "results/similarity/two/knn.parquet") == expected
+
+
+# Reproducible to the byte.
+
+
+def test_bytes_do_not_depend_on_cores_or_history(study):
+    def tables():
+        kinds = ("similarity", "consistency", "probe")
+        paths = [p for kind in kinds for p in (study / "results" / kind).rglob("*.parquet")]
+        return {p: p.read_bytes() for p in paths if ".pairs" not in p.parts}
+
+    before = tables()
+    shutil.rmtree(study / "results")
+    shutil.rmtree(study / ".snakemake")
+    snakemake(study, "--cores", "1", "all_similarity", "all_consistency", "all_probe")
+    assert len(before) == 4 + 2 + 9
+    assert tables() == before
+
+
+# Faults: one clear error, nothing half-written.
+
+
+def test_unknown_ids_stop_before_anything_runs(study):
+    replace(study / "study.yaml", "[knn, cka]", "[knm, cka]")
+    text = snakemake(study, "-n", ok=False)
+    assert "metrics[0]: 'knm' is not in the catalogue; did you mean 'knn'?" in text
+    assert "Traceback" not in text
+
+
+def test_a_failing_step_says_why_in_its_log(study):
+    replace(study / "models.tsv", "random:0", "nowhere.safetensors")
+    text = snakemake(study, "--cores", "1", ok=False)
+    assert "nowhere.safetensors: no such file or folder" in text
+    assert "Traceback" not in (study / "logs/features/one/vit.log").read_text()
+    assert not (study / "results/features/one/vit.safetensors").exists()
+
+
+def test_features_of_other_samples_are_refused(study):
+    """A features file that was copied from another dataset is an error, never a wrong number."""
+    folder = study / "results" / "features"
+    shutil.copy(folder / "two" / "p4.safetensors", folder / "one" / "p4.safetensors")
+    text = snakemake(study, "--cores", "1", "results/features/one/manifest.parquet",
+                     "--forcerun", "manifest", ok=False)  # fmt: skip
+    assert "other samples" in text or "samples" in text
+    assert "p4.safetensors" in text
+
+
+@pytest.mark.parametrize("path", ["config/config.yaml", *sorted(
+    f"config/studies/{p.name}" for p in (ROOT / "config" / "studies").glob("*.yaml"))])  # fmt: skip
+def test_every_study_plans(tmp_path, path):
+    text = snakemake(ROOT, "-n", "--quiet", "rules", "--directory", str(tmp_path), study=path)
+    assert "total" in text
+
+
+def test_lint():
+    text = snakemake(ROOT, "--lint", study=None)
+    assert "Congratulations" in text
