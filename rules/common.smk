@@ -13,7 +13,7 @@ def checked_study():
     """The study, or one message with all that is wrong with it."""
     files = [os.path.relpath(path) for path in workflow.configfiles]
     try:
-        return load_study(config, where=files[-1] if files else "--config")
+        return load_study(config, where=files[0] if files else "--config")
     except ConsilienceError as error:
         raise WorkflowError(str(error)) from None
 

@@ -108,7 +108,8 @@ rule plot_similarity_scatter:
         runtime=scaled(30),
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS, SETTINGS["consistency"]["models"]),
+        models=STUDY.groups(GROUP_COLUMNS),
+        only=list(STUDY.groups([], SETTINGS["consistency"]["models"])),
         group=GROUP,
         label=lambda wc: STUDY.labels[wc.metric],
         code=code("plot_similarity_scatter", "plots", "consistency"),
@@ -211,7 +212,7 @@ rule plot_consistency_distribution:
         runtime=scaled(30),
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS, SETTINGS["consistency"]["models"]),
+        models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
         labels=STUDY.labels,
         code=code("plot_consistency_distribution", "plots", "consistency"),

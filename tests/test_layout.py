@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -11,6 +13,7 @@ from packaging.requirements import Requirement
 from rattler import MatchSpec
 
 from consilience import __version__, docs
+from consilience.config import load_study
 
 STEPS = ["samples", "features", "similarity", "consistency", "probe", "plots"]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
@@ -140,3 +143,45 @@ def test_readme_commands_exist():
             assert target in targets, line
         for study in re.findall(r"config/studies/\S+\.yaml", line):
             assert (ROOT / study).exists(), line
+
+
+def blocks(kind):
+    text = (ROOT / "README.md").read_text(encoding="utf8")
+    return re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL)
+
+
+def test_readme_python_runs(tmp_path):
+    """The examples run as they stand, and the example metric keeps its own facts."""
+    code = "\n".join(blocks("python"))
+    code += """
+new = get_metric("norm_correlation")
+assert abs(new(x, x) - 1) < 1e-12 and abs(new(3 * x[:, ::-1], y) - new(x, y)) < 1e-12
+"""
+    path = tmp_path / "readme.py"
+    path.write_text(code, encoding="utf8")
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, path], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mutual_knn" in done.stdout
+
+
+def test_readme_rows_make_a_sound_study(tmp_path):
+    models, datasets = blocks("tsv")
+    (tmp_path / "models.tsv").write_text(models, encoding="utf8")
+    (tmp_path / "datasets.tsv").write_text(datasets, encoding="utf8")
+    study = load_study(
+        {
+            "seed": 0,
+            "models": "modality == 'image' or modality == 'text'",
+            "datasets": "modality == 'image'",
+            "metrics": ["cka_debiased"],
+            "catalogs": {
+                "models": [str(tmp_path / "models.tsv")],
+                "datasets": [str(tmp_path / "datasets.tsv")],
+            },
+        }
+    )
+    assert len(study.models) == models.count("\n") - 1
+    assert len(study.datasets) == datasets.count("\n") - 1

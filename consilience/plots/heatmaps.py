@@ -198,6 +198,7 @@ def consistency_heatmap(
     names = list(datasets or sorted({*rows["dataset_x"], *rows["dataset_y"]}))
     metrics = rows["metric"].unique().tolist()
     columns = min(len(metrics), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
+    columns = 2 if columns == 3 and len(metrics) == 4 else columns  # two full rows
     columns = columns if width > 120 else 1
     margin = LETTER * min(18, max(map(len, names)))
     cell = min((width - margin - 20) / columns / max(len(names) - 1, 1), 22.0)

@@ -1,6 +1,6 @@
 """What the figures of a study are drawn from: its result files, read once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,10 @@ from consilience.plots.style import MetricAxis
 
 @dataclass(frozen=True)
 class Inputs:
-    """Similarity tables of one metric by dataset, and the metadata of the models that count."""
+    """Similarity tables of one metric by dataset, and the metadata of all models of the study.
+
+    Metadata of all models, also where fewer are drawn, give a group the same colour everywhere.
+    """
 
     tables: dict[str, pd.DataFrame]
     models: pd.DataFrame
@@ -39,19 +42,24 @@ class Inputs:
 
 
 def read_inputs(
-    paths: Iterable[str | Path], models: Mapping[str, Mapping[str, str]], label: str
+    paths: Iterable[str | Path],
+    models: Mapping[str, Mapping[str, str]],
+    label: str,
+    only: Sequence[str] | None = None,
 ) -> Inputs:
-    """Returns the similarity tables of one metric, restricted to the given models.
+    """Returns the similarity tables of one metric.
 
     Args:
         paths: results/similarity/{dataset}/{metric}.parquet.
-        models: {model: {column: value}}; rows of other models are left out.
+        models: {model: {column: value}} of the study.
         label: the metric's name for the reader.
+        only: the models to draw, if not all.
     """
+    drawn = models if only is None else only
     tables = {}
     for path in paths:
         table = read_table(path)
-        kept = table[table["model_x"].isin(models) & table["model_y"].isin(models)]
+        kept = table[table["model_x"].isin(drawn) & table["model_y"].isin(drawn)]
         kept.attrs = table.attrs
         if len(kept):
             tables[str(table["dataset"].iloc[0])] = kept
