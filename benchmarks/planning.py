@@ -1,7 +1,8 @@
 """CPU time and memory that planning a study takes: `python benchmarks/planning.py [M D K …]`.
 
-Catalogues of M models, D datasets and K metrics are made up, and `snakemake -n` plans them with
-nothing built yet. Floor: Snakemake's own start, timed as `snakemake --version` in the same run.
+Catalogues of M models, D unlabelled datasets (so no probes) and K metrics are made up, and
+`snakemake -n` plans them with nothing built yet. Floor: Snakemake's own start, timed as
+`snakemake --version` in the same run.
 """
 
 import subprocess
@@ -17,8 +18,8 @@ def make_study(folder: Path, models: int, datasets: int, metrics: int) -> Path:
     rows = [f"m{i}\traw\tpixels\timage\tg{i % 5}" for i in range(models)]
     header = "model\tsource\tname\tmodality\tgroup"
     (folder / "models.tsv").write_text("\n".join([header, *rows]) + "\n")
-    rows = [f"d{i}\tpackaged\tshapes:100\timage" for i in range(datasets)]
-    header = "dataset\tsource\tname\tmodality"
+    rows = [f"d{i}\tpackaged\tshapes:100\timage\tno" for i in range(datasets)]
+    header = "dataset\tsource\tname\tmodality\tlabels"
     (folder / "datasets.tsv").write_text("\n".join([header, *rows]) + "\n")
     rows = [f"k{i}: {{metric: mutual_knn, k: {i + 1}}}" for i in range(metrics)]
     (folder / "metrics.yaml").write_text("\n".join(rows) + "\n")
@@ -61,7 +62,7 @@ def main(arguments: list[str]) -> int:
     print(f"start of Snakemake alone: {start:.1f} s of CPU")
     print("models datasets metrics    jobs   CPU s   peak MB   ms per job")
     for models, datasets, metrics in cases:
-        jobs = datasets * (2 + 2 * models + metrics) + 5 * metrics + 3
+        jobs = datasets * (2 + models + metrics) + 4 * metrics + 3
         with tempfile.TemporaryDirectory() as name:
             study = make_study(Path(name), models, datasets, metrics)
             command = ["-n", "--quiet", "all", "--snakefile", str(ROOT / "Snakefile")]

@@ -158,6 +158,8 @@ def _with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[
             filled[key] = part["default"]
         if isinstance(filled.get(key), Mapping):
             filled[key] = _with_defaults(filled[key], part)
+        elif part.get("type") == "boolean":  # `--config fresh=true` arrives as a text
+            filled[key] = {"true": True, "false": False}.get(filled.get(key), filled.get(key))
     return filled
 
 

@@ -39,6 +39,20 @@ def source_code(kind, rows):
 
 MODEL_CODE = source_code("models", STUDY.models)
 DATASET_CODE = source_code("datasets", STUDY.datasets)
+MODEL_KEY = {
+    name: digest([row, MODEL_CODE[name], SETTINGS["features"]["dtype"]])
+    for name, row in STUDY.extraction.items()
+}
+
+
+def probes():
+    """Probe files of every model on every labelled dataset that it can take."""
+    return [
+        f"results/probe/{dataset}/{model}.parquet"
+        for dataset, row in STUDY.datasets.items()
+        if row.get("labels") != "no"
+        for model in STUDY.models_on[dataset]
+    ]
 
 
 wildcard_constraints:

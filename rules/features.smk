@@ -43,6 +43,11 @@ rule manifest:
         "../envs/analysis.yaml"
     threads: 1
     params:
+        # Snakemake does not miss a features file that a failed job left absent while the manifest
+        # is older but there; what the features should be therefore stands here too.
+        features=lambda wc: digest(
+            [MODEL_KEY[model] for model in STUDY.models_on[wc.dataset]]
+        ),
         code=code("manifest", "features/store"),
     script:
         "../workflow/scripts/manifest.py"

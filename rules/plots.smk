@@ -225,12 +225,8 @@ rule all_plots:
     input:
         expand(
             "results/figures/{figure}_{metric}.png",
-            figure=[
-                "similarity_heatmaps",
-                "similarity_scatter",
-                "similarity_accuracy",
-                "model_map",
-            ],
+            figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
+            + (["similarity_accuracy"] if probes() else []),
             metric=STUDY.metrics,
         ),
         "results/figures/consistency_heatmap.png",

@@ -30,12 +30,7 @@ localrules:
 rule accuracy:
     """Probe accuracies of all models and datasets in one table: what figures read."""
     input:
-        [
-            f"results/probe/{dataset}/{model}.parquet"
-            for dataset in STUDY.datasets
-            for model in STUDY.models_on[dataset]
-            if STUDY.datasets[dataset].get("labels") != "no"
-        ],
+        probes(),
     output:
         "results/probe/accuracy.parquet",
     log:
@@ -54,4 +49,5 @@ rule accuracy:
 rule all_probe:
     """Probes of every model on every dataset that it can take."""
     input:
-        "results/probe/accuracy.parquet",
+        probes(),
+        "results/probe/accuracy.parquet" if probes() else [],

@@ -51,6 +51,11 @@ def test_every_study_in_the_project_is_sound():
         load_study({**DEFAULT, **yaml.safe_load(path.read_text(encoding="utf8"))}, path.name)
 
 
+def test_switches_on_the_command_line_are_texts():
+    assert load_study({**TWO, "fresh": "true"}).settings["fresh"] is True
+    assert "fresh: 'yes' is not of type 'boolean'" in problems(fresh="yes")[1]
+
+
 def test_query_selects_by_any_column():
     study = load_study({**TWO, "models": "objective == 'untrained' and modality == 'image'"})
     assert list(study.models) == ["lite0_random", "squeezenet_random"]

@@ -303,7 +303,11 @@ def test_a_failing_step_says_why_in_its_log(study):
     text = snakemake(study, "--cores", "1", ok=False)
     assert "nowhere.safetensors: no such file or folder" in text
     assert "Traceback" not in (study / "logs/features/one/vit.log").read_text()
-    assert not (study / "results/features/one/vit.safetensors").exists()
+    # what is left is absent or the whole file of before, and never passes for the new one
+    failed = per_model("features", DATA, ["vit"])
+    assert failed <= planned(study)
+    assert failed & planned(study, "results/similarity/one/knn.parquet")
+    assert failed & planned(study, "results/similarity/two/knn.parquet")
 
 
 def test_features_of_other_samples_are_refused(study):
