@@ -27,6 +27,17 @@ ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
 
 
+class Known(dict[str, Any]):
+    """A mapping of the study's ids whose missing keys are explained: targets are typed by hand."""
+
+    def __init__(self, what: str, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
+        self._what = what
+
+    def __missing__(self, name: str) -> None:
+        raise ConfigError(f"the study has no {self._what} {name!r}{did_you_mean(name, self)}")
+
+
 @dataclass(frozen=True)
 class Study:
     """A checked study with everything resolved."""
@@ -43,24 +54,32 @@ class Study:
     @cached_property
     def models_on(self) -> dict[str, list[str]]:
         """For each dataset the models whose modality it has, by id."""
-        return {
-            dataset: sorted(
-                model
-                for model, cells in self.models.items()
-                if cells["modality"] in row["modality"].split("+")
-            )
-            for dataset, row in self.datasets.items()
-        }
+        by_modality: dict[str, list[str]] = {}
+        for model, cells in self.models.items():
+            by_modality.setdefault(cells["modality"], []).append(model)
+        return Known(
+            "dataset",
+            {
+                dataset: sorted(
+                    model
+                    for modality in row["modality"].split("+")
+                    for model in by_modality.get(modality, [])
+                )
+                for dataset, row in self.datasets.items()
+            },
+        )
 
     @cached_property
     def extraction(self) -> dict[str, Row]:
         """For each model the cells that decide its features, without metadata."""
-        return {name: _without_metadata(row, "models") for name, row in self.models.items()}
+        rows = {name: _without_metadata(row, "models") for name, row in self.models.items()}
+        return Known("model", rows)
 
     @cached_property
     def sampling(self) -> dict[str, Row]:
         """For each dataset the cells that decide its samples, without metadata."""
-        return {name: _without_metadata(row, "datasets") for name, row in self.datasets.items()}
+        rows = {name: _without_metadata(row, "datasets") for name, row in self.datasets.items()}
+        return Known("dataset", rows)
 
     @cached_property
     def metric_code(self) -> dict[str, str]:
@@ -124,7 +143,9 @@ def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> 
         settings,
         chosen_models,
         chosen_datasets,
-        {m: _resolve(v, settings["similarity"]) for m, v in chosen_metrics.items()},
+        Known(
+            "metric", {m: _resolve(v, settings["similarity"]) for m, v in chosen_metrics.items()}
+        ),
         {m: variant.get("label", m) for m, variant in chosen_metrics.items()},
     )
     _check_metrics(study, variants, problems)

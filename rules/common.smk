@@ -8,6 +8,8 @@ from snakemake.exceptions import WorkflowError
 
 use_clone(workflow.basedir)
 
+ID = r"[A-Za-z0-9_.-]+"
+
 
 def checked_study():
     """The study, or one message with all that is wrong with it."""
@@ -55,10 +57,11 @@ def probes():
     ]
 
 
+# One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:
-    dataset="|".join(map(re.escape, STUDY.datasets)),
-    model="|".join(map(re.escape, STUDY.models)),
-    metric="|".join(map(re.escape, STUDY.metrics)),
+    dataset=ID,
+    model=ID,
+    metric=ID,
 
 
 def features_of(dataset):

@@ -298,6 +298,18 @@ def test_unknown_ids_stop_before_anything_runs(study):
     assert "Traceback" not in text
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("similarity/one/knm.parquet", "the study has no metric 'knm'; did you mean 'knn'?"),
+        ("features/one/vitt.safetensors", "the study has no model 'vitt'; did you mean 'vit'?"),
+        ("samples/on.parquet", "the study has no dataset 'on'; did you mean 'one'?"),
+    ],
+)
+def test_a_target_with_a_typing_error_is_explained(finished, target, message):
+    assert message in snakemake(finished, "-n", f"results/{target}", ok=False)
+
+
 def test_a_failing_step_says_why_in_its_log(study):
     replace(study / "models.tsv", "random:0", "nowhere.safetensors")
     text = snakemake(study, "--cores", "1", ok=False)
