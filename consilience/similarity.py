@@ -4,7 +4,6 @@ The result does not depend on threads, on the order of models, or on what was co
 runs: every pair is a function of its two features alone, computed in one order of arguments.
 """
 
-import hashlib
 import itertools
 import logging
 import time
@@ -21,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from consilience import __version__
 from consilience.errors import FeaturesError, MetricError
-from consilience.features import read_header, read_layer
+from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table, write_table
 from consilience.metrics import Metric, Preprocessing, as_features, get_metric
 from consilience.pairs import Outcome, PairStore
@@ -168,7 +167,7 @@ def make_similarity(
 def _items(model: str, source: Any) -> list[Item]:  # noqa: ANN401
     if not isinstance(source, str | Path):
         x = as_features(source, f"features of model {model!r}")
-        return [Item(model, ARRAY_LAYER, x.shape, _content_hash(x), lambda: x)]
+        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: x)]
     header = read_header(source)
     return [
         Item(
@@ -185,11 +184,6 @@ def _items(model: str, source: Any) -> list[Item]:  # noqa: ANN401
 def _listed_item(folder: Path, row: Mapping[str, Any]) -> Item:
     load = partial(read_layer, folder / row["file"], row["layer"])
     return Item(row["model"], row["layer"], (row["n"], row["d"]), row["hash"], load)
-
-
-def _content_hash(x: np.ndarray) -> str:
-    head = f"{x.dtype.str}{x.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(x).tobytes()).hexdigest()
 
 
 def _check_same_samples(items: Sequence[Item]) -> None:

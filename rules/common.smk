@@ -41,8 +41,10 @@ def source_code(kind, rows):
 
 MODEL_CODE = source_code("models", STUDY.models)
 DATASET_CODE = source_code("datasets", STUDY.datasets)
+FEATURES_KEY = [SETTINGS["features"][key] for key in ("dtype", "autocast")]
+FEATURES_KEY.append(code("features", "features"))
 MODEL_KEY = {
-    name: digest([row, MODEL_CODE[name], SETTINGS["features"]["dtype"]])
+    name: digest([row, MODEL_CODE[name], *FEATURES_KEY])
     for name, row in STUDY.extraction.items()
 }
 

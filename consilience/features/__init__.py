@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from consilience.features.store import (
     check_samples,
+    content_hash,
     read_header,
     read_layer,
     write_features,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_samples",
+    "content_hash",
     "extract_features",
     "read_header",
     "read_layer",
