@@ -1,8 +1,9 @@
 """CPU time and memory that planning a study takes: `python benchmarks/planning.py [M D K …]`.
 
 Catalogues of M models, D unlabelled datasets (so no probes) and K metrics are made up, and
-`snakemake -n` plans them with nothing built yet. Floor: Snakemake's own start, timed as
-`snakemake --version` in the same run.
+`snakemake -n -q`, Snakemake's way to plan without listing every job, plans them with nothing built
+yet. Floor: in the same run, a bare Snakefile with the same features, manifests and similarities
+that has no code, parameters, logs or benchmarks.
 """
 
 import subprocess
@@ -11,6 +12,21 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+BARE = """
+rule all:
+    input: expand("s/{{d}}/{{k}}", d=range({datasets}), k=range({metrics}))
+rule features:
+    output: "f/{{d}}/{{m}}"
+    shell: "touch {{output}}"
+rule manifest:
+    input: lambda wc: expand("f/{{d}}/{{m}}", d=wc.d, m=range({models}))
+    output: "m/{{d}}"
+    shell: "touch {{output}}"
+rule similarity:
+    input: "m/{{d}}"
+    output: "s/{{d}}/{{k}}"
+    shell: "touch {{output}}"
+"""
 CASES = [(10, 6, 4), (64, 24, 20), (256, 50, 20), (1000, 100, 20)]
 
 
@@ -57,23 +73,29 @@ def main(arguments: list[str]) -> int:
     sizes = [int(a) for a in arguments]
     cases = [tuple(sizes[i : i + 3]) for i in range(0, len(sizes), 3)] or CASES
     snakemake = [sys.executable, "-m", "snakemake"]
+    plan = [*snakemake, "-n", "-q", "--snakefile"]
     with tempfile.TemporaryDirectory() as name:
         start, _, _ = measure([*snakemake, "--version"], Path(name))
     print(f"start of Snakemake alone: {start:.1f} s of CPU")
-    print("models datasets metrics    jobs   CPU s   peak MB   ms per job")
+    print("models datasets metrics    jobs   CPU s   peak MB   ms per job   bare CPU s   ratio")
     for models, datasets, metrics in cases:
         jobs = datasets * (2 + models + metrics) + 4 * metrics + 3
         with tempfile.TemporaryDirectory() as name:
             study = make_study(Path(name), models, datasets, metrics)
-            command = ["-n", "--quiet", "all", "--snakefile", str(ROOT / "Snakefile")]
-            command += ["--configfile", str(study)]
-            seconds, megabytes, status = measure([*snakemake, *command], Path(name))
-        if status:
-            print(f"{models} x {datasets} x {metrics}: snakemake -n failed with status {status}")
+            command = [*plan, str(ROOT / "Snakefile"), "--configfile", str(study)]
+            seconds, megabytes, status = measure(command, Path(name))
+            bare_file = Path(name, "Snakefile")
+            bare_file.write_text(BARE.format(models=models, datasets=datasets, metrics=metrics))
+            bare, _, bare_status = measure([*plan, str(bare_file)], Path(name))
+        if status or bare_status:
+            print(
+                f"{models} x {datasets} x {metrics}: snakemake -n failed: {status}, {bare_status}"
+            )
             return 1
         each = 1000 * (seconds - start) / jobs
         sizes = f"{models:6} {datasets:8} {metrics:7} {jobs:7}"
-        print(f"{sizes} {seconds:7.1f} {megabytes:9.0f} {each:12.2f}", flush=True)
+        print(f"{sizes} {seconds:7.1f} {megabytes:9.0f} {each:12.2f}", end="", flush=True)
+        print(f" {bare:12.1f} {seconds / bare:7.2f}", flush=True)
     return 0
 
 

@@ -15,12 +15,8 @@ rule features:
         mem_mb=scaled(4000),
         runtime=scaled(120),
     params:
-        model=lambda wc: STUDY.extraction[wc.model],
+        model=lambda wc: EXTRACTION[wc.model],
         dataset=lambda wc: STUDY.sampling[wc.dataset],
-        dtype=SETTINGS["features"]["dtype"],
-        autocast=SETTINGS["features"]["autocast"],
-        code=code("features", "features"),
-        source_code=lambda wc: MODEL_CODE[wc.model],
     script:
         "../workflow/scripts/features.py"
 
@@ -46,7 +42,7 @@ rule manifest:
         # Snakemake does not miss a features file that a failed job left absent while the manifest
         # is older but there; what the features should be therefore stands here too.
         features=lambda wc: digest(
-            [MODEL_KEY[model] for model in STUDY.models_on[wc.dataset]]
+            [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]]
         ),
         code=code("manifest", "features/store"),
     script:

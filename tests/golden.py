@@ -1,4 +1,4 @@
-"""The inputs for which independent implementations gave tests/data/golden.json."""
+"""The inputs for which independent implementations gave tests/data/{golden,resi}.json."""
 
 import hashlib
 import json
@@ -11,7 +11,9 @@ import numpy as np
 
 Rng = np.random.Generator
 Pair = tuple[np.ndarray, np.ndarray]
-GOLDEN = json.loads((Path(__file__).parent / "data" / "golden.json").read_text(encoding="utf8"))
+DATA = Path(__file__).parent / "data"
+GOLDEN = json.loads((DATA / "golden.json").read_text(encoding="utf8"))
+RESI = json.loads((DATA / "resi.json").read_text(encoding="utf8"))
 
 
 def _indep(rng: Rng, n: int, d1: int, d2: int) -> Pair:
@@ -87,3 +89,38 @@ def golden_pair(name: str) -> Pair:
         found = hashlib.sha256(np.ascontiguousarray(a, dtype="<f8").tobytes()).hexdigest()
         assert found == case["sha256"][side], f"{name}: {side} differs from the golden input"
     return x, y
+
+
+def _resi_random_independent(rng: Rng) -> Pair:
+    return rng.standard_normal((200, 64)), rng.standard_normal((200, 64))
+
+
+def _resi_linear_noise(rng: Rng) -> Pair:
+    x = rng.standard_normal((200, 64))
+    weights = rng.standard_normal((64, 64))
+    noise, offset = rng.standard_normal((200, 64)), rng.standard_normal(64)
+    return x, x @ weights / 8.0 + 0.5 * noise + offset
+
+
+def _resi_relu_sparse(rng: Rng) -> Pair:
+    x = np.maximum(rng.standard_normal((200, 64)) - 0.5, 0.0)
+    weights, noise = rng.standard_normal((64, 64)), rng.standard_normal((200, 64))
+    return x, np.maximum(x @ weights / 4.0 + 0.3 * noise - 0.2, 0.0)
+
+
+RESI_INPUTS: dict[str, Callable[[Rng], Pair]] = {
+    "random_independent": _resi_random_independent,
+    "linear_noise": _resi_linear_noise,
+    "relu_sparse": _resi_relu_sparse,
+}
+
+
+@cache
+def resi_pair(name: str) -> Pair:
+    """Returns R, Rp of a case of resi.json; equal to its inputs, bit for bit or up to rounding."""
+    case = RESI["cases"][name]
+    x, y = RESI_INPUTS[name](np.random.default_rng(case["seed"]))
+    assert (
+        hashlib.sha256(np.ascontiguousarray(x, "<f8").tobytes()).hexdigest() == case["sha256"]["R"]
+    )
+    return x, y  # y holds a matrix product, whose last bits depend on the machine

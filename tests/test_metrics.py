@@ -82,6 +82,19 @@ def test_symmetry_bounds_and_self_value(metric):
 
 
 @every_metric
+def test_permuted_forms_are_those_of_permuted_samples(metric):
+    rng = np.random.default_rng(10)
+    x, y = features(rng, n=40)
+    order = rng.permutation(40)
+    b = metric.prepare(y)
+    direct = metric.compare(metric.prepare(x[order]), b)
+    moved = metric.compare(metric.permuted(metric.prepare(x), order), b)
+    assert moved == pytest.approx(direct, abs=1e-9)
+    unmoved = metric.compare(metric.prepare(x), b)
+    assert (abs(moved - unmoved) > 1e-6) == metric.facts.paired
+
+
+@every_metric
 def test_direction(metric):
     """More noise on one side moves the value away from that of a self pair."""
     rng = np.random.default_rng(2)

@@ -53,11 +53,16 @@ def skip(reason):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """Starts a SLURM of three virtual nodes; stops it unless it was running before."""
+    """Starts a SLURM of three virtual nodes; leaves the machine as it found it.
+
+    Programs that stay without their daemons would make every later `snakemake` wait 9 s: the SLURM
+    plugin asks them at its start.
+    """
     if os.geteuid() != 0:
         skip("its daemons need root; run this test as root, for instance in a container")
     if shutil.which("sbatch") is None and shutil.which("apt-get") is None:
         skip("sbatch is not installed, and there is no apt-get to install it")
+    installed = shutil.which("sbatch") is not None
     running = run(f"{CLUSTER} status", ROOT).returncode == 0
     for step in ("install", "start"):
         result = run(f"{CLUSTER} {step}", ROOT)
@@ -66,7 +71,7 @@ def cluster():
             skip(f"`tests/slurm_local.sh {step}` failed: {why}")
     yield
     if not running:
-        run(f"{CLUSTER} stop", ROOT)
+        run(f"{CLUSTER} {'stop' if installed else 'purge'}", ROOT)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,11 @@ class Facts:
     citation: str
     """BibTeX key in config/citations.bib."""
     input: Literal["features", "logits", "unembedding"] = "features"
+    paired: bool = True
+    """Whether the value depends on which sample of one side meets which of the other. Where not,
+    permuting the samples changes nothing and there is no null to compare with."""
+    needs_labels: bool = False
+    """Whether `prepare` also takes the true classes of the samples."""
     name: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,10 +98,19 @@ class Metric:
     def prepare(self, x: np.ndarray) -> Any:  # noqa: ANN401
         """Returns what `compare` needs of features x: (n, d), float64 and finite.
 
+        A metric whose fact `needs_labels` is true takes the labels (n,) as a second argument.
+
         Raises:
             MetricError: the metric is not defined for x.
         """
         raise NotImplementedError
+
+    def permuted(self, a: Any, order: np.ndarray) -> Any:  # noqa: ANN401
+        """Returns the prepared form of x[order] from a, that of x, without preparing it again.
+
+        As it stands, for forms that are arrays whose first axis is the samples.
+        """
+        return a[order]
 
     def compare(self, a: Any, b: Any) -> float:  # noqa: ANN401
         """Returns the value for two prepared forms over the same n samples."""
@@ -106,11 +120,17 @@ class Metric:
         """Returns the memory that one prepared form takes, in bytes."""
         return 8 * n * d
 
-    def __call__(self, x: Any, y: Any) -> float:  # noqa: ANN401
+    def __call__(self, x: Any, y: Any, *, labels: Any = None) -> float:  # noqa: ANN401
         """Returns the similarity of x: (n, d) and y: (n, d'), arrays or torch tensors.
 
+        Args:
+            x: features of one model.
+            y: features of the other, of the same samples in the same order.
+            labels: (n,) true classes as whole numbers, for metrics whose facts ask for them.
+
         Raises:
-            FeaturesError: not two finite matrices over the same number of samples.
+            FeaturesError: not two finite matrices over the same number of samples, or labels
+                missing or of another length.
             MetricError: the value is not defined for them.
         """
         x, y = as_features(x, "x"), as_features(y, "y")
@@ -119,7 +139,10 @@ class Metric:
                 f"x has {len(x)} samples and y has {len(y)}: both must describe the same stimuli, "
                 "one per row, in the same order"
             )
-        return float(self.compare(self.prepare(x), self.prepare(y)))
+        extra = (
+            (as_labels(labels, len(x), self.class_facts.name),) if self.facts.needs_labels else ()
+        )
+        return float(self.compare(self.prepare(x, *extra), self.prepare(y, *extra)))
 
 
 class InnerProductMetric(Metric):
@@ -128,6 +151,17 @@ class InnerProductMetric(Metric):
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors."""
         return float(np.dot(a, b))
+
+    def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Returns the vector over pairs of the permuted samples."""
+        n = len(order)
+        rows, columns = np.triu_indices(n, 1)
+        x, y = order[rows], order[columns]
+        low, high = np.minimum(x, y), np.maximum(x, y)
+        moved = a[low * (2 * n - low - 1) // 2 + high - low - 1]
+        return (
+            np.concatenate([moved, a[n * (n - 1) // 2 :][order]]) if len(a) > len(moved) else moved
+        )
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""
@@ -195,6 +229,24 @@ def as_features(x: Any, name: str) -> np.ndarray:  # noqa: ANN401
     return x
 
 
+def as_labels(labels: Any, n: int, metric: str) -> np.ndarray:  # noqa: ANN401
+    """Returns labels as n whole numbers.
+
+    Raises:
+        FeaturesError: no labels, another number of them, or not whole numbers from 0.
+    """
+    if labels is None:
+        raise FeaturesError(f"metric {metric!r} compares with the true classes; pass labels=")
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu().numpy()
+    labels = np.asarray(labels)
+    if labels.shape != (n,):
+        raise FeaturesError(f"labels have shape {labels.shape} for {n} samples; give one each")
+    if labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise FeaturesError("labels are whole numbers from 0, the columns of the logits")
+    return labels.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """What is done to features before any metric; recorded in every similarity table."""
@@ -249,6 +301,7 @@ __all__ = [
     "MetricError",
     "Preprocessing",
     "as_features",
+    "as_labels",
     "get_metric",
     "list_metrics",
     "metric",

@@ -113,6 +113,12 @@ class MutualKNN(Metric):
         found[found == len(codes)] = 0
         return float(np.count_nonzero(codes[found] == wanted) / len(codes))
 
+    def permuted(self, a: tuple[np.ndarray, int], order: np.ndarray) -> tuple[np.ndarray, int]:
+        """Returns the codes of the permuted samples."""
+        codes, n = a
+        place = np.argsort(order)
+        return np.sort(place[codes // n] * n + place[codes % n]), n
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns 8 bytes per neighbour."""
         return 8 * n * self.neighbors_of(n)
