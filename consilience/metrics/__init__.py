@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError, MetricError
+from consilience.metrics._moments import Moments
 from consilience.registry import Registry, did_you_mean
 
 Invariance = Literal[
@@ -116,6 +117,14 @@ class Metric:
         """Returns the value for two prepared forms over the same n samples."""
         raise NotImplementedError
 
+    def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
+        """Returns the values (|x|, |y|) of all pairs of prepared forms."""
+        return np.array([[self.compare(a, b) for b in forms_y] for a in forms_x])
+
+    def moments(self, a: Any) -> Moments | None:  # noqa: ANN401
+        """Returns the sums over a prepared form that give its null, or None without closed form."""
+        return None
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the memory that one prepared form takes, in bytes."""
         return 8 * n * d
@@ -146,11 +155,36 @@ class Metric:
 
 
 class InnerProductMetric(Metric):
-    """A metric that is the inner product of two unit vectors over pairs of samples."""
+    """A metric that is the inner product of two unit vectors over pairs of samples.
+
+    The vectors hold the entries above the diagonal of a symmetric matrix, row by row, and then,
+    where `has_diagonal` is true, the diagonal.
+    """
+
+    @property
+    def has_diagonal(self) -> bool:
+        """Whether the vectors end with the diagonal."""
+        return False
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors."""
         return float(np.dot(a, b))
+
+    def moments(self, a: np.ndarray) -> Moments:
+        """Returns the sums over the matrix that holds each pair of the vector twice."""
+        n = round(np.sqrt(2 * len(a)))  # n(n+1)/2 entries with the diagonal, n(n-1)/2 without
+        diagonal = None
+        if n * (n + 1) // 2 == len(a) and self.has_diagonal:
+            diagonal = a[n * (n - 1) // 2 :]
+        else:
+            n = round(np.sqrt(2 * len(a)) + 0.5)
+        matrix = np.zeros((n, n))
+        matrix[~np.tri(n, dtype=bool)] = a[: n * (n - 1) // 2] / np.sqrt(2)
+        return Moments.of_symmetric(matrix + matrix.T, diagonal)
+
+    def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
+        """Returns the inner products of all pairs of vectors."""
+        return np.stack(forms_x) @ np.stack(forms_y).T
 
     def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Returns the vector over pairs of the permuted samples."""

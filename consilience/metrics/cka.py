@@ -71,6 +71,11 @@ class CKA(InnerProductMetric):
             facts = replace(facts, bounds=(0.0, 1.0))
         return facts
 
+    @property
+    def has_diagonal(self) -> bool:
+        """Whether the diagonal of the centred kernel counts."""
+        return self.estimator == "biased"
+
     def prepare(self, x: np.ndarray) -> np.ndarray:
         """Returns the centred kernel of x: (n, d) as a unit vector over pairs of samples."""
         least = 4 if self.estimator == "debiased" else 2

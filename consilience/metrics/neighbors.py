@@ -8,6 +8,7 @@ import numpy as np
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import Facts, Metric, metric, unit_rows
 from consilience.metrics._kernels import check_varies, near_center, power_of_two_scale
+from consilience.metrics._moments import Moments
 
 BLOCK_ENTRIES = 4_000_000
 """Similarities held at a time while neighbours are looked for."""
@@ -118,6 +119,12 @@ class MutualKNN(Metric):
         codes, n = a
         place = np.argsort(order)
         return np.sort(place[codes // n] * n + place[codes % n]), n
+
+    def moments(self, a: tuple[np.ndarray, int]) -> Moments:
+        """Returns the sums over the indicator matrix of the neighbours, scaled by 1/√(nk)."""
+        codes, n = a
+        lists = (codes % n).reshape(n, -1)
+        return Moments.of_lists(lists).scaled(lists.size**-0.5)
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns 8 bytes per neighbour."""

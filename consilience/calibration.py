@@ -1,0 +1,216 @@
+"""Calibration: a similarity against what features of unrelated models would score.
+
+The null hypothesis is that the samples of one side are in no relation to those of the other: its
+distribution is that of the value when the samples of one side are permuted. For metrics that are
+inner products over pairs of samples its mean, variance and skewness follow from sums of each side
+alone; for all others prepared forms are permuted with a seed. Every pair of a table meets the same
+permutations, so the null of a maximum over layers is to be had as well.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from consilience.errors import ConfigError, MetricError
+from consilience.metrics import Facts, Metric
+from consilience.metrics._moments import Moments, null_moments
+
+NullKind = Literal["closed_form", "monte_carlo"]
+ROUNDING = 1e-12
+"""Draws this close to the value, relative to its size, count as ties: permuting changes the order
+of sums, and a self pair must not beat itself by rounding."""
+
+
+@dataclass(frozen=True)
+class Null:
+    """The permutation null of one value."""
+
+    mean: float
+    sd: float
+    p: float
+    """Share of the null that is at least as similar; from draws, (1 + #) / (K + 1)."""
+
+
+@dataclass(frozen=True)
+class Permutations:
+    """Seeded permutations of n samples, the same for every pair of a table."""
+
+    count: int = 1000
+    seed: int = 0
+
+    def orders(self, n: int) -> np.ndarray:
+        """Returns (count, n) row indexes, a function of seed, count and n alone."""
+        return _orders(self.count, self.seed, n)
+
+
+@lru_cache(maxsize=4)
+def _orders(count: int, seed: int, n: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, n])
+    orders = np.stack([rng.permutation(n) for _ in range(count)]).astype(np.int32)
+    orders.flags.writeable = False
+    return orders
+
+
+def closed_form(metric: Metric, value: float, a: Moments, b: Moments) -> Null:
+    """Returns the null of an inner-product metric from the moments of both sides.
+
+    Mean and variance are exact (Mantel 1967). The p-value takes the null for a Pearson type III
+    distribution of the same skewness (Josse, Pagès and Husson 2008): inner products of kernels of
+    low rank are skewed to the right, and a normal p-value would be too small by far. For values
+    that come in steps (neighbour counts) it is the mid-p: half the mass at the value counts.
+    """
+    mean, variance, skewness = null_moments(a, b)
+    sd = math.sqrt(max(variance, 0.0))
+    return Null(mean, sd, pearson_p(value, mean, sd, skewness, _sign(metric.facts)))
+
+
+def pearson_p(value: float, mean: float, sd: float, skewness: float, sign: int = 1) -> float:
+    """Returns P(null ≥ value) of a Pearson type III distribution; ≤ value for sign = -1."""
+    from scipy import special  # noqa: PLC0415 - slow to import, and plans need no p-value
+
+    if sd == 0:
+        return 1.0
+    z, skewness = sign * (value - mean) / sd, sign * skewness
+    if abs(skewness) < 1e-4:
+        return float(special.ndtr(-z))
+    shape = 4 / skewness**2
+    quantile = shape + z * math.sqrt(shape) * math.copysign(1, skewness)
+    if quantile <= 0:
+        return 1.0 if skewness > 0 else 0.0
+    tail = special.gammaincc if skewness > 0 else special.gammainc
+    return float(tail(shape, quantile))
+
+
+def monte_carlo(metric: Metric, value: float, a: Any, b: Any, orders: np.ndarray) -> Null:  # noqa: ANN401
+    """Returns the null of a value from its prepared forms, the second one permuted.
+
+    Args:
+        metric: a metric whose value depends on how samples are paired.
+        value: that of the pair as it is.
+        a: prepared form of x.
+        b: prepared form of y.
+        orders: (K, n) permutations of the samples.
+
+    Cost: K comparisons. p cannot be below 1 / (K + 1).
+    """
+    draws = np.array([metric.compare(a, metric.permuted(b, order)) for order in orders])
+    if not np.isfinite(draws).all():
+        raise MetricError("the metric is undefined for some permutations of the samples")
+    return null_of_draws(value, draws, metric.facts)
+
+
+def null_of_draws(value: float, draws: np.ndarray, facts: Facts) -> Null:
+    """Returns the null given by draws (K,) of the value under permutation."""
+    sign = _sign(facts)
+    slack = ROUNDING * max(abs(value), float(np.abs(draws).max()))
+    as_similar = np.count_nonzero(sign * draws >= sign * value - slack)
+    sd = float(np.std(draws, ddof=1)) if len(draws) > 1 else math.nan
+    return Null(float(np.mean(draws)), sd, (1 + as_similar) / (len(draws) + 1))
+
+
+def _sign(facts: Facts) -> int:
+    return 1 if facts.larger_is_more_similar else -1
+
+
+def best_value(facts: Facts) -> float:
+    """Returns the value of full agreement: of a self pair, or else the bound; NaN if neither."""
+    if facts.self_value is not None:
+        return facts.self_value
+    bound = facts.bounds[1] if facts.larger_is_more_similar else facts.bounds[0]
+    return bound if np.isfinite(bound) else math.nan
+
+
+def calibrate(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Returns the table with `z` and `calibrated` from its value, null_mean and null_sd.
+
+    z = (value - null_mean) / null_sd, in the metric's own direction; calibrated =
+    (value - null_mean) / (best - null_mean): 0 is chance, 1 a self pair, negative below chance,
+    never clipped.
+    """
+    excess = table["value"] - table["null_mean"]
+    room = best_value(facts) - table["null_mean"]
+    # a null without spread cannot be left by chance: there is no z
+    z = excess / table["null_sd"].where(table["null_sd"] > 0)
+    return table.assign(z=z, calibrated=excess / room.where(room != 0))
+
+
+def false_discovery(p: pd.Series, method: Literal["bh", "by"] = "by") -> pd.Series:
+    """Returns p-values adjusted for false discovery over all pairs of a table.
+
+    Args:
+        p: p-values; null where a pair has none, and null in the result.
+        method: `by` (Benjamini and Yekutieli) holds under any dependence, and pairs that share a
+            model do depend on each other; `bh` (Benjamini and Hochberg) under independence.
+    """
+    from scipy.stats import false_discovery_control  # noqa: PLC0415 - as above
+
+    adjusted = pd.Series(np.nan, index=p.index, dtype="float64")
+    known = p.notna()
+    if known.any():
+        adjusted[known] = false_discovery_control(p[known].to_numpy(float), method=method)
+    return adjusted
+
+
+@dataclass(frozen=True)
+class LayerSearch:
+    """The most similar pair of layers of two models, and what a search finds by chance."""
+
+    value: float
+    layer_x: str
+    layer_y: str
+    null: Null
+    """Of the best value over all pairs of layers, searched again in every permutation."""
+    calibrated: float
+
+
+def search_layers(
+    metric: Metric,
+    x: Mapping[str, Any],
+    y: Mapping[str, Any],
+    permutations: Permutations | None = None,
+) -> LayerSearch:
+    """Returns the best pair of layers, calibrated by the null of the best.
+
+    A search over 12 × 12 layers finds more than one comparison does, in unrelated models too. So
+    all layers of y are permuted together and searched again.
+
+    Args:
+        metric: any metric whose value depends on how samples are paired.
+        x: {layer: (n, d) features} of one model.
+        y: the same of the other model.
+        permutations: number and seed (default 1000).
+
+    Raises:
+        ConfigError: the metric takes each side alone, so permutations change nothing.
+
+    Cost: |x| |y| (K + 1) comparisons; mutual kNN takes all layers of x at once.
+    """
+    if not metric.facts.paired:
+        raise ConfigError(f"metric {metric.facts.name!r} ignores how samples are paired: no null")
+    permutations = permutations or Permutations()
+    forms_x, forms_y = _prepared(metric, x), _prepared(metric, y)
+    n = len(next(iter(x.values())))
+    sign = _sign(metric.facts)
+    values = metric.compare_all(forms_x, forms_y)
+    row, column = np.unravel_index(np.argmax(sign * values), values.shape)
+    draws = np.empty(permutations.count)
+    for k, order in enumerate(permutations.orders(n)):
+        moved = [metric.permuted(form, order) for form in forms_y]
+        draws[k] = sign * (sign * metric.compare_all(forms_x, moved)).max()
+    best = float(values[row, column])
+    null = null_of_draws(best, draws, metric.facts)
+    calibrated = (best - null.mean) / (best_value(metric.facts) - null.mean)
+    return LayerSearch(best, list(x)[row], list(y)[column], null, calibrated)
+
+
+def _prepared(metric: Metric, layers: Mapping[str, Any]) -> Sequence[Any]:
+    from consilience.metrics import as_features  # noqa: PLC0415 - kept beside its only use
+
+    if not layers:
+        raise ConfigError("a layer search needs at least one layer on each side")
+    return [metric.prepare(as_features(f, f"layer {name!r}")) for name, f in layers.items()]
