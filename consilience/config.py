@@ -47,7 +47,7 @@ class Study:
     models: dict[str, Row]
     datasets: dict[str, Row]
     metrics: dict[str, dict[str, Any]]
-    """For each metric id: metric, parameters, preprocessing, layers."""
+    """For each metric id: metric, parameters, preprocessing, layers, permutations."""
     labels: dict[str, str]
     """For each metric id: its name in figures."""
 
@@ -329,6 +329,7 @@ def _resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[
         "parameters": parameters,
         "preprocessing": preprocessing,
         "layers": similarity["layers"],
+        "permutations": similarity["permutations"],
     }
 
 
@@ -342,9 +343,16 @@ def _parameter_names(name: str) -> list[str]:
 def _check_metrics(study: Study, variants: Mapping[str, Any], problems: Problems) -> None:
     for name, spec in study.metrics.items():
         try:
-            get_metric(spec["metric"], **spec["parameters"])
+            metric = get_metric(spec["metric"], **spec["parameters"])
         except ConfigError as error:
             problems.add(f"metrics catalogue ({name})", str(error))
+            continue
+        if metric.facts.input != "features":
+            problems.add(
+                f"metrics catalogue ({name})",
+                f"metric {spec['metric']!r} compares {metric.facts.input}, which features files do "
+                "not hold; take it out of the study and call it from Python",
+            )
 
 
 def _check_sources(study: Study, problems: Problems) -> None:

@@ -6,20 +6,32 @@ It is a cache: deleting it is always safe.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from consilience import calibration
 from consilience.errors import DataError
-from consilience.files import digest, read_table, write_table
+from consilience.files import digest, file_digest, read_table, write_table
 from consilience.metrics import Metric, Preprocessing, metric_code
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = ["spec", "hash_x", "hash_y", "value", "failure"]
-Outcome = tuple[float | None, str | None]
-"""The value, or the reason why there is none."""
+
+class Outcome(NamedTuple):
+    """The value of a pair and its null, or the reason why there is none."""
+
+    value: float | None = None
+    failure: str | None = None
+    null_mean: float | None = None
+    null_sd: float | None = None
+    p: float | None = None
+
+
+COLUMNS = ["spec", "hash_x", "hash_y", *Outcome._fields]
 
 
 @dataclass
@@ -35,12 +47,21 @@ class PairStore:
 
     @classmethod
     def open(
-        cls, path: str | Path | None, metric: Metric, preprocessing: Preprocessing, *, fresh: bool
+        cls,
+        path: str | Path | None,
+        metric: Metric,
+        preprocessing: Preprocessing,
+        given: Mapping[str, Any] | None = None,
+        *,
+        fresh: bool = False,
     ) -> "PairStore":
-        """Returns the store at `path`, empty if there is none, if it is damaged, or if `fresh`."""
-        code = metric_code(metric)
+        """Returns the store at `path`, empty if there is none, if it is damaged, or if `fresh`.
+
+        `given` is what else decides the outcomes (the null, labels), in plain JSON types.
+        """
+        code = digest([metric_code(metric), file_digest(calibration.__file__)])
         what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
-        spec = digest([what, vars(preprocessing), code])
+        spec = digest([what, vars(preprocessing), given, code])
         store = cls(Path(path) if path else None, spec, code)
         if store.path and store.path.exists() and not fresh:
             store._read()
@@ -58,9 +79,8 @@ class PairStore:
         mine = table["spec"] == self.spec
         self.others = table[~mine]
         rows = table.loc[mine, COLUMNS[1:]].itertuples(index=False)
-        for hash_x, hash_y, value, failure in rows:
-            failed = isinstance(failure, str)
-            self.outcomes[hash_x, hash_y] = (None, failure) if failed else (value, None)
+        for hash_x, hash_y, *outcome in rows:
+            self.outcomes[hash_x, hash_y] = Outcome(*(None if pd.isna(v) else v for v in outcome))
 
     def write(self) -> None:
         """Replaces the file by all outcomes known now, atomically."""
@@ -69,5 +89,5 @@ class PairStore:
         rows = [(self.spec, *key, *outcome) for key, outcome in sorted(self.outcomes.items())]
         table = pd.DataFrame(rows, columns=COLUMNS)
         table = pd.concat([self.others, table]) if len(self.others) else table
-        types = {"value": "float64", "failure": "string"}
+        types = dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"}
         write_table(table.astype(types), self.path, {"code": self.code})

@@ -18,7 +18,7 @@ rule similarity:
         spec=lambda wc: STUDY.metrics[wc.metric],
         store="results/similarity/{dataset}/.pairs/{metric}.parquet",
         fresh=SETTINGS["fresh"],
-        code=code("similarity", "similarity", "pairs"),
+        code=code("similarity", "similarity", "pairs", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
         "../workflow/scripts/similarity.py"

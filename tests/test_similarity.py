@@ -14,8 +14,7 @@ from consilience.errors import FeaturesError, MetricError
 from consilience.features import write_features, write_manifest
 from consilience.files import read_table
 from consilience.metrics import Metric, Preprocessing, get_metric, metric_code
-from consilience.pairs import PairStore
-from consilience.similarity import Engine, make_similarity, pairwise
+from consilience.similarity import Engine, Task, make_similarity, pairwise
 
 ROOT = Path(__file__).parents[1]
 SPEC = {
@@ -23,6 +22,7 @@ SPEC = {
     "parameters": {"kernel": "rbf", "sigma": 0.4},
     "preprocessing": {"row_normalize": True, "center": False},
     "layers": "all",
+    "permutations": 0,
 }
 
 
@@ -203,11 +203,11 @@ def test_failed_pairs_are_recorded_with_the_reason(tmp_path, caplog):
 
 
 def test_failures_are_kept_in_the_store(tmp_path):
-    metric, nothing = get_metric("cka"), Preprocessing()
+    metric = get_metric("cka")
     x = {"flat": np.ones((20, 4)), "good": np.random.default_rng(0).normal(size=(20, 4))}
     path = tmp_path / "pairs.parquet"
-    first = pairwise(metric, x, store=PairStore.open(path, metric, nothing, fresh=False))
-    again = PairStore.open(path, metric, nothing, fresh=False)
+    first = pairwise(metric, x, store=Task(metric).open_store(path))
+    again = Task(metric).open_store(path)
     assert len(again.outcomes) == 3
     assert pairwise(metric, x, store=again).equals(first)
 
@@ -247,7 +247,7 @@ def test_table_says_what_made_it(tmp_path):
     table = read_table(tmp_path / "out.parquet")
     assert list(table.columns) == [
         "dataset", "metric", "model_x", "layer_x", "model_y", "layer_y",
-        "value", "failure", "hash_x", "hash_y",
+        "value", "null_mean", "null_sd", "z", "p", "calibrated", "failure", "hash_x", "hash_y",
     ]  # fmt: skip
     assert table.attrs["spec"] == SPEC
     assert table.attrs["layers"] == {"a": ["0", "3", "6"], "b": ["last"]}

@@ -121,9 +121,14 @@ class Metric:
         """Returns the values (|x|, |y|) of all pairs of prepared forms."""
         return np.array([[self.compare(a, b) for b in forms_y] for a in forms_x])
 
-    def moments(self, a: Any) -> Moments | None:  # noqa: ANN401
-        """Returns the sums over a prepared form that give its null, or None without closed form."""
-        return None
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether `moments` gives the null of the value."""
+        return False
+
+    def moments(self, a: Any) -> Moments:  # noqa: ANN401
+        """Returns the sums over a prepared form that give its null, if `has_closed_form`."""
+        raise NotImplementedError
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the memory that one prepared form takes, in bytes."""
@@ -165,6 +170,11 @@ class InnerProductMetric(Metric):
     def has_diagonal(self) -> bool:
         """Whether the vectors end with the diagonal."""
         return False
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether `moments` gives the null of the value: always."""
+        return True
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors."""

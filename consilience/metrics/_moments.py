@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-TRIANGLE_SAMPLES = 1024
-"""Above this number of samples, tr A³ is taken from a fixed share of them: it costs n³."""
+CUBE_SAMPLES = 768
+"""Above this number of samples, third-order sums are taken from so many of them: they cost n³."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Moments:
         loops = (0.0, 0.0, 0.0)
         if diagonal is not None:
             loops = (float(diagonal.sum()), float(diagonal @ diagonal), float(2 * diagonal @ rows))
-        return cls(n, mean, squares, squares, spread, spread, spread, _cubes(a, rows), loops)
+        return cls(n, mean, squares, squares, spread, spread, spread, _cubes(a), loops)
 
     @classmethod
     def of_lists(cls, neighbors: np.ndarray) -> "Moments":
@@ -83,10 +83,29 @@ class Moments:
         )
 
 
-def _cubes(a: np.ndarray, r: np.ndarray) -> tuple[float, ...]:
-    """Returns the sums over three edges of a hollow symmetric matrix a: (n, n) with sum 0."""
-    square = a * a
-    return _meetings(float(np.vdot(square, a)), r, square.sum(axis=1), r @ (a @ r), _triangles(a))
+def _cubes(a: np.ndarray) -> tuple[float, ...]:
+    """Returns the sums over three edges of a hollow symmetric matrix a: (n, n) with sum 0.
+
+    Means over distinct samples have no bias in a part of them, so for many samples they are taken
+    from evenly spaced ones.
+    """
+    n = m = len(a)
+    if n > CUBE_SAMPLES:
+        m = CUBE_SAMPLES
+        chosen = np.linspace(0, n - 1, m).round().astype(int)
+        a = a[np.ix_(chosen, chosen)]
+        a = a - a.sum() / (m * (m - 1))
+        np.fill_diagonal(a, 0)
+    r, square = a.sum(axis=1), a * a
+    triangle = float(np.vdot(a @ a, a))
+    sums = _meetings(float(np.vdot(square, a)), r, square.sum(axis=1), r @ (a @ r), triangle)
+    shares = [_tuples(n, v) / _tuples(m, v) if n > m else 1.0 for v in CUBE_VERTICES]
+    return tuple(share * cube for share, cube in zip(shares, sums, strict=True))
+
+
+def _tuples(n: int, vertices: int) -> float:
+    """Returns the number of ordered choices of distinct samples."""
+    return float(np.prod(n - np.arange(vertices), dtype=float))
 
 
 def _list_cubes(neighbors: np.ndarray, mean: float) -> tuple[float, ...]:
@@ -134,18 +153,6 @@ def _meetings(
     return (triple, beside, apart, triangle, path, star, split, -known)
 
 
-def _triangles(a: np.ndarray) -> float:
-    """Returns tr a³ of a hollow matrix, from evenly spaced samples if there are very many."""
-    n = len(a)
-    if n > TRIANGLE_SAMPLES:
-        chosen = np.linspace(0, n - 1, TRIANGLE_SAMPLES).round().astype(int)
-        a, m = a[np.ix_(chosen, chosen)], TRIANGLE_SAMPLES
-        scale = (n / m) * ((n - 1) / (m - 1)) * ((n - 2) / (m - 2))
-    else:
-        scale = 1.0
-    return scale * float(np.vdot(a @ a, a))
-
-
 CUBE_WAYS = (4, 24, 6, 8, 24, 8, 12, 1)
 CUBE_VERTICES = (2, 3, 4, 3, 4, 4, 5, 6)
 
@@ -154,7 +161,7 @@ def null_moments(a: Moments, b: Moments) -> tuple[float, float, float]:
     """Returns mean, variance and skewness of Σ aᵢⱼ b_π(i)π(j) + Σ pᵢ q_π(i) over permutations π.
 
     Mean and variance are exact (Mantel 1967; with a diagonal, Kazi-Aoual et al. 1995). So is the
-    third moment of the off-diagonal part (up to the sample of triangles); that of the diagonal is
+    third moment of the off-diagonal part (up to the sample in `_cubes`); that of the diagonal is
     left out: it is smaller by a factor of n.
     """
     n = a.n
@@ -195,5 +202,5 @@ def _skewness(a: Moments, b: Moments, variance: float) -> float:
     third = 0.0
     for x, y, ways, vertices in zip(a.cubes, b.cubes, CUBE_WAYS, CUBE_VERTICES, strict=True):
         if a.n >= vertices:
-            third += ways * x * y / float(np.prod(a.n - np.arange(vertices), dtype=float))
+            third += ways * x * y / _tuples(a.n, vertices)
     return third / variance**1.5

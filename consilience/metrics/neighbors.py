@@ -120,6 +120,11 @@ class MutualKNN(Metric):
         place = np.argsort(order)
         return np.sort(place[codes // n] * n + place[codes % n]), n
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether `moments` gives the null of the value: always."""
+        return True
+
     def moments(self, a: tuple[np.ndarray, int]) -> Moments:
         """Returns the sums over the indicator matrix of the neighbours, scaled by 1/√(nk)."""
         codes, n = a

@@ -1,0 +1,205 @@
+"""The command `consilience`: two features files compared, without Snakemake."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from consilience.calibration import Permutations
+from consilience.errors import ConfigError, ConsilienceError, FeaturesError
+from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
+from consilience.registry import did_you_mean
+
+CATALOGUE = "metrics.yaml"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; a mistake of the user's is one line."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except ConsilienceError as error:
+        print(f"consilience: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="consilience", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    compare = commands.add_parser(
+        "compare",
+        help="similarity of two features files",
+        description="Similarity of two matrices (samples, units) over the same samples.",
+    )
+    compare.set_defaults(run=_compare)
+    layer = ".npy, .npz or .safetensors; FILE:LAYER where it holds several"
+    compare.add_argument("x", help=f"features of one model: {layer}")
+    compare.add_argument("y", help="features of the other model, of the same samples in order")
+    compare.add_argument(
+        "--metric",
+        default="cka_debiased",
+        help="a variant of config/metrics.yaml, or a metric's own name (default: %(default)s)",
+    )
+    compare.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the metric"
+    )
+    compare.add_argument(
+        "--center", action="store_true", help="subtract the mean of each unit first"
+    )
+    compare.add_argument(
+        "--row-normalize", action="store_true", help="divide each row by its norm first"
+    )
+    compare.add_argument("--labels", help="true classes (.npy), for metrics that need them")
+    compare.add_argument("--null", action="store_true", help="compare with the permutation null")
+    compare.add_argument(
+        "--permutations",
+        type=int,
+        help="draw the null with so many (default: closed form where there is one, else 1000)",
+    )
+    compare.add_argument("--seed", type=int, default=0, help="of the permutations")
+    compare.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from consilience.similarity import Task, compare  # noqa: PLC0415 - not for a mere --help
+
+    metric, preprocessing = _metric(arguments)
+    null = _null_kind(metric, arguments) if arguments.null else None
+    permutations = Permutations(arguments.permutations or 1000, arguments.seed)
+    labels = _read_npy(Path(arguments.labels), None) if arguments.labels else None
+    x, y = (_read(name) for name in (arguments.x, arguments.y))
+    outcome = compare(Task(metric, preprocessing, null, permutations, labels), x, y)
+    found = {
+        "metric": metric.facts.name,
+        "parameters": metric.parameters,
+        **vars(preprocessing),
+        "x": {"file": arguments.x, "shape": list(x.shape)},
+        "y": {"file": arguments.y, "shape": list(y.shape)},
+        "value": outcome["value"],
+    }
+    if null:
+        found["null"] = null
+        found |= {key: outcome[key] for key in ("null_mean", "null_sd", "z", "p", "calibrated")}
+    print(json.dumps(found, indent=2) if arguments.json else _text(found, metric))
+    return 0
+
+
+def _null_kind(metric: Metric, arguments: argparse.Namespace) -> str:
+    closed = metric.has_closed_form and not arguments.permutations
+    return "closed_form" if closed else "monte_carlo"
+
+
+def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
+    """Returns the metric of a catalogued id or a registered name, and what precedes it."""
+    catalogue = yaml.safe_load(_catalogue().read_text(encoding="utf8"))
+    name = arguments.metric
+    if name in catalogue:
+        variant = {k: v for k, v in catalogue[name].items() if k != "label"}
+    elif name in METRICS:
+        variant = {"metric": name}
+    else:
+        raise ConfigError(f"unknown metric {name!r}{did_you_mean(name, {*catalogue, *METRICS})}")
+    for setting in arguments.set:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r} is not NAME=VALUE")
+        variant[key] = yaml.safe_load(value)
+    center, row_normalize = arguments.center, variant.pop("row_normalize", arguments.row_normalize)
+    name = variant.pop("metric")
+    if "center" in variant and "center" not in METRICS[name]().parameters:
+        center = variant.pop("center")
+    return get_metric(name, **variant), Preprocessing(center=center, row_normalize=row_normalize)
+
+
+def _catalogue() -> Any:  # noqa: ANN401
+    """Returns the catalogue of the clone, or the one that was installed with the package."""
+    clone = Path(__file__).parents[1] / "config" / CATALOGUE
+    return clone if clone.exists() else files("consilience") / "catalogue" / CATALOGUE
+
+
+def _read(name: str) -> np.ndarray:
+    """Returns one matrix of a file; nothing in a file is ever executed."""
+    path, layer = Path(name), None
+    if not path.exists() and ":" in name:
+        before, _, layer = name.rpartition(":")
+        path = Path(before)
+    if not path.exists():
+        raise FeaturesError(f"{name}: no such file")
+    readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
+    if path.suffix not in readers:
+        raise FeaturesError(
+            f"{path}: cannot read {path.suffix or 'a file without suffix'}; use "
+            f"{', '.join(readers)} (pickles are refused: they can execute code)"
+        )
+    try:
+        return readers[path.suffix](path, layer)
+    except (ValueError, OSError, EOFError) as error:
+        raise FeaturesError(f"{path}: cannot be read ({error})") from None
+
+
+def _read_npy(path: Path, layer: str | None) -> np.ndarray:
+    if layer:
+        raise FeaturesError(f"{path} holds one matrix, not the layer {layer!r}")
+    return np.load(path, allow_pickle=False)
+
+
+def _read_npz(path: Path, layer: str | None) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays[_choose(path, layer, arrays.files)]
+
+
+def _read_safetensors(path: Path, layer: str | None) -> np.ndarray:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - as above
+
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            return tensors.get_tensor(_choose(path, layer, list(tensors.keys())))
+    except SafetensorError as error:
+        raise FeaturesError(f"{path}: cannot be read ({error})") from None
+
+
+def _choose(path: Path, layer: str | None, known: Sequence[str]) -> str:
+    if layer is None and len(known) == 1:
+        return known[0]
+    if layer is None:
+        raise FeaturesError(
+            f"{path} holds {len(known)} layers; name one: {path}:{sorted(known)[0]}"
+        )
+    if layer not in known:
+        raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, known)}")
+    return layer
+
+
+def _text(found: dict[str, Any], metric: Metric) -> str:
+    parameters = ", ".join(f"{key}={value}" for key, value in found["parameters"].items())
+    before = [key for key in ("center", "row_normalize") if found[key]]
+    way = "larger" if metric.facts.larger_is_more_similar else "smaller"
+    lines = [
+        f"metric      {found['metric']}({parameters})" + "".join(f", {b}" for b in before),
+        f"x           {found['x']['file']}  {tuple(found['x']['shape'])}",
+        f"y           {found['y']['file']}  {tuple(found['y']['shape'])}",
+        f"value       {found['value']:.6g}  ({way} is more similar)",
+    ]
+    if "null" in found:
+        kind = found["null"].replace("_", " ")
+        lines.append(
+            f"null        mean {found['null_mean']:.6g}, sd {found['null_sd']:.3g} ({kind})"
+        )
+        lines.append(f"z, p        {_number(found['z'])}, {_number(found['p'])}")
+        lines.append(f"calibrated  {_number(found['calibrated'])}  (0 chance, 1 a self pair)")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,247 @@
+"""Similarities of all pairs of models on one dataset: prepare each once, compare, reuse.
+
+The result does not depend on threads, on the order of models, or on what was computed in earlier
+runs: every pair is a function of its two features alone, computed in one order of arguments.
+"""
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience import __version__
+from consilience.calibration import NullKind, Permutations, calibrate
+from consilience.errors import FeaturesError, MetricError
+from consilience.features import content_hash, read_header, read_layer
+from consilience.files import read_table, write_table
+from consilience.metrics import Metric, Preprocessing, as_features, as_labels, get_metric
+from consilience.pairs import Outcome, PairStore
+from consilience.similarity.engine import Engine, Item, Task, fill_store, pair_key
+
+logger = logging.getLogger(__name__)
+
+NULL = ["null_mean", "null_sd", "z", "p", "calibrated"]
+COLUMNS = [
+    "model_x",
+    "layer_x",
+    "model_y",
+    "layer_y",
+    "value",
+    *NULL,
+    "failure",
+    "hash_x",
+    "hash_y",
+]
+"""Of a similarity table; `dataset` and `metric` come before them in a study."""
+ARRAY_LAYER = "features"
+"""The layer name of features given as an array."""
+
+
+def pairwise(
+    metric: Metric,
+    features: Mapping[str, Any],
+    *,
+    null: NullKind | None = None,
+    permutations: Permutations | None = None,
+    labels: Any = None,  # noqa: ANN401
+    preprocessing: Preprocessing | None = None,
+    engine: Engine | None = None,
+    store: PairStore | None = None,
+) -> pd.DataFrame:
+    """Returns the similarities of all pairs of models as a long table.
+
+    Args:
+        metric: from `consilience.metrics.get_metric`.
+        features: {model: (n, d) array, torch tensor, or path of a features file}; a file
+            contributes all its layers.
+        null: `closed_form` (metrics that are inner products over pairs of samples; no cost per
+            pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
+        permutations: number and seed for `monte_carlo` (default 1000, 0).
+        labels: (n,) true classes, for metrics whose facts ask for them.
+        preprocessing: centring and row normalisation before the metric (default: neither).
+        engine: threads, memory and checkpoints.
+        store: values of earlier runs, extended by what is computed now.
+
+    Returns:
+        Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
+        failure, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one per
+        ordered pair; self pairs are included. Where `value` is null, `failure` says why the metric
+        is not defined. See `consilience.calibration` for the five columns of the null.
+
+    Raises:
+        FeaturesError: features that are not finite or not over the same samples.
+        ConfigError: the metric has no null of this kind.
+
+    Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
+    pair that the store does not know.
+    """
+    items = [item for model in sorted(features) for item in _items(model, features[model])]
+    task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
+    if metric.facts.needs_labels:
+        _check_same_samples(items)
+        labels = as_labels(labels, items[0].shape[0], metric.facts.name)
+        task = replace(task, labels=labels)
+    return similarity_table(task, items, engine, store)
+
+
+def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
+    """Returns value, null_mean, null_sd, z, p and calibrated of features x and y alone.
+
+    Raises:
+        FeaturesError: not two finite matrices over the same samples.
+        MetricError: the metric is not defined for them.
+    """
+    items = [_items(name, features)[0] for name, features in (("x", x), ("y", y))]
+    _check_same_samples(items)
+    if task.metric.facts.needs_labels:
+        labels = as_labels(task.labels, items[0].shape[0], task.metric.facts.name)
+        task = replace(task, labels=labels)
+    outcome = task.compare(*(task.prepare(item.features()) for item in items))
+    if outcome.failure:
+        raise MetricError(outcome.failure)
+    table = pd.DataFrame([outcome], columns=Outcome._fields).drop(columns="failure").astype(float)
+    row = calibrate(table, task.metric.facts).iloc[0]
+    return {key: float(row[key]) if pd.notna(row[key]) else None for key in ("value", *NULL)}
+
+
+def similarity_table(
+    task: Task,
+    items: Sequence[Item],
+    engine: Engine | None = None,
+    store: PairStore | None = None,
+) -> pd.DataFrame:
+    """Returns the long table of `pairwise` for items in the order given."""
+    metric = task.metric
+    store = store or task.open_store(None)
+    _check_same_samples(items)
+    if metric.facts.symmetric:
+        pairs = list(itertools.combinations_with_replacement(items, 2))
+    else:
+        pairs = list(itertools.product(items, repeat=2))
+    fill_store(store, task, pairs, engine or Engine())
+    rows = [_row(x, y, store.outcomes[pair_key(metric, x, y)]) for x, y in pairs]
+    ends = ["model_x", "layer_x", "model_y", "layer_y", "hash_x", "hash_y"]
+    table = pd.DataFrame(rows, columns=[*ends, *Outcome._fields])
+    table = table.astype(dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"})
+    return calibrate(table, metric.facts)[COLUMNS]
+
+
+def make_similarity(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    dataset: str,
+    metric_id: str,
+    spec: Mapping[str, Any],
+    store: str | Path | None = None,
+    fresh: bool = False,
+    engine: Engine | None = None,
+) -> None:
+    """Writes results/similarity/{dataset}/{metric}.parquet from a features manifest.
+
+    Args:
+        manifest: the dataset's features manifest; features files lie beside it.
+        out: the table to write.
+        dataset: id of the dataset.
+        metric_id: id of the metric variant.
+        spec: {"metric": name, "parameters": {…}, "preprocessing": {…}, "layers": `all`, or
+            `last` for the last layer of each model, "permutations": for the null of metrics
+            without a closed form; 0: they have no null}.
+        store: path of the pair store.
+        fresh: compute all pairs again, whatever the store holds.
+        engine: threads, memory and checkpoints.
+    """
+    metric = get_metric(spec["metric"], **spec["parameters"])
+    preprocessing = Preprocessing(**spec["preprocessing"])
+    task = Task(metric, preprocessing, _null_kind(metric, spec["permutations"]))
+    if spec["permutations"]:
+        task = replace(task, permutations=Permutations(spec["permutations"]))
+    pair_store = task.open_store(store, fresh=fresh)
+    listed = read_table(manifest)
+    if spec["layers"] == "last":
+        listed = listed.groupby("model", as_index=False, sort=True).tail(1)
+    items = [_listed_item(Path(manifest).parent, row) for row in listed.to_dict("records")]
+    table = similarity_table(task, items, engine, pair_store)
+    table.insert(0, "dataset", dataset)
+    table.insert(1, "metric", metric_id)
+    for row in table[table["value"].isna()].itertuples():
+        logger.warning(
+            "no value for %s (%s) and %s (%s): %s",
+            *(row.model_x, row.layer_x, row.model_y, row.layer_y, row.failure),
+        )
+    layer_names = listed.groupby("model", sort=True)["layer"].agg(list).to_dict()
+    metadata = {
+        "spec": spec,
+        "facts": metric.facts.as_dict(),
+        "null": task.null_spec,
+        "code": pair_store.code,
+        "layers": layer_names,
+        "n": int(listed["n"].iloc[0]),
+        "samples_hash": listed["samples_hash"].iloc[0],
+        "versions": {"consilience": __version__, "numpy": np.__version__},
+    }
+    write_table(table, out, metadata)
+
+
+def _null_kind(metric: Metric, permutations: int) -> NullKind | None:
+    if not metric.facts.paired:
+        return None
+    if metric.has_closed_form:
+        return "closed_form"
+    return "monte_carlo" if permutations else None
+
+
+def _items(model: str, source: Any) -> list[Item]:  # noqa: ANN401
+    if not isinstance(source, str | Path):
+        x = as_features(source, f"features of model {model!r}")
+        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: x)]
+    header = read_header(source)
+    return [
+        Item(
+            model,
+            layer,
+            tuple(header["shapes"][layer]),
+            header["hashes"][layer],
+            partial(read_layer, source, layer),
+        )
+        for layer in header["layers"]
+    ]
+
+
+def _listed_item(folder: Path, row: Mapping[str, Any]) -> Item:
+    load = partial(read_layer, folder / row["file"], row["layer"])
+    return Item(row["model"], row["layer"], (row["n"], row["d"]), row["hash"], load)
+
+
+def _check_same_samples(items: Sequence[Item]) -> None:
+    if not items:
+        raise FeaturesError("there are no features to compare; give at least one model")
+    first = items[0]
+    for item in items:
+        if item.shape[0] != first.shape[0]:
+            raise FeaturesError(
+                f"model {item.model!r} has features of {item.shape[0]} samples, model "
+                f"{first.model!r} of {first.shape[0]}; only features of the same samples compare"
+            )
+
+
+def _row(x: Item, y: Item, outcome: Outcome) -> tuple:
+    return (x.model, x.layer, y.model, y.layer, x.hash, y.hash, *outcome)
+
+
+__all__ = [
+    "Engine",
+    "Item",
+    "PairStore",
+    "Task",
+    "compare",
+    "make_similarity",
+    "pairwise",
+    "similarity_table",
+]

@@ -1,0 +1,87 @@
+"""The command `consilience compare`."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from consilience.cli import main
+from consilience.metrics import get_metric
+from consilience.similarity import pairwise
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 12))
+    y = x @ rng.normal(size=(12, 8)) + rng.normal(size=(60, 8))
+    np.save(tmp_path / "a.npy", x)
+    save_file({"early": y, "late": y[:, :5].copy()}, tmp_path / "b.safetensors")
+    np.savez(tmp_path / "c.npz", only=y)
+    return tmp_path, x, y
+
+
+def run(capsys, *arguments):
+    status = main(["compare", *map(str, arguments)])
+    return status, capsys.readouterr()
+
+
+def test_value_and_null_of_two_files(files, capsys):
+    folder, x, y = files
+    arguments = [folder / "a.npy", f"{folder / 'b.safetensors'}:early", "--json"]
+    status, shown = run(capsys, *arguments, "--metric", "cka_debiased", "--null")
+    found = json.loads(shown.out)
+    assert status == 0
+    assert found["value"] == get_metric("cka")(x, y)
+    table = pairwise(get_metric("cka"), {"x": x, "y": y}, null="closed_form")
+    row = table[(table.model_x == "x") & (table.model_y == "y")].iloc[0]
+    for key in ("null_mean", "null_sd", "z", "p", "calibrated"):
+        assert found[key] == row[key]
+
+
+def test_text_says_all(files, capsys):
+    folder, x, y = files
+    arguments = [folder / "a.npy", folder / "c.npz", "--metric", "rsa", "--set", "rdm=cosine"]
+    status, shown = run(capsys, *arguments, "--null", "--permutations", 99, "--center")
+    assert status == 0
+    value = get_metric("rsa", rdm="cosine")(x - x.mean(0), y - y.mean(0))
+    for part in ("rdm=cosine", "center", f"{value:.6g}", "monte carlo", "0.01", "calibrated"):
+        assert part in shown.out
+
+
+def test_variants_bring_their_preprocessing(files, capsys):
+    folder, x, y = files
+    arguments = [folder / "a.npy", folder / "c.npz", "--metric", "cka_rbf_0.4", "--row-normalize"]
+    found = json.loads(run(capsys, *arguments, "--json")[1].out)
+    unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, y)]
+    assert found["value"] == pytest.approx(
+        get_metric("cka", kernel="rbf", sigma=0.4)(*unit), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.npy", "nothing.npy"], "nothing.npy: no such file"),
+        (["a.npy", "b.safetensors"], "holds 2 layers; name one"),
+        (["a.npy", "b.safetensors:erly"], "no layer 'erly'; did you mean 'early'?"),
+        (["a.npy", "c.npz", "--metric", "ckaa"], "unknown metric 'ckaa'; did you mean 'cka'?"),
+        (["a.npy", "c.npz", "--set", "kernel"], "'kernel' is not NAME=VALUE"),
+        (["a.npy", "d.pt"], "pickles are refused"),
+        (["a.npy", "broken.npy"], "cannot be read"),
+        (["a.npy", "objects.npy"], "cannot be read"),
+        (["a.npy", "short.npy"], "only features of the same samples compare"),
+    ],
+)
+def test_mistakes_are_one_line(files, capsys, monkeypatch, arguments, message):
+    folder, x, _ = files
+    monkeypatch.chdir(folder)
+    (folder / "d.pt").write_bytes(b"")
+    (folder / "broken.npy").write_bytes(b"\x93NUMPY")
+    np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(folder / "short.npy", x[1:])
+    status, shown = run(capsys, *arguments)
+    assert status == 1
+    assert message in shown.err
+    assert len(shown.err.splitlines()) == 1
