@@ -7,6 +7,7 @@ For many models, `prepare` each once and `compare` the prepared forms.
 import dataclasses
 import hashlib
 import inspect
+import re
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ class Facts:
         return facts
 
 
+IMPORT = r"(?m)^from consilience\.metrics\.(\w+) import"
 METRICS: "Registry[type[Metric]]" = Registry("metric", __name__)
 
 
@@ -234,20 +236,24 @@ def list_metrics() -> list[str]:
 
 
 def metric_code(metric: Metric) -> str:
-    """Returns the SHA-256 of the source that decides the metric's values."""
-    code = hashlib.sha256()
-    for path in (Path(__file__), Path(__file__).with_name("_kernels.py"), _source(metric)):
-        code.update(path.read_bytes())
-    return code.hexdigest()
+    """Returns the SHA-256 of the source that decides the metric's values.
+
+    That is the metric's module, the modules of other metrics that it imports from, and what all
+    metrics share.
+    """
+    folder = Path(__file__).parent
+    sources = {Path(__file__), *folder.glob("_*.py")}
+    new = {Path(inspect.getfile(type(metric)))}
+    while new:
+        sources |= new
+        names = {n for path in new for n in re.findall(IMPORT, path.read_text(encoding="utf8"))}
+        new = {folder / f"{name}.py" for name in names} - sources
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(sources))).hexdigest()
 
 
 def _fields(cls: type[Metric]) -> dict[str, str]:
     """Returns {parameter: field}; they differ where a parameter is called like a method."""
     return {f.metadata.get("parameter", f.name): f.name for f in dataclasses.fields(cls)}
-
-
-def _source(metric: Metric) -> Path:
-    return Path(inspect.getfile(type(metric)))
 
 
 def as_features(x: Any, name: str) -> np.ndarray:  # noqa: ANN401

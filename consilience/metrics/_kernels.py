@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from consilience.errors import MetricError
+from consilience.errors import ConfigError, MetricError
+
+VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
 
 
 def power_of_two_scale(x: np.ndarray) -> np.ndarray:
@@ -66,3 +68,72 @@ def unit(vector: np.ndarray, reference: float, reason: str) -> np.ndarray:
     if not norm > 1e-14 * reference:
         raise MetricError(reason)
     return vector / norm
+
+
+def check_sigma(sigma: object, name: str) -> None:
+    """Raises ConfigError if sigma is not a positive number or `median`."""
+    if isinstance(sigma, str) and sigma == "median":
+        return
+    number = isinstance(sigma, int | float) and not isinstance(sigma, bool)
+    if not number or not 0 < sigma < np.inf:
+        raise ConfigError(
+            f"metric {name!r}: sigma cannot be {sigma!r}; use a number above 0 or 'median'"
+        )
+
+
+def check_samples(x: np.ndarray, estimator: str, what: str) -> None:
+    """Raises MetricError if x: (n, d) has too few samples for the estimator."""
+    least = 4 if estimator == "debiased" else 2
+    if len(x) < least:
+        raise MetricError(f"{estimator} {what} needs at least {least} samples, not {len(x)}")
+
+
+def kernel_matrix(x: np.ndarray, kernel: str, sigma: float | str = "median") -> np.ndarray:
+    """Returns the kernel matrix (n, n) of x: (n, d).
+
+    Linear kernels are those of centred features divided by a power of two: for scale-free values.
+    """
+    if kernel == "linear":
+        x = centered(x)
+        return x @ x.T
+    if sigma == "median":
+        x = power_of_two_scale(x)
+    distances = squared_distances(x)
+    variance = _median(distances) if sigma == "median" else float(sigma) ** 2
+    if kernel == "laplace":
+        np.sqrt(distances, out=distances)
+        distances *= -1 / np.sqrt(variance)
+    else:
+        distances *= -0.5 / variance
+    return np.exp(distances, out=distances)
+
+
+def _median(distances: np.ndarray) -> float:
+    """Returns the lower median of the non-zero squared distances (n, n)."""
+    positive = upper_triangle(distances)
+    positive = positive[positive > 0]
+    middle = (len(positive) - 1) // 2
+    return float(np.partition(positive, middle)[middle])
+
+
+def pair_vector(kernel: np.ndarray, estimator: str) -> np.ndarray:
+    """Returns the centred kernel (n, n) as a vector over pairs of samples; destroys its input.
+
+    The inner product of two such vectors is that of the centred matrices. `biased`: rows and
+    columns have mean 0, and the vector ends with the diagonal. `debiased`: the diagonal is set to
+    zero first, and rows have sum 0 over the rest.
+    """
+    n = len(kernel)
+    if estimator == "debiased":
+        np.fill_diagonal(kernel, 0)
+    sums = kernel.sum(axis=1)
+    if estimator == "debiased":
+        shift = sums / (n - 2) - sums.sum() / (2 * (n - 1) * (n - 2))
+    else:
+        shift = sums / n - sums.sum() / (2 * n * n)
+    kernel -= shift[:, None]
+    kernel -= shift[None, :]
+    pairs = np.sqrt(2) * upper_triangle(kernel)  # each unordered pair stands for two entries
+    if estimator == "debiased":
+        return pairs
+    return np.concatenate([pairs, np.diagonal(kernel)])

@@ -1,12 +1,13 @@
 """Representational similarity analysis."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.metrics import Facts, InnerProductMetric, metric, unit_rows
+from consilience.metrics import Facts, InnerProductMetric, Metric, metric, unit_rows
 from consilience.metrics._kernels import (
     check_varies,
     power_of_two_scale,
@@ -30,18 +31,23 @@ class RSA(InnerProductMetric):
     """Correlation of two representational dissimilarity matrices (RDMs) over pairs of samples.
 
     The RDM holds 1 - Pearson correlation of two rows (`correlation`), 1 - their cosine
-    (`cosine`) or their distance (`euclidean`). Its strict upper triangles are correlated by
-    Pearson or by Spearman with average ranks for ties (Kriegeskorte et al. 2008).
+    (`cosine`), their distance (`euclidean`) or its square (`squared_euclidean`). Its strict upper
+    triangles are compared by Pearson, by Spearman with average ranks for ties, by Kendall's tau-a
+    (concordant minus discordant pairs over all pairs, so ties count against both: with tied
+    distances even a self pair is below 1; Nili et al. 2014) or by their cosine, which unlike
+    Pearson keeps the origin of the dissimilarities (Kriegeskorte et al. 2008).
 
-    Cost: n²d per model, and n² log n for ranks; n²/2 per pair; memory 4n² bytes per model.
+    Cost: n²d per model, and n² log n for ranks; n²/2 per pair, n² log n for Kendall; memory
+    4n² bytes per model.
 
     Args:
-        rdm: `correlation`, `cosine` or `euclidean`.
-        comparison: `pearson` or `spearman`; the parameter `compare` of `get_metric`.
+        rdm: `correlation`, `cosine`, `euclidean` or `squared_euclidean`.
+        comparison: `pearson`, `spearman`, `kendall` or `cosine`; the parameter `compare` of
+            `get_metric`.
     """
 
-    rdm: Literal["correlation", "cosine", "euclidean"] = "correlation"
-    comparison: Literal["pearson", "spearman"] = field(
+    rdm: Literal["correlation", "cosine", "euclidean", "squared_euclidean"] = "correlation"
+    comparison: Literal["pearson", "spearman", "kendall", "cosine"] = field(
         default="spearman", metadata={"parameter": "compare"}
     )
 
@@ -49,9 +55,18 @@ class RSA(InnerProductMetric):
     def facts(self) -> Facts:
         """The facts: correlation RDMs see rotations, Euclidean ones ignore translations."""
         extra = {"correlation": set(), "cosine": {"orthogonal"}}
-        extra["euclidean"] = {"orthogonal", "translation"}
+        extra["euclidean"] = extra["squared_euclidean"] = {"orthogonal", "translation"}
         facts = self.class_facts
-        return replace(facts, invariant_to=facts.invariant_to | extra[self.rdm])
+        facts = replace(facts, invariant_to=facts.invariant_to | extra[self.rdm])
+        if self.comparison == "cosine":  # of entries that are never negative
+            return replace(facts, bounds=(0.0, 1.0))
+        # tied distances keep a self pair below 1
+        return replace(facts, self_value=None) if self.comparison == "kendall" else facts
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether `moments` gives the null: Kendall's tau is no inner product over pairs."""
+        return self.comparison != "kendall"
 
     def prepare(self, x: np.ndarray) -> np.ndarray:
         """Returns the centred, unit RDM triangle (or its ranks) of x: (n, d)."""
@@ -66,20 +81,51 @@ class RSA(InnerProductMetric):
             from scipy.stats import rankdata  # noqa: PLC0415 - slow to import, and plans need no rank
 
             triangle = rankdata(triangle)
-        triangle = triangle - triangle.mean()
+        if self.comparison == "kendall":
+            return triangle
+        if self.comparison != "cosine":
+            triangle = triangle - triangle.mean()
         return unit(triangle, 0.0, "all pairs of samples are equally dissimilar")
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Returns the inner product of two unit vectors, or Kendall's tau-a of two RDMs."""
+        return _tau_a(a, b) if self.comparison == "kendall" else super().compare(a, b)
+
+    def compare_all(
+        self, forms_x: Sequence[np.ndarray], forms_y: Sequence[np.ndarray]
+    ) -> np.ndarray:
+        """Returns the values of all pairs."""
+        if self.comparison == "kendall":
+            return Metric.compare_all(self, forms_x, forms_y)
+        return super().compare_all(forms_x, forms_y)
 
     def _dissimilarities(self, x: np.ndarray) -> np.ndarray:
         """Returns the upper triangle of the RDM of x: (n, d)."""
-        if self.rdm == "euclidean":
+        if self.rdm in ("euclidean", "squared_euclidean"):
             from scipy.spatial.distance import pdist  # noqa: PLC0415 - as above
 
             # by differences, not by a matrix product, so that equal distances come out equal
-            return pdist(x)
+            return pdist(x, "euclidean" if self.rdm == "euclidean" else "sqeuclidean")
         if self.rdm == "correlation":
             x = _centered_rows(x)
         x = unit_rows(x)
         return 1 - upper_triangle(x @ x.T)
+
+
+def _tau_a(a: np.ndarray, b: np.ndarray) -> float:
+    """Returns (concordant - discordant) / all pairs of the entries of two vectors."""
+    from scipy.stats import kendalltau  # noqa: PLC0415 - as above
+
+    pairs = len(a) * (len(a) - 1) / 2
+    untied = [pairs - _tied_pairs(side) for side in (a, b)]
+    return float(
+        kendalltau(a, b, method="asymptotic").statistic * np.sqrt(untied[0] * untied[1]) / pairs
+    )
+
+
+def _tied_pairs(values: np.ndarray) -> float:
+    counts = np.unique(values, return_counts=True)[1].astype(float)
+    return float((counts * (counts - 1)).sum() / 2)
 
 
 def _centered_rows(x: np.ndarray) -> np.ndarray:
