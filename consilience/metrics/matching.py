@@ -1,0 +1,319 @@
+"""Similarity after matching single units: correlation match, soft matching, permutations."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from consilience.errors import ConfigError, MetricError
+from consilience.metrics import Facts, Metric, metric
+from consilience.metrics._kernels import check_varies
+from consilience.metrics.procrustes import (
+    Scaled,
+    check_angle,
+    check_flags,
+    common_scale,
+    in_form,
+    scaled,
+    times_power,
+    without,
+)
+
+MATCH_BOUNDS = {
+    "distance": (0.0, 2.0),
+    "angular": (0.0, float(np.pi)),
+    "squared": (0.0, 4.0),
+    "correlation": (-1.0, 1.0),
+}
+"""Bounds of each form for unit vectors that may not be rotated."""
+
+
+def best_match(profit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns rows and columns of the one-to-one match of profit: (d, d') with the largest sum."""
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - slow to import
+
+    return linear_sum_assignment(profit, maximize=True)
+
+
+def unit_columns(x: np.ndarray, *, center: bool = True) -> np.ndarray:
+    """Returns x: (n, d) with every unit centred and of unit norm; a constant unit becomes zero.
+
+    Raises:
+        MetricError: all units are constant.
+    """
+    check_varies(x)
+    largest = np.abs(x).max(axis=0)
+    x = x / np.where(
+        largest > 0, largest, 1
+    )  # units may differ in size beyond the range of squares
+    if center:
+        dead = np.ptp(x, axis=0) <= 64 * np.finfo(float).eps
+        x -= x.mean(axis=0)
+        x[:, dead] = 0
+    norms = np.linalg.norm(x, axis=0)
+    return x / np.where(norms > 0, norms, 1)
+
+
+@metric(
+    "permutation_procrustes",
+    symmetric=True,
+    bounds=(0.0, np.inf),
+    self_value=0.0,
+    larger_is_more_similar=False,
+    is_metric=False,
+    invariant_to={"permutation", "isotropic_scaling", "translation"},
+    citation="williams2021",
+)
+@dataclass(frozen=True)
+class PermutationProcrustes(Metric):
+    """Procrustes distance with permutations only: min over permutations P of ‖XP - Y‖.
+
+    The best match of units maximises the sum of their inner products (Hungarian algorithm); the
+    narrower side is padded with zero units, so the units left over count in full. The default is
+    ReSi's PermutationProcrustes; `center: true` with form `distance` (or `angular` and
+    `scale: true`) gives the scores of netrep's PermutationMetric. The angle is the arc cosine of
+    the matched inner product of features of unit norm, and exceeds π/2 if it is negative.
+
+    Among models of one width this is a metric. Across widths the triangle inequality can fail
+    (units v; -v; and the pair v/2, -v/2: 2 > 1.42 in units of ‖v‖), since a narrow model must match
+    all its units with those of the other, hence the fact is_metric is false.
+
+    Constant features are refused, although they have a distance where center is false.
+
+    Cost: per pair n d d' and a match of d × d' (cubic in d at worst). Memory 8 n d bytes per model.
+
+    Args:
+        center: subtract the mean of each unit first.
+        scale: divide by the Frobenius norm first.
+        form: `distance`, `angular` (radians; needs scale) or `squared`.
+    """
+
+    center: bool = False
+    scale: bool = False
+    form: Literal["distance", "angular", "squared"] = "distance"
+
+    def check(self) -> None:
+        """Raises ConfigError for an angle of features that are not scaled."""
+        check_flags(self, "center", "scale")
+        check_angle(self)
+
+    @property
+    def facts(self) -> Facts:
+        """The facts: what is not removed first is seen."""
+        facts = without(self.class_facts, center=self.center, scale=self.scale)
+        return replace(facts, bounds=MATCH_BOUNDS[self.form]) if self.scale else facts
+
+    def prepare(self, x: np.ndarray) -> Scaled:
+        """Returns x: (n, d) centred and scaled as asked."""
+        return scaled(x, center=self.center, unit=self.scale)
+
+    def compare(self, a: Scaled, b: Scaled) -> float:
+        """Returns the value of the best match, from residuals so that nothing cancels."""
+        x, y, exponent = common_scale(a, b)
+        rows, columns = best_match(x.T @ y)
+        gap = np.sum((x[:, rows] - y[:, columns]) ** 2)
+        rest_x, rest_y = np.delete(x, rows, axis=1), np.delete(y, columns, axis=1)
+        gap = float(gap + np.vdot(rest_x, rest_x) + np.vdot(rest_y, rest_y))
+        if self.scale:
+            return min(MATCH_BOUNDS[self.form][1], in_form(gap, self.form))  # rounding only
+        power = 2 * exponent if self.form == "squared" else exponent
+        return times_power(in_form(gap, self.form), power)
+
+    def permuted(self, a: Scaled, order: np.ndarray) -> Scaled:
+        """Returns the rows in the new order."""
+        return Scaled(a.x[order], a.exponent)
+
+
+@metric(
+    "hard_correlation_match",
+    symmetric=True,
+    bounds=(-1.0, 1.0),
+    self_value=1.0,
+    larger_is_more_similar=True,
+    is_metric=False,
+    invariant_to={"permutation", "isotropic_scaling", "translation"},
+    citation="li2015",
+)
+@dataclass(frozen=True)
+class HardCorrelationMatch(Metric):
+    """Mean correlation of units matched one to one (Li et al. 2015).
+
+    The match maximises the sum of signed Pearson correlations; the mean is over the min(d, d')
+    matched pairs. A constant unit has correlation 0 with all others, as in ReSi, so the value of
+    features with themselves is 1 only if every unit varies. Independent features score above 0,
+    on average at most √(2 ln d / n) with d the larger width.
+
+    Cost: n d per model, n d d' and a match of d × d' per pair; memory 8 n d bytes per model.
+    """
+
+    def prepare(self, x: np.ndarray) -> np.ndarray:
+        """Returns x: (n, d) with units centred and of unit norm."""
+        return unit_columns(x)
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Returns the mean correlation of the matched units."""
+        correlations = a.T @ b
+        return float(np.clip(correlations[best_match(correlations)].mean(), -1, 1))
+
+
+@metric(
+    "soft_correlation_match",
+    symmetric=True,
+    bounds=(-1.0, 1.0),
+    self_value=1.0,
+    larger_is_more_similar=True,
+    is_metric=False,
+    invariant_to={"permutation", "isotropic_scaling", "translation"},
+    citation="li2015",
+)
+@dataclass(frozen=True)
+class SoftCorrelationMatch(Metric):
+    """Mean correlation of each unit with its best partner on the other side (Li et al. 2015).
+
+    Partners may be shared. The means over the units of either side are averaged, as in ReSi, so
+    the value is symmetric. Correlations are signed; a constant unit has correlation 0 with all
+    others. Independent features score above 0, on average at most √(2 ln d / n) with d the larger
+    width, and come close to it.
+
+    Cost: n d per model, n d d' per pair; memory 8 n d bytes per model.
+    """
+
+    def prepare(self, x: np.ndarray) -> np.ndarray:
+        """Returns x: (n, d) with units centred and of unit norm."""
+        return unit_columns(x)
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Returns the mean of both directions' mean largest correlations."""
+        correlations = a.T @ b
+        forth, back = correlations.max(axis=1).mean(), correlations.max(axis=0).mean()
+        return float(np.clip((forth + back) / 2, -1, 1))
+
+
+def transport_plan(profit: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns rows, columns and shares of the best transport between uniform weights.
+
+    Weights are 1/d on the rows and 1/d' on the columns of profit: (d, d'). The vertices of the
+    polytope are whole multiples of 1 / lcm(d, d'), so the plan is exact: by a one-to-one match of
+    copies where few are needed, else by linear programming.
+
+    Raises:
+        MetricError: the solver of the linear programme gave up.
+    """
+    d, width = profit.shape
+    copies = math.lcm(d, width)
+    if copies <= 4 * max(d, width):
+        per_row, per_column = copies // d, copies // width
+        rows, columns = best_match(np.repeat(np.repeat(profit, per_row, 0), per_column, 1))
+        return rows // per_row, columns // per_column, np.full(copies, 1 / copies)
+    plan = _linear_programme(profit, copies // d, copies // width)
+    rows, columns = np.nonzero(plan)
+    return rows, columns, plan[rows, columns] / copies
+
+
+def _linear_programme(profit: np.ndarray, per_row: int, per_column: int) -> np.ndarray:
+    """Returns the whole-number plan with the given row and column sums and the largest profit."""
+    from scipy import sparse  # noqa: PLC0415 - slow to import
+    from scipy.optimize import linprog  # noqa: PLC0415 - as above
+
+    d, width = profit.shape
+    rows = sparse.kron(sparse.eye_array(d), np.ones((1, width)))
+    columns = sparse.kron(np.ones((1, d)), sparse.eye_array(width))
+    # one of the d + d' sums follows from the others
+    sums = sparse.vstack([rows, columns], format="csr")[:-1]
+    wanted = np.repeat([per_row, per_column], [d, width])[:-1]
+    largest = np.abs(profit).max() or 1.0
+    tolerance = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    done = linprog(
+        -profit.ravel() / largest, A_eq=sums, b_eq=wanted, method="highs-ds", options=tolerance
+    )
+    plan = np.rint(done.x).reshape(d, width) if done.x is not None else np.zeros((d, width))
+    exact = (plan.sum(axis=1) == per_row).all() and (plan.sum(axis=0) == per_column).all()
+    if done.status != 0 or not exact:
+        raise MetricError(f"the transport between {d} and {width} units failed: {done.message}")
+    return plan
+
+
+@metric(
+    "soft_matching",
+    symmetric=True,
+    bounds=MATCH_BOUNDS["distance"],
+    self_value=0.0,
+    larger_is_more_similar=False,
+    is_metric=True,
+    invariant_to={"permutation", "isotropic_scaling", "translation"},
+    citation="khosla2024",
+)
+@dataclass(frozen=True)
+class SoftMatching(Metric):
+    """Soft matching distance: optimal transport between units (Khosla and Williams 2024).
+
+    Over transport plans P with row sums 1/d and column sums 1/d', the form `distance` is
+    √(min Σ Pᵢⱼ ‖xᵢ - yⱼ‖²) and `correlation` is max Σ Pᵢⱼ xᵢ·yⱼ of the activity vectors xᵢ, yⱼ of
+    single units. With d = d' it is the best one-to-one match: `permutation_procrustes` divided by
+    √d. Other than padding, transport gives a metric across all widths. By default units are
+    centred and of unit norm, so distance² = 2 - 2 correlation; a constant unit counts as a zero
+    vector, so the correlation of features with themselves is 1 only if every unit varies.
+
+    The solution is exact: by assignment where d and d' have a small common multiple (384 and 512
+    units: 0.3 s), else by linear programming with d d' unknowns (400 and 385 units: 5 s; 768 and
+    500: 30 s).
+
+    Cost: n d per model; n d d' and the transport per pair; memory 8 n d bytes per model.
+
+    Args:
+        center: subtract the mean of each unit first.
+        scale: divide each unit by its norm first (a zero unit stays zero).
+        form: `distance`, or `correlation`, which needs center and scale.
+    """
+
+    center: bool = True
+    scale: bool = True
+    form: Literal["distance", "correlation"] = "distance"
+
+    def check(self) -> None:
+        """Raises ConfigError for correlations of features that are not centred and scaled."""
+        check_flags(self, "center", "scale")
+        if self.form == "correlation" and not (self.center and self.scale):
+            raise ConfigError(
+                "metric 'soft_matching': form 'correlation' is of centred units of unit norm; "
+                "set center: true and scale: true, or use form 'distance'"
+            )
+
+    @property
+    def facts(self) -> Facts:
+        """The facts: what is not removed first is seen; correlation is a similarity."""
+        facts = without(self.class_facts, center=self.center, scale=self.scale)
+        if self.form == "correlation":
+            return replace(
+                facts,
+                bounds=MATCH_BOUNDS["correlation"],
+                self_value=1.0,
+                larger_is_more_similar=True,
+                is_metric=False,
+            )
+        return facts if self.scale else replace(facts, bounds=(0.0, np.inf))
+
+    def prepare(self, x: np.ndarray) -> Scaled:
+        """Returns x: (n, d) with its units centred and scaled as asked."""
+        if self.scale:
+            return Scaled(unit_columns(x, center=self.center))
+        return scaled(x, center=self.center)
+
+    def compare(self, a: Scaled, b: Scaled) -> float:
+        """Returns the value of the best transport plan."""
+        if a.x.shape[1] > b.x.shape[1]:
+            a, b = b, a  # so that exchanged arguments give the same bits
+        x, y, exponent = common_scale(a, b)
+        inner = x.T @ y
+        norms = [np.einsum("ij,ij->j", side, side) for side in (x, y)]
+        rows, columns, shares = transport_plan(2 * inner - norms[0][:, None] - norms[1])
+        if self.form == "correlation":
+            return float(np.clip(np.dot(shares, inner[rows, columns]), -1, 1))
+        gaps = [np.sum((x[:, i] - y[:, j]) ** 2) for i, j in zip(rows, columns, strict=True)]
+        distance = times_power(float(np.sqrt(np.dot(shares, gaps))), exponent)
+        return min(2.0, distance) if self.scale else distance  # rounding only
+
+    def permuted(self, a: Scaled, order: np.ndarray) -> Scaled:
+        """Returns the rows in the new order."""
+        return Scaled(a.x[order], a.exponent)
