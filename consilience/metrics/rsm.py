@@ -1,0 +1,116 @@
+"""Norms of differences of representational similarity matrices."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from consilience.errors import MetricError
+from consilience.metrics import Facts, Metric, metric, unit_rows
+from consilience.metrics._kernels import check_varies, power_of_two_scale
+
+
+@metric(
+    "rsm_norm_difference",
+    symmetric=True,
+    bounds=(0.0, np.inf),
+    self_value=0.0,
+    larger_is_more_similar=False,
+    is_metric=True,
+    invariant_to={"permutation"},
+    citation="klabunde2025",
+)
+@dataclass(frozen=True)
+class RSMNormDifference(Metric):
+    """Norm of the difference of two distance matrices: ‖D - D'‖.
+
+    D holds the distance of each pair of samples: Euclidean, 1 - cosine or 1 - Pearson correlation
+    of their rows. The norm runs over all n² entries (`frobenius`) or is the largest absolute
+    eigenvalue (`spectral`). It is a metric on distance matrices: it is 0 if and only if these are
+    equal. ReSi (Klabunde et al. 2025) describes the norm of the entries but computes the spectral
+    one of Euclidean distances; use norm="spectral" for its numbers. The norm of the n(n-1)/2
+    distances is `frobenius` over √2.
+
+    Values grow with n, and Euclidean ones with the scale and width of the features, so that
+    differences of scale outweigh those of shape unless features are normalised beforehand.
+
+    Cost: n²d per model; per pair n²/2 (`frobenius`) or n³ (`spectral`). Memory: 4n² bytes per
+    model, and 16n² during a spectral comparison.
+
+    Args:
+        norm: `frobenius` or `spectral`.
+        distance: `euclidean`, `cosine` or `correlation`.
+    """
+
+    norm: Literal["frobenius", "spectral"] = "frobenius"
+    distance: Literal["euclidean", "cosine", "correlation"] = "euclidean"
+
+    @property
+    def facts(self) -> Facts:
+        """The facts: directions ignore scale, distances ignore translations."""
+        extra = {
+            "euclidean": {"orthogonal", "translation"},
+            "cosine": {"orthogonal", "isotropic_scaling"},
+            "correlation": {"isotropic_scaling"},
+        }
+        facts = self.class_facts
+        return replace(facts, invariant_to=facts.invariant_to | extra[self.distance])
+
+    def prepare(self, x: np.ndarray) -> np.ndarray:
+        """Returns the distances of all pairs of rows of x: (n, d), one per unordered pair."""
+        from scipy.spatial.distance import pdist  # noqa: PLC0415 - slow to import
+
+        if len(x) < 2:
+            raise MetricError(f"rsm_norm_difference needs at least 2 samples, not {len(x)}")
+        check_varies(x)
+        scaled = power_of_two_scale(x)
+        if self.distance == "euclidean":
+            exponent = int(np.frexp(np.abs(x).max())[1])  # given back after the squares
+            return _restored(pdist(scaled), exponent)
+        if self.distance == "correlation":
+            scaled = _centered_rows(scaled)
+        return pdist(unit_rows(scaled), "sqeuclidean") / 2  # 1 - cosine, without cancellation
+
+    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+        """Returns the norm of the difference of two vectors of distances."""
+        difference = a - b
+        largest = np.abs(difference).max()
+        if largest == 0:
+            return 0.0
+        exponent = int(np.frexp(largest)[1])  # so that squares stay in range
+        difference = np.ldexp(difference, -exponent)
+        if self.norm == "frobenius":
+            value = np.sqrt(2 * np.dot(difference, difference))
+        else:
+            from scipy.spatial.distance import squareform  # noqa: PLC0415 - slow to import
+
+            value = np.abs(np.linalg.eigvalsh(squareform(difference))).max()
+        return float(_restored(value, exponent))
+
+    def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Returns the distances of the permuted samples."""
+        from scipy.spatial.distance import squareform  # noqa: PLC0415 - slow to import
+
+        return squareform(squareform(a)[np.ix_(order, order)], checks=False)
+
+    def prepared_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of one float64 per unordered pair of samples."""
+        return 4 * n * (n - 1)
+
+
+def _restored(values: np.ndarray, exponent: int) -> np.ndarray:
+    """Returns values · 2^exponent."""
+    with np.errstate(over="ignore"):
+        values = np.ldexp(values, exponent)
+    if not np.isfinite(values).all():
+        raise MetricError("distances exceed the largest float64, 1.8e308; scale the features down")
+    return values
+
+
+def _centered_rows(x: np.ndarray) -> np.ndarray:
+    moved = x - x.mean(axis=1, keepdims=True)
+    flat = np.abs(moved).max(axis=1) <= 64 * np.finfo(float).eps * np.abs(x).max(axis=1)
+    if flat.any():
+        row = int(np.flatnonzero(flat)[0])
+        raise MetricError(f"row {row} is constant over the units, so its correlation is undefined")
+    return moved
