@@ -192,7 +192,8 @@ def list_metrics() -> list[str]:
 def metric_code(metric: Metric) -> str:
     """Returns the SHA-256 of the source that decides the metric's values."""
     code = hashlib.sha256()
-    for path in (Path(__file__), Path(__file__).with_name("_kernels.py"), _source(metric)):
+    shared = sorted(Path(__file__).parent.glob("_*.py"))  # with this file
+    for path in (*shared, _source(metric)):
         code.update(path.read_bytes())
     return code.hexdigest()
 
