@@ -1,0 +1,182 @@
+"""Nearest neighbours of samples, shared by the metrics that compare them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from consilience.errors import ConfigError, MetricError
+from consilience.metrics import Facts, Metric, unit_rows
+from consilience.metrics._kernels import check_varies, near_center, power_of_two_scale
+
+BLOCK_ENTRIES = 4_000_000
+"""Similarities held at a time while neighbours are looked for."""
+
+
+def nearest_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
+    """Returns the k nearest other rows of each row of x: (n, d) as (n, k) sorted row indexes.
+
+    Nearest is the largest cosine or inner product, or the smallest Euclidean distance; of equally
+    near rows the one with the lower index is taken. A row is never its own neighbour.
+
+    Raises:
+        MetricError: a zero row has no cosine.
+    """
+    return np.concatenate([_largest(block, k) for block in nearness_blocks(x, distance)])
+
+
+def ordered_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
+    """Returns `nearest_neighbors` from near to far, int32; equally near ones by index."""
+    return ordered_lists(nearness_blocks(x, distance), len(x), k)[0]
+
+
+def ordered_lists(blocks: Iterable[np.ndarray], n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the k columns of largest nearness of n rows (n, k), from near to far, and its values.
+
+    Args:
+        blocks: consecutive rows of the nearness (n, n).
+        n: number of rows in all.
+        k: number of columns wanted per row.
+    """
+    lists, values = np.empty((n, k), dtype=np.int32), np.empty((n, k))
+    start = 0
+    for block in blocks:
+        rows = slice(start, start + len(block))
+        chosen = _largest(block, k)
+        nearness = np.take_along_axis(block, chosen, axis=1)
+        order = np.argsort(-nearness, axis=1, kind="stable")
+        lists[rows] = np.take_along_axis(chosen, order, axis=1)
+        values[rows] = np.take_along_axis(nearness, order, axis=1)
+        start = rows.stop
+    return lists, values
+
+
+def nearness_blocks(x: np.ndarray, distance: str, *, own: bool = False) -> Iterator[np.ndarray]:
+    """Yields blocks of rows of the nearness (n, n) of the rows of x: (n, d).
+
+    The diagonal is -inf, so that no row is its own neighbour, unless `own`.
+    """
+    if distance == "cosine":
+        x = unit_rows(x)
+    elif distance == "euclidean":
+        x = near_center(x)
+    half_norms = np.einsum("ij,ij->i", x, x) / 2 if distance == "euclidean" else 0.0
+    step = max(1, BLOCK_ENTRIES // len(x))
+    for start in range(0, len(x), step):
+        nearness = x[start : start + step] @ x.T - half_norms
+        if not own:
+            rows = np.arange(len(nearness))
+            nearness[rows, rows + start] = -np.inf
+        yield nearness
+
+
+def _largest(values: np.ndarray, k: int) -> np.ndarray:
+    """Returns the column indexes of the k largest values of each row, ties to lower indexes."""
+    threshold = np.partition(values, -k, axis=1)[:, -k, None]
+    chosen = values >= threshold
+    crowded = np.flatnonzero(chosen.sum(axis=1) > k)  # more ties than places
+    if len(crowded):
+        ties = values[crowded] == threshold[crowded]
+        wanted = k - (chosen[crowded] & ~ties).sum(axis=1, keepdims=True)
+        chosen[crowded] &= ~ties | (np.cumsum(ties, axis=1) <= wanted)
+    return np.nonzero(chosen)[1].reshape(len(values), k)
+
+
+def ranks_in(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Returns the place 1 … k of each entry of `lists` (n, k) in the same row of `others`, or 0.
+
+    Both hold different row indexes below n in each row. Time goes with n k: a table of n columns
+    is filled and wiped at the listed places only.
+    """
+    n = len(lists)
+    places = np.arange(1, others.shape[1] + 1, dtype=np.int32)
+    found = np.empty(lists.shape, dtype=np.int32)
+    step = max(1, BLOCK_ENTRIES // n)
+    table = np.zeros((min(step, n), n), dtype=np.int32)
+    for start in range(0, n, step):
+        wanted, listed = lists[start : start + step], others[start : start + step]
+        rows = np.arange(len(wanted))[:, None]
+        table[rows, listed] = places
+        found[start : start + step] = table[rows, wanted]
+        table[rows, listed] = 0
+    return found
+
+
+def relabelled(lists: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Returns the neighbour lists (n, k) of the samples taken in `order`."""
+    place = np.empty(len(order), dtype=lists.dtype)
+    place[order] = np.arange(len(order))
+    return place[lists[order]]
+
+
+@dataclass(frozen=True)
+class NeighborMetric(Metric):
+    """A metric on the lists of the k nearest neighbours of each sample.
+
+    Its prepared form is the (n, k) int32 row indexes from near to far, which all such metrics with
+    the same k and distance share.
+    """
+
+    k: int | float = 10
+    distance: Literal["cosine", "euclidean", "inner_product"] = "cosine"
+
+    def check(self) -> None:
+        """Raises ConfigError if k is neither a count nor a share."""
+        check_k(self.k, self.class_facts.name)
+
+    @property
+    def facts(self) -> Facts:
+        """The facts: Euclidean neighbours ignore translations as well."""
+        facts = self.class_facts
+        if self.distance == "euclidean":
+            facts = replace(facts, invariant_to=facts.invariant_to | {"translation"})
+        return facts
+
+    def neighbors_of(self, n: int) -> int:
+        """Returns k as a count for n samples."""
+        return count_of(self.k, n)
+
+    def prepare(self, x: np.ndarray) -> np.ndarray:
+        """Returns the neighbour lists (n, k) of x: (n, d), from near to far."""
+        k = checked_count(self.k, len(x))
+        check_varies(x)
+        return ordered_neighbors(power_of_two_scale(x), k, self.distance)
+
+    def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Returns the lists of the permuted samples."""
+        return relabelled(a, order)
+
+    def prepared_bytes(self, n: int, d: int) -> int:
+        """Returns 4 bytes per neighbour."""
+        return 4 * n * self.neighbors_of(n)
+
+
+def check_k(k: float, metric: str) -> None:
+    """Raises ConfigError if k is neither a count nor a share."""
+    number = isinstance(k, int | float) and not isinstance(k, bool)
+    if not number or not (0 < k < 1 or (k >= 1 and k == k // 1 and k < np.inf)):
+        raise ConfigError(
+            f"metric {metric!r}: k cannot be {k!r}; use a whole number from 1, "
+            "or a share of the samples between 0 and 1"
+        )
+
+
+def count_of(k: float, n: int) -> int:
+    """Returns k, a count or a share, as a count for n samples."""
+    return int(k) if k >= 1 else max(1, round(k * n))
+
+
+def checked_count(k: float, n: int, *, own: bool = False) -> int:
+    """Returns `count_of`; an error if n samples do not have so many neighbours.
+
+    Args:
+        k: number or share of neighbours.
+        n: number of samples.
+        own: whether a sample may be its own neighbour.
+    """
+    count = count_of(k, n)
+    least = count if own else count + 1
+    if n < least:
+        raise MetricError(f"k = {count} neighbours need at least {least} samples, not {n}")
+    return count

@@ -1,0 +1,230 @@
+"""Centred kernel alignment over nearest neighbours."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from consilience.errors import ConfigError, MetricError
+from consilience.metrics import Facts, Metric, metric
+from consilience.metrics._kernels import (
+    check_varies,
+    power_of_two_scale,
+    squared_distances,
+    upper_triangle,
+)
+from consilience.metrics._neighbors import (
+    BLOCK_ENTRIES,
+    check_k,
+    checked_count,
+    count_of,
+    nearness_blocks,
+    ordered_lists,
+    ranks_in,
+    relabelled,
+)
+
+
+class LocalKernel(NamedTuple):
+    """A kernel matrix where one sample is among the nearest neighbours of another, else zero."""
+
+    lists: np.ndarray
+    """(n, k) neighbours of each sample."""
+    values: np.ndarray
+    """(n, k) kernel values of the sample with them."""
+    mutual: np.ndarray
+    """(n, k) whether the sample is among their neighbours too."""
+    hsic: float
+    """The dependence of the matrix on itself."""
+
+
+@metric(
+    "cknna",
+    symmetric=True,
+    bounds=(-np.inf, np.inf),
+    self_value=1.0,
+    larger_is_more_similar=True,
+    is_metric=False,
+    invariant_to={"permutation", "orthogonal", "isotropic_scaling"},
+    citation="huh2024",
+)
+@dataclass(frozen=True)
+class CKNNA(Metric):
+    r"""Centred kernel nearest-neighbour alignment: CKA on common nearest neighbours only.
+
+    HSIC(A, B) / sqrt(HSIC(K', K') HSIC(L', L')), with K'ᵢⱼ = k(xᵢ, xⱼ) if j is among the k
+    nearest neighbours of i in x and else 0, L' likewise in y, and A and B the kernels where j is a
+    neighbour of i in both. Nearest is the largest inner product (`linear`) or the smallest
+    Euclidean distance (`rbf`), exp(-‖x - x'‖² / 2σ²). The masked matrices A and B are not
+    symmetric. With row sums r, column sums c, totals s and t = Σᵢⱼ Aᵢⱼ Bⱼᵢ (only pairs that are
+    neighbours both ways add to it), HSIC is
+    (t + s s'/((n-1)(n-2)) - (c·r' + c'·r)/(n-2)) / (n(n-3)) for `debiased`, as of Song et al.
+    (2012), and t - (c·r' + c'·r)/n + s s'/n² = tr(AHBH) for `biased`.
+
+    The code of Huh et al. (2024) takes 2 c·r' for c·r' + c'·r in the debiased estimator, so that
+    its value depends on the order of x and y (by about 1e-5), and adds 1e-6 to the denominator, so
+    that it depends on the scale of the features. `order: xy` with `epsilon: 1.0e-6` gives its
+    values. As there, `biased` lets a sample be its own neighbour if it is among the k nearest, and
+    `debiased` does not. So debiased CKNNA with k = n - 1 is debiased CKA, and biased CKNNA with
+    k = n is biased CKA. Values have no fixed bounds: HSIC(A, B) is not an inner product of what the
+    denominator norms. Independent features score about k / n (`debiased`), but 0.5 to 0.8 with
+    `biased`, where most of what is compared is the diagonal.
+
+    Cost: n²d per model, n k per pair; memory 13 n k bytes per model.
+
+    Args:
+        k: number of neighbours, or a share of the samples if it lies between 0 and 1.
+        kernel: `linear` or `rbf`.
+        sigma: absolute width of the rbf kernel, or `median`: σ² is the lower median of the
+            non-zero squared distances of each side on its own.
+        estimator: `debiased` (needs n ≥ 4) or `biased`.
+        order: `both` (symmetric) or `xy`: c·r' with the columns of x and the rows of y.
+        epsilon: constant added to the denominator, in units of the HSIC.
+    """
+
+    k: int | float = 10
+    kernel: Literal["linear", "rbf"] = "linear"
+    sigma: float | Literal["median"] = "median"
+    estimator: Literal["biased", "debiased"] = "debiased"
+    order: Literal["both", "xy"] = "both"
+    epsilon: float = 0.0
+
+    def check(self) -> None:
+        """Raises ConfigError if k, sigma or epsilon make no sense."""
+        check_k(self.k, "cknna")
+        if self.sigma != "median" and not (_is_number(self.sigma) and 0 < self.sigma < np.inf):
+            raise ConfigError(
+                f"metric 'cknna': sigma cannot be {self.sigma!r}; use a number above 0 or 'median'"
+            )
+        if not (_is_number(self.epsilon) and 0 <= self.epsilon < np.inf):
+            raise ConfigError(
+                f"metric 'cknna': epsilon cannot be {self.epsilon!r}; use 0, or a small number "
+                "above it to repeat published values"
+            )
+
+    @property
+    def facts(self) -> Facts:
+        """The facts: distances ignore translations; absolute widths and constants see the scale."""
+        facts = self.class_facts
+        invariant_to = set(facts.invariant_to)
+        if self.kernel == "rbf":
+            invariant_to.add("translation")
+        if not self._scale_free:
+            invariant_to.remove("isotropic_scaling")
+        return replace(
+            facts,
+            invariant_to=frozenset(invariant_to),
+            symmetric=self.order == "both" or self.estimator == "biased",
+            self_value=None if self.epsilon else 1.0,
+        )
+
+    @property
+    def _scale_free(self) -> bool:
+        if self.kernel == "rbf":
+            return self.sigma == "median"
+        return self.epsilon == 0
+
+    @property
+    def _own(self) -> bool:
+        """Whether a sample may be its own neighbour."""
+        return self.estimator == "biased"
+
+    def prepare(self, x: np.ndarray) -> LocalKernel:
+        """Returns the kernel of x: (n, d) at the nearest neighbours."""
+        n, k = len(x), checked_count(self.k, len(x), own=self._own)
+        if self.estimator == "debiased" and n < 4:
+            raise MetricError(f"debiased CKNNA needs at least 4 samples, not {n}")
+        check_varies(x)
+        lists, values = self._local(power_of_two_scale(x) if self._scale_free else x, k)
+        codes = lists + n * np.arange(n)[:, None]
+        mutual = np.isin(lists.astype(np.int64) * n + np.arange(n)[:, None], codes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            hsic, size = self._hsic(lists, values, values, mutual)
+        if not np.isfinite(hsic):
+            raise MetricError("kernel values overflow; scale the features to moderate size")
+        if not hsic > 1e-13 * size:
+            raise MetricError(
+                f"the kernel over k = {k} neighbours has no variance left (HSIC {hsic:.3g}); "
+                "use more neighbours, or a wider kernel where it is rbf"
+            )
+        return LocalKernel(lists, values, mutual, hsic)
+
+    def _local(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the neighbour lists (n, k) of x: (n, d) and the kernel values there."""
+        if self.kernel == "linear":
+            blocks = nearness_blocks(x, "inner_product", own=self._own)
+            return ordered_lists(blocks, len(x), k)
+        distances = squared_distances(x)
+        variance = _median(distances) if self.sigma == "median" else float(self.sigma) ** 2
+        # by distance, not by kernel value, which may be 0 for all that are far
+        lists, values = ordered_lists(_negative_blocks(distances, self._own), len(x), k)
+        return lists, np.exp(values * (0.5 / variance))
+
+    def compare(self, a: LocalKernel, b: LocalKernel) -> float:
+        """Returns the alignment on the neighbours that both sides have."""
+        places = ranks_in(a.lists, b.lists)
+        common, places = places > 0, np.maximum(places - 1, 0)
+        values = np.take_along_axis(b.values, places, axis=1) * common
+        mutual = common & a.mutual & np.take_along_axis(b.mutual, places, axis=1)
+        hsic, _ = self._hsic(a.lists, a.values * common, values, mutual)
+        return float(hsic / (np.sqrt(a.hsic) * np.sqrt(b.hsic) + self.epsilon))
+
+    def _hsic(
+        self, lists: np.ndarray, a: np.ndarray, b: np.ndarray, mutual: np.ndarray
+    ) -> tuple[float, float]:
+        """Returns the HSIC of two matrices with values a, b (n, k) in the listed columns, else 0.
+
+        The second number is the size of its largest term, which rounding goes with.
+        """
+        n = len(lists)
+        (rows_a, columns_a), (rows_b, columns_b) = _sums(lists, a), _sums(lists, b)
+        trace = np.sum(a * b, where=mutual)
+        totals = rows_a.sum() * rows_b.sum()
+        cross = columns_a @ rows_b
+        if self.estimator == "biased":
+            terms = trace, -(cross + columns_b @ rows_a) / n, totals / n**2
+            return float(sum(terms)), float(np.abs(terms).max())
+        if self.order == "both":
+            cross = (cross + columns_b @ rows_a) / 2
+        terms = np.array([trace, -2 * cross / (n - 2), totals / ((n - 1) * (n - 2))])
+        terms /= n * (n - 3)
+        return float(terms.sum()), float(np.abs(terms).max())
+
+    def permuted(self, a: LocalKernel, order: np.ndarray) -> LocalKernel:
+        """Returns the kernel of the permuted samples."""
+        lists = relabelled(a.lists, order)
+        return LocalKernel(lists, a.values[order], a.mutual[order], a.hsic)
+
+    def prepared_bytes(self, n: int, d: int) -> int:
+        """Returns 13 bytes per neighbour: index, kernel value and whether it is mutual."""
+        return 13 * n * count_of(self.k, n)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sums(lists: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the row and column sums (n,) of the matrix with values (n, k) in listed columns."""
+    columns = np.bincount(lists.ravel(), weights=values.ravel(), minlength=len(lists))
+    return values.sum(axis=1), columns
+
+
+def _negative_blocks(distances: np.ndarray, own: bool) -> Iterator[np.ndarray]:
+    """Yields blocks of rows of minus the distances (n, n), -inf on the diagonal unless `own`."""
+    step = max(1, BLOCK_ENTRIES // len(distances))
+    for start in range(0, len(distances), step):
+        nearness = -distances[start : start + step]
+        if not own:
+            rows = np.arange(len(nearness))
+            nearness[rows, rows + start] = -np.inf
+        yield nearness
+
+
+def _median(distances: np.ndarray) -> float:
+    """Returns the lower median of the non-zero squared distances between different samples."""
+    positive = upper_triangle(distances)
+    positive = positive[positive > 0]
+    middle = (len(positive) - 1) // 2
+    return float(np.partition(positive, middle)[middle])
