@@ -18,6 +18,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError, MetricError
 from consilience.metrics._moments import Moments
+from consilience.metrics._tiles import TileForm
 from consilience.registry import Registry, did_you_mean
 
 Invariance = Literal[
@@ -193,6 +194,13 @@ class InnerProductMetric(Metric):
         matrix = np.zeros((n, n))
         matrix[~np.tri(n, dtype=bool)] = a[: n * (n - 1) // 2] / np.sqrt(2)
         return Moments.of_symmetric(matrix + matrix.T, diagonal)
+
+    centring: str = ""
+    """How the tiled pass centres entries: a key of `_tiles.CENTRINGS`; empty: it cannot be used."""
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns what the tiled pass needs of x: (n, d), if `centring` names a way."""
+        raise NotImplementedError
 
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the inner products of all pairs of vectors."""

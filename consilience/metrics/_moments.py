@@ -1,5 +1,6 @@
 """Moments of Σ aᵢⱼ b_π(i)π(j) over all permutations π, from sums of each side alone."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,6 +68,10 @@ class Moments:
         cubes = _list_cubes(neighbors, mean)
         return cls(n, mean, squares, transposed, 0.0, float(columns @ columns), 0.0, cubes)
 
+    def with_vertices(self) -> Iterator[tuple[float, int]]:
+        """Yields the third-order sums, each with its number of distinct samples."""
+        return zip(self.cubes, CUBE_VERTICES, strict=True)
+
     def scaled(self, factor: float) -> "Moments":
         """Returns the sums of the matrix times a factor."""
         square, (p, p2, pr) = factor**2, self.diagonal
@@ -99,11 +104,11 @@ def _cubes(a: np.ndarray) -> tuple[float, ...]:
     r, square = a.sum(axis=1), a * a
     triangle = float(np.vdot(a @ a, a))
     sums = _meetings(float(np.vdot(square, a)), r, square.sum(axis=1), r @ (a @ r), triangle)
-    shares = [_tuples(n, v) / _tuples(m, v) if n > m else 1.0 for v in CUBE_VERTICES]
+    shares = [tuples(n, v) / tuples(m, v) if n > m else 1.0 for v in CUBE_VERTICES]
     return tuple(share * cube for share, cube in zip(shares, sums, strict=True))
 
 
-def _tuples(n: int, vertices: int) -> float:
+def tuples(n: int, vertices: int) -> float:
     """Returns the number of ordered choices of distinct samples."""
     return float(np.prod(n - np.arange(vertices), dtype=float))
 
@@ -202,5 +207,5 @@ def _skewness(a: Moments, b: Moments, variance: float) -> float:
     third = 0.0
     for x, y, ways, vertices in zip(a.cubes, b.cubes, CUBE_WAYS, CUBE_VERTICES, strict=True):
         if a.n >= vertices:
-            third += ways * x * y / _tuples(a.n, vertices)
+            third += ways * x * y / tuples(a.n, vertices)
     return third / variance**1.5

@@ -1,0 +1,157 @@
+"""One pass over all pairs of samples for all models at once.
+
+Values that are inner products over pairs of samples need, of all models, only the products of
+every two and the row sums of each. The pass walks the upper triangle of the sample × sample plane
+in tiles; of each it makes one row per model and adds rows × rowsᵀ. Work for M models of D units
+in all: n² D multiply-adds over two for the entries, n² M² over two for the products; memory: the
+features in float32, and one tile per model. Tiles and the lengths of the sums depend on n alone,
+so a value does not depend on the other models, on threads or on memory.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from consilience.metrics._tiles import BINS, TileForm, TileSums
+
+ROWS, COLUMNS = 128, 1024
+"""Samples of a tile: 131,072 entries, half a megabyte per model."""
+INNER = 16_384
+"""Entries summed in float32 before float64 takes over: longer sums lose digits."""
+
+Tile = tuple[slice, slice]
+
+
+def tiles(n: int) -> Iterator[Tile]:
+    """Yields the tiles of the upper triangle; those on the diagonal hold entries below it too."""
+    for top in range(0, n, ROWS):
+        for left in range(top, n, COLUMNS):
+            yield slice(top, min(top + ROWS, n)), slice(left, min(left + COLUMNS, n))
+
+
+def tiled_sums(forms: Sequence[TileForm], threads: int = 1) -> tuple[np.ndarray, list[TileSums]]:
+    """Returns Σ a b off the diagonal for every two models (M, M), and the sums of each model.
+
+    BLAS is expected to run on one thread: models and sums are shared among `threads`.
+    """
+    n, count = len(forms[0].left), len(forms)
+    products = np.zeros((count, count))
+    rows = np.zeros((count, n))
+    buffer = np.empty((count, ROWS * COLUMNS), dtype=np.float32)
+    with ThreadPoolExecutor(threads) as pool:
+        ranks = list(pool.map(_rank_table, forms)) if forms[0].ranked else [None] * count
+        for tile in tiles(n):
+            fill = partial(_fill, tile, buffer, rows)
+            list(pool.map(fill, range(count), forms, ranks))
+            entries = buffer[:, : _size(tile)]
+            chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
+            for part in pool.map(_product, chunks):
+                products += part
+    products *= 2  # every pair of samples was met once
+    sums = [
+        TileSums(rows[m], float(products[m, m]), form.diagonal, form.cubes)
+        for m, form in enumerate(forms)
+    ]
+    return products, sums
+
+
+def _product(entries: np.ndarray) -> np.ndarray:
+    return entries @ entries.T
+
+
+def _size(tile: Tile) -> int:
+    return (tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start)
+
+
+def _entries(form: TileForm, tile: Tile, out: np.ndarray | None = None) -> np.ndarray:
+    """Returns the entries of a tile, those on and below the diagonal not meant."""
+    block = np.matmul(form.left[tile[0]], form.right[tile[1]].T, out=out)
+    if form.apply is not None:
+        form.apply(block)
+    return block
+
+
+def _fill(
+    tile: Tile,
+    buffer: np.ndarray,
+    rows: np.ndarray,
+    m: int,
+    form: TileForm,
+    ranks: "Callable[[np.ndarray], None] | None",
+) -> None:
+    """Writes one model's tile into its row of the buffer and adds to its row sums."""
+    height, width = (s.stop - s.start for s in tile)
+    block = _entries(form, tile, buffer[m, : height * width].reshape(height, width))
+    if ranks is not None:
+        ranks(block)
+    if tile[0].start == tile[1].start:
+        square = block[:, :height]
+        square[np.tri(height, dtype=bool)] = 0
+    rows[m, tile[0]] += block.sum(axis=1)
+    rows[m, tile[1]] += block.sum(axis=0)
+
+
+def _rank_table(form: TileForm) -> Callable[[np.ndarray], None]:
+    """Returns the map of a tile's entries to their ranks among all pairs, standardised, in place.
+
+    Ranks are counted: the range of the entries, taken from some rows and widened, is cut into
+    steps, and the values of one step share their mean rank. Values beyond the range tie at its end.
+    """
+    low, high = _range(form)
+    scale = np.float32((BINS - 1) / (high - low))
+    counts = np.zeros(BINS, dtype=np.int64)
+    n = len(form.left)
+    for tile in tiles(n):
+        block = _entries(form, tile)
+        if tile[0].start == tile[1].start:
+            height = len(block)
+            above = ~np.tri(height, block.shape[1], dtype=bool)
+            block = block[above]
+        counts += np.bincount(_steps(block, low, scale).ravel(), minlength=BINS)
+    ends = np.cumsum(counts)
+    middle = ends - counts / 2
+    pairs = n * (n - 1) / 2
+    table = ((middle - pairs / 2) / (pairs / np.sqrt(12))).astype(np.float32)
+
+    def apply(block: np.ndarray) -> None:
+        np.take(table, _steps(block, low, scale), out=block)
+
+    return apply
+
+
+def _steps(block: np.ndarray, low: np.float32, scale: np.float32) -> np.ndarray:
+    steps = block - low
+    steps *= scale
+    np.clip(steps, 0, BINS - 1, out=steps)
+    return steps.astype(np.int32)
+
+
+def _range(form: TileForm) -> tuple[np.float32, np.float32]:
+    n = len(form.left)
+    some = np.linspace(0, n - 1, min(n, 256)).round().astype(int)
+    block = form.left[some] @ form.right.T
+    if form.apply is not None:
+        form.apply(block)
+    block[np.arange(len(some)), some] = block[0, -1]
+    low, high = float(block.min()), float(block.max())
+    margin = 0.25 * (high - low) or 1.0
+    return np.float32(low - margin), np.float32(high + margin)
+
+
+def spill(form: TileForm, folder: str | Path) -> TileForm:
+    """Returns the form with its features in a scratch file, for studies beyond the memory."""
+    arrays = {}
+    for name in ("left", "right"):
+        x = getattr(form, name)
+        if name == "right" and form.right is form.left:
+            arrays[name] = arrays["left"]
+            continue
+        with tempfile.TemporaryFile(dir=folder) as file:
+            x.tofile(file)
+            file.flush()
+            arrays[name] = np.memmap(file, np.float32, mode="r", shape=x.shape)
+    return TileForm(**{**vars(form), **arrays})
