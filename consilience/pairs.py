@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from consilience import calibration
 from consilience.errors import DataError
 from consilience.files import digest, file_digest, read_table, write_table
 from consilience.metrics import Metric, Preprocessing, metric_code
@@ -59,7 +58,9 @@ class PairStore:
 
         `given` is what else decides the outcomes (the null, labels), in plain JSON types.
         """
-        code = digest([metric_code(metric), file_digest(calibration.__file__)])
+        here = Path(__file__).parent
+        others = [here / "calibration.py", here / "similarity" / "tiles.py"]
+        code = digest([metric_code(metric), *map(file_digest, others)])
         what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
         spec = digest([what, vars(preprocessing), given, code])
         store = cls(Path(path) if path else None, spec, code)

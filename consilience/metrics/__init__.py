@@ -18,7 +18,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError, MetricError
 from consilience.metrics._moments import Moments
-from consilience.metrics._tiles import TileForm
+from consilience.metrics._tiles import TileForm, part, scaled_cubes
 from consilience.registry import Registry, did_you_mean
 
 Invariance = Literal[
@@ -195,12 +195,18 @@ class InnerProductMetric(Metric):
         matrix[~np.tri(n, dtype=bool)] = a[: n * (n - 1) // 2] / np.sqrt(2)
         return Moments.of_symmetric(matrix + matrix.T, diagonal)
 
-    centring: str = ""
-    """How the tiled pass centres entries: a key of `_tiles.CENTRINGS`; empty: it cannot be used."""
+    @property
+    def centring(self) -> str:
+        """How the tiled pass centres entries: a key of `_tiles.CENTRINGS`; empty: not at all."""
+        return ""
 
     def tile_form(self, x: np.ndarray) -> TileForm:
         """Returns what the tiled pass needs of x: (n, d), if `centring` names a way."""
         raise NotImplementedError
+
+    def tile_cubes(self, x: np.ndarray) -> tuple[float, ...]:
+        """Returns the third-order sums of the null of x: (n, d), from a part of the samples."""
+        return scaled_cubes(self.moments(self.prepare(x[part(len(x))])), len(x))
 
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the inner products of all pairs of vectors."""

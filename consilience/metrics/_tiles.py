@@ -5,12 +5,13 @@ models at once, in float32 with sums in float64; no matrix over all pairs of sam
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.metrics._kernels import near_center
+from consilience.metrics._kernels import centered, near_center, power_of_two_scale
 from consilience.metrics._moments import CUBE_SAMPLES, Moments, tuples
 
 BINS = 2**16
@@ -33,6 +34,11 @@ class TileForm:
     """Whether entries are replaced by their ranks among all pairs."""
     cubes: tuple[float, ...] = ()
     """Third-order sums of the unit vector of a part of the samples, scaled up to all."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the features."""
+        return self.left.nbytes + (0 if self.right is self.left else self.right.nbytes)
 
 
 @dataclass(frozen=True)
@@ -62,26 +68,75 @@ def distance_form(x: np.ndarray, apply: Callable[[np.ndarray], None], **more: ob
     return TileForm(left, right, apply, **more)
 
 
-def exponential(scale: float) -> Callable[[np.ndarray], None]:
-    """Returns the map of -d²/2 to exp(-d² / 2σ²), scale = 1/σ²."""
+def exponential(variance: float) -> Callable[[np.ndarray], None]:
+    """Returns the map of -d²/2 to exp(-d² / 2σ²)."""
 
     def apply(tile: np.ndarray) -> None:
-        tile *= np.float32(scale)
+        tile *= np.float32(1 / variance)
         np.minimum(tile, 0, out=tile)
         np.exp(tile, out=tile)
 
     return apply
 
 
-def laplacian(scale: float) -> Callable[[np.ndarray], None]:
-    """Returns the map of -d²/2 to exp(-d / σ), scale = 1/σ."""
+def laplacian(variance: float) -> Callable[[np.ndarray], None]:
+    """Returns the map of -d²/2 to exp(-d / σ)."""
 
     def apply(tile: np.ndarray) -> None:
         distance(tile)
-        tile *= np.float32(-scale)
+        tile *= np.float32(-1 / np.sqrt(variance))
         np.exp(tile, out=tile)
 
     return apply
+
+
+def one_minus(tile: np.ndarray) -> None:
+    """Turns similarities s into dissimilarities 1 - s, in place."""
+    np.subtract(1, tile, out=tile)
+
+
+def less(form: TileForm) -> TileForm:
+    """Returns the form with its mean entry, as some rows give it, subtracted.
+
+    Centring removes it anyway, but of a small difference of large sums little would be left.
+    """
+    n = len(form.left)
+    some = np.linspace(0, n - 1, min(n, 64)).round().astype(int)
+    block = form.left[some] @ form.right.T
+    if form.apply is not None:
+        form.apply(block)
+    mean = np.float32(
+        (block.sum(dtype=float) - block[np.arange(len(some)), some].sum())
+        / (block.size - len(some))
+    )
+    if abs(mean) < 0.1 * np.abs(block).max():
+        return form
+    inner = form.apply
+
+    def apply(tile: np.ndarray) -> None:
+        if inner is not None:
+            inner(tile)
+        tile -= mean
+
+    diagonal = None if form.diagonal is None else form.diagonal - float(mean)
+    return replace(form, apply=apply, diagonal=diagonal)
+
+
+def median_variance(x: np.ndarray) -> float:
+    """Returns the lower median of the non-zero squared distances of the rows of x: (n, d)."""
+    form = distance_form(x, squared_distance)
+    n, step = len(x), 256
+    found = np.empty(n * (n - 1) // 2, dtype=np.float32)
+    end = 0
+    for top in range(0, n, step):
+        block = form.left[top : top + step] @ form.right[top:].T
+        squared_distance(block)
+        above = block[~np.tri(*block.shape, dtype=bool)]
+        above = above[above > 0]
+        found[end : end + len(above)] = above
+        end += len(above)
+    middle = (end - 1) // 2
+    return float(np.partition(found[:end], middle)[middle])
 
 
 def distance(tile: np.ndarray) -> None:
@@ -95,6 +150,18 @@ def squared_distance(tile: np.ndarray) -> None:
     """Turns -d²/2 into d², in place."""
     tile *= -2
     np.maximum(tile, 0, out=tile)
+
+
+def kernel_form(x: np.ndarray, kernel: str, sigma: float | str) -> TileForm:
+    """Returns the form of `_kernels.kernel_matrix`."""
+    if kernel == "linear":
+        x = centered(x)
+        return gram_form(x, diagonal=np.einsum("ij,ij->i", x, x))
+    if sigma == "median":
+        x = power_of_two_scale(x)
+    variance = median_variance(x) if sigma == "median" else float(sigma) ** 2
+    apply = laplacian(variance) if kernel == "laplace" else exponential(variance)
+    return less(distance_form(x, apply, diagonal=np.ones(len(x))))
 
 
 def part(n: int) -> np.ndarray:
@@ -132,21 +199,6 @@ def raw_product(n: int, product: float, a: TileSums, b: TileSums) -> float:
     return product
 
 
-Product = Callable[[int, float, TileSums, TileSums], float]
-
-
-def norm(n: int, sums: TileSums, product: Product, reason: str) -> float:
-    """Returns the norm of the centred entries.
-
-    Raises:
-        MetricError: with `reason`, if only the rounding of float32 is left of it.
-    """
-    square = product(n, sums.squares, sums, sums)
-    if not square > 1e-11 * sums.squares:
-        raise MetricError(reason)
-    return float(np.sqrt(square))
-
-
 def debiased_moments(n: int, sums: TileSums) -> Moments:
     """Returns the null sums of a unit vector of U-centred entries: the same for all kernels."""
     return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes)
@@ -173,3 +225,30 @@ def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Mom
     spread = float(r @ r)
     level = 0.0 if centred else mean / length
     return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes)
+
+
+@dataclass(frozen=True)
+class Centring:
+    """How entries are centred, and so what products and nulls come of the sums."""
+
+    product: Callable[[int, float, TileSums, TileSums], float]
+    moments: Callable[[int, TileSums, float], Moments]
+
+    def length(self, n: int, sums: TileSums) -> float:
+        """Returns the norm of the centred entries.
+
+        Raises:
+            MetricError: only the rounding of float32 is left of it.
+        """
+        square = self.product(n, sums.squares, sums, sums)
+        if not square > 1e-10 * sums.squares:
+            raise MetricError("all pairs of samples are equally alike, as far as float32 can tell")
+        return float(np.sqrt(square))
+
+
+CENTRINGS = {
+    "debiased": Centring(debiased_product, lambda n, sums, length: debiased_moments(n, sums)),
+    "biased": Centring(biased_product, biased_moments),
+    "pairs": Centring(centred_product, partial(pair_moments, centred=True)),
+    "none": Centring(raw_product, partial(pair_moments, centred=False)),
+}

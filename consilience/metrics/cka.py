@@ -15,6 +15,7 @@ from consilience.metrics._kernels import (
     pair_vector,
     unit,
 )
+from consilience.metrics._tiles import TileForm, kernel_form
 
 
 @metric(
@@ -83,3 +84,13 @@ class CKA(InnerProductMetric):
         if self.kernel != "linear":
             reason += f" at width sigma = {self.sigma} (too narrow or too wide for these features)"
         return unit(pair_vector(kernel, self.estimator), reference, reason)
+
+    @property
+    def centring(self) -> str:
+        """How the tiled pass centres entries: as the estimator does."""
+        return self.estimator
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns the kernel of x: (n, d) for the tiled pass."""
+        check_varies(x)
+        return kernel_form(x, self.kernel, self.sigma)

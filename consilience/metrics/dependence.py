@@ -17,6 +17,7 @@ from consilience.metrics._kernels import (
     squared_distances,
     unit,
 )
+from consilience.metrics._tiles import TileForm, distance, distance_form, kernel_form, less
 
 
 @metric(
@@ -118,6 +119,16 @@ class RV(InnerProductMetric):
         reference = float(np.linalg.norm(kernel))
         return unit(pair_vector(kernel, "biased"), reference, VANISHED)
 
+    @property
+    def centring(self) -> str:
+        """How the tiled pass centres entries."""
+        return "biased"
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns the Gram matrix of x: (n, d) for the tiled pass."""
+        check_varies(x)
+        return kernel_form(x, "linear", "median")
+
 
 @metric(
     "distance_correlation",
@@ -170,6 +181,16 @@ class DistanceCorrelation(InnerProductMetric):
         distances = np.sqrt(squared_distances(power_of_two_scale(x)))
         reference = float(np.linalg.norm(distances))
         return unit(pair_vector(distances, self.estimator), reference, VANISHED)
+
+    @property
+    def centring(self) -> str:
+        """How the tiled pass centres entries: the root of the biased value is not its business."""
+        return "debiased" if self.estimator == "debiased" else ""
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns the distances of x: (n, d) for the tiled pass."""
+        check_varies(x)
+        return less(distance_form(power_of_two_scale(x), distance))
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors, or its root if biased."""

@@ -14,6 +14,15 @@ from consilience.metrics._kernels import (
     unit,
     upper_triangle,
 )
+from consilience.metrics._tiles import (
+    TileForm,
+    distance,
+    distance_form,
+    gram_form,
+    less,
+    one_minus,
+    squared_distance,
+)
 
 
 @metric(
@@ -86,6 +95,27 @@ class RSA(InnerProductMetric):
         if self.comparison != "cosine":
             triangle = triangle - triangle.mean()
         return unit(triangle, 0.0, "all pairs of samples are equally dissimilar")
+
+    @property
+    def centring(self) -> str:
+        """How the tiled pass centres entries; it has no way to pair them for Kendall's tau."""
+        return {"cosine": "none", "kendall": ""}.get(self.comparison, "pairs")
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns the RDM of x: (n, d) for the tiled pass, or similarities that rank the same."""
+        check_varies(x)
+        x = power_of_two_scale(x)
+        ranked = self.comparison == "spearman"
+        if self.rdm in ("euclidean", "squared_euclidean"):
+            # squares rank alike, but their steps would be too wide where most distances lie
+            plain = ranked or self.rdm == "euclidean"
+            form = distance_form(x, distance if plain else squared_distance, ranked=ranked)
+        else:
+            x = unit_rows(_centered_rows(x) if self.rdm == "correlation" else x)
+            form = gram_form(x, ranked=ranked)
+        if self.comparison == "cosine":
+            return form if form.apply else replace(form, apply=one_minus)
+        return form if ranked else less(form)
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors, or Kendall's tau-a of two RDMs."""

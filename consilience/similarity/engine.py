@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +16,11 @@ from threadpoolctl import threadpool_limits
 from consilience.calibration import NullKind, Permutations, closed_form, monte_carlo
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
-from consilience.metrics import Metric, Preprocessing, as_features
+from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
 from consilience.metrics._moments import Moments
+from consilience.metrics._tiles import CENTRINGS, Centring, TileForm, TileSums
 from consilience.pairs import Outcome, PairStore
+from consilience.similarity.tiles import spill, tiled_sums
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,27 @@ class Engine:
     """Bytes that prepared forms may take together; at least two are held."""
     checkpoint: float = 60.0
     """Seconds between two writes of the pair store."""
+    scratch: str | None = None
+    """Folder for features that exceed the memory in the tiled pass (default: the system's)."""
+
+
+TILED_SAMPLES = 2048
+"""From so many samples on, inner products over pairs of samples are computed in tiles."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model after the tiled pass."""
+
+    sums: TileSums
+    length: float
+    moments: Moments
+
+    @classmethod
+    def of(cls, centring: Centring, n: int, sums: TileSums) -> "Side":
+        """Returns the side that has these sums."""
+        length = centring.length(n, sums)
+        return cls(sums, length, centring.moments(n, sums, length))
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,26 @@ class Task:
             given["labels"] = content_hash(self.labels)
         return PairStore.open(path, self.metric, self.preprocessing, given, fresh=fresh)
 
+    def is_tiled(self, n: int) -> bool:
+        """Whether pairs of n samples are computed in the tiled pass, to float32 precision."""
+        inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
+        return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns what the tiled pass needs of features x: (n, d), and its part of the null."""
+        x = self.preprocessing(x)
+        form = self.metric.tile_form(x)
+        return replace(form, cubes=self.metric.tile_cubes(x)) if self.null else form
+
+    def tiled_outcome(self, n: int, product: float, a: Side, b: Side) -> Outcome:
+        """Returns the value and the null of two models from the sums of the tiled pass."""
+        centring = CENTRINGS[self.metric.centring]
+        value = centring.product(n, product, a.sums, b.sums) / (a.length * b.length)
+        if self.null is None:
+            return Outcome(value)
+        null = closed_form(self.metric, value, a.moments, b.moments)
+        return Outcome(value, None, null.mean, null.sd, null.p)
+
     def prepare(self, x: np.ndarray) -> "Form":
         """Returns the prepared form of features x: (n, d), with the sums of its null."""
         extra = () if self.labels is None else (self.labels,)
@@ -106,6 +149,53 @@ class Task:
             orders = self.permutations.orders(a.n)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
         return Outcome(value, None, null.mean, null.sd, null.p)
+
+
+def tiled_outcomes(
+    task: Task,
+    items: Sequence[Item],
+    missing: Sequence[tuple[Item, Item]],
+    engine: Engine,
+    pool: ThreadPoolExecutor,
+) -> dict[tuple[str, str], Outcome]:
+    """Returns the outcomes of all missing pairs from one tiled pass over their models."""
+    n = items[0].shape[0]
+    forms: dict[str, TileForm | MetricError] = {}
+    room = engine.max_memory
+    for item in items:  # one at a time: their float64 forms are large
+        form = _attempt(item, lambda item=item: task.tile_form(item.features()))
+        if isinstance(form, TileForm):
+            room -= form.nbytes
+            form = form if room > 0 else spill(form, engine.scratch)
+        forms[item.hash] = form
+    sound = {key: form for key, form in forms.items() if isinstance(form, TileForm)}
+    products, sums = tiled_sums(list(sound.values()), pool) if sound else (None, [])
+    place = {key: number for number, key in enumerate(sound)}
+    centring = CENTRINGS[task.metric.centring]
+    sides: dict[str, Side | MetricError] = {k: f for k, f in forms.items() if k not in sound}
+    for item in items:
+        if item.hash in place:
+            own = sums[place[item.hash]]
+            sides[item.hash] = _attempt(item, lambda own=own: Side.of(centring, n, own))
+    outcomes = {}
+    for x, y in missing:
+        a, b = sides[x.hash], sides[y.hash]
+        failed = next((str(side) for side in (a, b) if isinstance(side, MetricError)), None)
+        if failed:
+            outcomes[x.hash, y.hash] = Outcome(failure=failed)
+            continue
+        product = float(products[place[x.hash], place[y.hash]])
+        outcomes[x.hash, y.hash] = task.tiled_outcome(n, product, a, b)
+    return outcomes
+
+
+def _attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Returns what `make` gives, or the error that all pairs of the item then have."""
+    try:
+        return make()
+    except MetricError as error:
+        logger.warning("model %s, layer %s: %s", item.model, item.layer, error)
+        return error
 
 
 class Form(NamedTuple):
@@ -161,6 +251,9 @@ def _compute(
 ) -> Iterator[dict[tuple[str, str], Outcome]]:
     """Yields outcomes in batches, holding prepared forms of two blocks of items at a time."""
     items = list({item.hash: item for pair in missing for item in pair}.values())
+    if task.is_tiled(items[0].shape[0]):
+        yield tiled_outcomes(task, items, missing, engine, pool)
+        return
     blocks = _blocks(task.metric, items, engine.max_memory // 2)
     block_of = {item.hash: number for number, block in enumerate(blocks) for item in block}
     by_blocks: dict[tuple[int, int], list[tuple[Item, Item]]] = {}
@@ -185,11 +278,7 @@ def _blocks(metric: Metric, items: Sequence[Item], budget: int) -> list[list[Ite
 
 
 def _prepare(task: Task, item: Item) -> Form | MetricError:
-    try:
-        return task.prepare(item.features())
-    except MetricError as error:  # all pairs of this layer fail, and the table says why
-        logger.warning("model %s, layer %s: %s", item.model, item.layer, error)
-        return error
+    return _attempt(item, lambda: task.prepare(item.features()))
 
 
 def _compare(

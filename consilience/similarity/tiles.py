@@ -10,9 +10,8 @@ so a value does not depend on the other models, on threads or on memory.
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -33,30 +32,32 @@ def tiles(n: int) -> Iterator[Tile]:
             yield slice(top, min(top + ROWS, n)), slice(left, min(left + COLUMNS, n))
 
 
-def tiled_sums(forms: Sequence[TileForm], threads: int = 1) -> tuple[np.ndarray, list[TileSums]]:
+def tiled_sums(forms: Sequence[TileForm], pool: Executor) -> tuple[np.ndarray, list[TileSums]]:
     """Returns Σ a b off the diagonal for every two models (M, M), and the sums of each model.
 
-    BLAS is expected to run on one thread: models and sums are shared among `threads`.
+    Args:
+        forms: of M models over the same n samples.
+        pool: shares models, and then stretches of a tile; BLAS should run on one thread.
     """
     n, count = len(forms[0].left), len(forms)
-    products = np.zeros((count, count))
+    padded = max(count, 2)  # BLAS sums a single row in another order
+    products = np.zeros((padded, padded))
     rows = np.zeros((count, n))
-    buffer = np.empty((count, ROWS * COLUMNS), dtype=np.float32)
-    with ThreadPoolExecutor(threads) as pool:
-        ranks = list(pool.map(_rank_table, forms)) if forms[0].ranked else [None] * count
-        for tile in tiles(n):
-            fill = partial(_fill, tile, buffer, rows)
-            list(pool.map(fill, range(count), forms, ranks))
-            entries = buffer[:, : _size(tile)]
-            chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
-            for part in pool.map(_product, chunks):
-                products += part
+    buffer = np.zeros((padded, ROWS * COLUMNS), dtype=np.float32)
+    ranks = list(pool.map(_rank_table, forms)) if forms[0].ranked else [None] * count
+    for tile in tiles(n):
+        fill = partial(_fill, tile, buffer, rows)
+        list(pool.map(fill, range(count), forms, ranks))
+        entries = buffer[:, : _size(tile)]
+        chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
+        for part in pool.map(_product, chunks):
+            products += part
     products *= 2  # every pair of samples was met once
     sums = [
         TileSums(rows[m], float(products[m, m]), form.diagonal, form.cubes)
         for m, form in enumerate(forms)
     ]
-    return products, sums
+    return products[:count, :count], sums
 
 
 def _product(entries: np.ndarray) -> np.ndarray:
@@ -81,7 +82,7 @@ def _fill(
     rows: np.ndarray,
     m: int,
     form: TileForm,
-    ranks: "Callable[[np.ndarray], None] | None",
+    ranks: Callable[[np.ndarray], None] | None,
 ) -> None:
     """Writes one model's tile into its row of the buffer and adds to its row sums."""
     height, width = (s.stop - s.start for s in tile)
@@ -98,8 +99,10 @@ def _fill(
 def _rank_table(form: TileForm) -> Callable[[np.ndarray], None]:
     """Returns the map of a tile's entries to their ranks among all pairs, standardised, in place.
 
-    Ranks are counted: the range of the entries, taken from some rows and widened, is cut into
-    steps, and the values of one step share their mean rank. Values beyond the range tie at its end.
+    Ranks are counted: the range of the entries is cut into steps, and the values of one step share
+    their mean rank. The range leaves out the thousandth part at either end, as some rows give it:
+    its values tie, which moves a rank correlation by less than 1e-8, while a few outliers would
+    leave too few steps to all others.
     """
     low, high = _range(form)
     scale = np.float32((BINS - 1) / (high - low))
@@ -137,12 +140,12 @@ def _range(form: TileForm) -> tuple[np.float32, np.float32]:
     if form.apply is not None:
         form.apply(block)
     block[np.arange(len(some)), some] = block[0, -1]
-    low, high = float(block.min()), float(block.max())
-    margin = 0.25 * (high - low) or 1.0
+    low, high = np.quantile(block, [0.001, 0.999])
+    margin = 0.01 * (high - low) or 1.0
     return np.float32(low - margin), np.float32(high + margin)
 
 
-def spill(form: TileForm, folder: str | Path) -> TileForm:
+def spill(form: TileForm, folder: str | None) -> TileForm:
     """Returns the form with its features in a scratch file, for studies beyond the memory."""
     arrays = {}
     for name in ("left", "right"):
