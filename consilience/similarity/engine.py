@@ -160,16 +160,17 @@ def tiled_outcomes(
 ) -> dict[tuple[str, str], Outcome]:
     """Returns the outcomes of all missing pairs from one tiled pass over their models."""
     n = items[0].shape[0]
+    made = pool.map(lambda item: _attempt(item, lambda: task.tile_form(item.features())), items)
     forms: dict[str, TileForm | MetricError] = {}
     room = engine.max_memory
-    for item in items:  # one at a time: their float64 forms are large
-        form = _attempt(item, lambda item=item: task.tile_form(item.features()))
+    for item, form in zip(items, made, strict=True):
         if isinstance(form, TileForm):
             room -= form.nbytes
-            form = form if room > 0 else spill(form, engine.scratch)
-        forms[item.hash] = form
+            forms[item.hash] = form if room >= 0 else spill(form, engine.scratch)
+        else:
+            forms[item.hash] = form
     sound = {key: form for key, form in forms.items() if isinstance(form, TileForm)}
-    products, sums = tiled_sums(list(sound.values()), pool) if sound else (None, [])
+    products, sums = tiled_sums(list(sound.values()), pool, max(room, 0)) if sound else (None, [])
     place = {key: number for number, key in enumerate(sound)}
     centring = CENTRINGS[task.metric.centring]
     sides: dict[str, Side | MetricError] = {k: f for k, f in forms.items() if k not in sound}

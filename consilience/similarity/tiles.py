@@ -32,22 +32,28 @@ def tiles(n: int) -> Iterator[Tile]:
             yield slice(top, min(top + ROWS, n)), slice(left, min(left + COLUMNS, n))
 
 
-def tiled_sums(forms: Sequence[TileForm], pool: Executor) -> tuple[np.ndarray, list[TileSums]]:
+def tiled_sums(
+    forms: Sequence[TileForm], pool: Executor, room: int = 0
+) -> tuple[np.ndarray, list[TileSums]]:
     """Returns Σ a b off the diagonal for every two models (M, M), and the sums of each model.
 
     Args:
         forms: of M models over the same n samples.
         pool: shares models, and then stretches of a tile; BLAS should run on one thread.
+        room: bytes for what need not be computed twice.
     """
     n, count = len(forms[0].left), len(forms)
     padded = max(count, 2)  # BLAS sums a single row in another order
     products = np.zeros((padded, padded))
     rows = np.zeros((count, n))
     buffer = np.zeros((padded, ROWS * COLUMNS), dtype=np.float32)
-    ranks = list(pool.map(_rank_table, forms)) if forms[0].ranked else [None] * count
-    for tile in tiles(n):
-        fill = partial(_fill, tile, buffer, rows)
-        list(pool.map(fill, range(count), forms, ranks))
+    if forms[0].ranked:
+        kept = int(room // (n * n))  # two bytes per pair of samples
+        sources = list(pool.map(Ranks, forms, (m < kept for m in range(count))))
+    else:
+        sources = [partial(_entries, form) for form in forms]
+    for number, tile in enumerate(tiles(n)):
+        list(pool.map(partial(_fill, number, tile, buffer, rows), range(count), sources))
         entries = buffer[:, : _size(tile)]
         chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
         for part in pool.map(_product, chunks):
@@ -68,27 +74,24 @@ def _size(tile: Tile) -> int:
     return (tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start)
 
 
-def _entries(form: TileForm, tile: Tile, out: np.ndarray | None = None) -> np.ndarray:
-    """Returns the entries of a tile, those on and below the diagonal not meant."""
-    block = np.matmul(form.left[tile[0]], form.right[tile[1]].T, out=out)
+def _entries(form: TileForm, number: int, tile: Tile, block: np.ndarray) -> None:
+    """Writes the entries of a tile; those on and below the diagonal are not meant."""
+    np.matmul(form.left[tile[0]], form.right[tile[1]].T, out=block)
     if form.apply is not None:
         form.apply(block)
-    return block
+
+
+Source = Callable[[int, Tile, np.ndarray], None]
+"""Writes the entries of a tile, given with its number, into a block."""
 
 
 def _fill(
-    tile: Tile,
-    buffer: np.ndarray,
-    rows: np.ndarray,
-    m: int,
-    form: TileForm,
-    ranks: Callable[[np.ndarray], None] | None,
+    number: int, tile: Tile, buffer: np.ndarray, rows: np.ndarray, m: int, source: Source
 ) -> None:
     """Writes one model's tile into its row of the buffer and adds to its row sums."""
     height, width = (s.stop - s.start for s in tile)
-    block = _entries(form, tile, buffer[m, : height * width].reshape(height, width))
-    if ranks is not None:
-        ranks(block)
+    block = buffer[m, : height * width].reshape(height, width)
+    source(number, tile, block)
     if tile[0].start == tile[1].start:
         square = block[:, :height]
         square[np.tri(height, dtype=bool)] = 0
@@ -96,41 +99,45 @@ def _fill(
     rows[m, tile[1]] += block.sum(axis=0)
 
 
-def _rank_table(form: TileForm) -> Callable[[np.ndarray], None]:
-    """Returns the map of a tile's entries to their ranks among all pairs, standardised, in place.
+class Ranks:
+    """Ranks of a model's entries among all pairs of samples, standardised.
 
     Ranks are counted: the range of the entries is cut into steps, and the values of one step share
     their mean rank. The range leaves out the thousandth part at either end, as some rows give it:
     its values tie, which moves a rank correlation by less than 1e-8, while a few outliers would
     leave too few steps to all others.
     """
-    low, high = _range(form)
-    scale = np.float32((BINS - 1) / (high - low))
-    counts = np.zeros(BINS, dtype=np.int64)
-    n = len(form.left)
-    for tile in tiles(n):
-        block = _entries(form, tile)
-        if tile[0].start == tile[1].start:
-            height = len(block)
-            above = ~np.tri(height, block.shape[1], dtype=bool)
-            block = block[above]
-        counts += np.bincount(_steps(block, low, scale).ravel(), minlength=BINS)
-    ends = np.cumsum(counts)
-    middle = ends - counts / 2
-    pairs = n * (n - 1) / 2
-    table = ((middle - pairs / 2) / (pairs / np.sqrt(12))).astype(np.float32)
 
-    def apply(block: np.ndarray) -> None:
-        np.take(table, _steps(block, low, scale), out=block)
+    def __init__(self, form: TileForm, keep: bool) -> None:
+        self.form = form
+        low, high = _range(form)
+        self.low, self.scale = low, np.float32((BINS - 1) / (high - low))
+        self.steps: list[np.ndarray] = []
+        n = len(form.left)
+        counts = np.zeros(BINS, dtype=np.int64)
+        for number, tile in enumerate(tiles(n)):
+            steps = self._steps(number, tile)
+            if keep:
+                self.steps.append(steps)
+            if tile[0].start == tile[1].start:
+                steps = steps[~np.tri(*steps.shape, dtype=bool)]
+            counts += np.bincount(steps.ravel(), minlength=BINS)
+        pairs = n * (n - 1) / 2
+        middle = np.cumsum(counts) - counts / 2
+        self.table = ((middle - pairs / 2) / (pairs / np.sqrt(12))).astype(np.float32)
 
-    return apply
+    def __call__(self, number: int, tile: Tile, block: np.ndarray) -> None:
+        """Writes the ranks of a tile."""
+        steps = self.steps[number] if self.steps else self._steps(number, tile)
+        np.take(self.table, steps, out=block, mode="clip")
 
-
-def _steps(block: np.ndarray, low: np.float32, scale: np.float32) -> np.ndarray:
-    steps = block - low
-    steps *= scale
-    np.clip(steps, 0, BINS - 1, out=steps)
-    return steps.astype(np.int32)
+    def _steps(self, number: int, tile: Tile) -> np.ndarray:
+        block = np.empty([s.stop - s.start for s in tile], dtype=np.float32)
+        _entries(self.form, number, tile, block)
+        block -= self.low
+        block *= self.scale
+        np.clip(block, 0, BINS - 1, out=block)
+        return block.astype(np.uint16)
 
 
 def _range(form: TileForm) -> tuple[np.float32, np.float32]:
