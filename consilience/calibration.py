@@ -110,7 +110,7 @@ def null_of_draws(value: float, draws: np.ndarray, facts: Facts) -> Null:
     slack = ROUNDING * max(abs(value), float(np.abs(draws).max()))
     as_similar = np.count_nonzero(sign * draws >= sign * value - slack)
     sd = float(np.std(draws, ddof=1)) if len(draws) > 1 else math.nan
-    return Null(float(np.mean(draws)), sd, (1 + as_similar) / (len(draws) + 1))
+    return Null(float(np.mean(draws)), sd, float((1 + as_similar) / (len(draws) + 1)))
 
 
 def _sign(facts: Facts) -> int:

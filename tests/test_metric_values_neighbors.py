@@ -9,8 +9,7 @@ from golden import GOLDEN, RESI, golden_pair, resi_pair
 from scipy.spatial.distance import cdist
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import _neighbors as search
-from consilience.metrics import get_metric
+from consilience.metrics import _neighbors, get_metric
 from consilience.metrics.neighbor_lists import _sequences
 
 LISTED = ["cycle_knn", "lcs_knn", "edit_knn", "jaccard_knn", "rank_knn"]
@@ -268,20 +267,20 @@ def test_largest_is_a_stable_sort(k):
     rng = np.random.default_rng(k)
     values = rng.integers(0, 4, size=(200, 9)).astype(float)
     expected = np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
-    np.testing.assert_array_equal(search._largest(values, k), expected)
+    np.testing.assert_array_equal(_neighbors._largest(values, k), expected)
 
 
 def test_blocks_do_not_matter(pair, monkeypatch):
     values = [get_metric(name, k=4)(*pair) for name in ALL]
-    monkeypatch.setattr(search, "BLOCK_ENTRIES", 3 * 40)
+    monkeypatch.setattr(_neighbors, "BLOCK_ENTRIES", 3 * 40)
     assert [get_metric(name, k=4)(*pair) for name in ALL] == pytest.approx(values, abs=1e-12)
 
 
 def test_ranks_in():
     lists = np.array([[1, 2], [0, 2], [0, 1]])
     others = np.array([[2, 1], [2, 0], [1, 0]])
-    assert search.ranks_in(lists, others).tolist() == [[2, 1], [2, 1], [2, 1]]
-    assert search.ranks_in(lists, others[:, :1]).tolist() == [[0, 1], [0, 1], [0, 1]]
+    assert _neighbors.ranks_in(lists, others).tolist() == [[2, 1], [2, 1], [2, 1]]
+    assert _neighbors.ranks_in(lists, others[:, :1]).tolist() == [[0, 1], [0, 1], [0, 1]]
 
 
 def test_many_samples_have_sequences():
@@ -424,3 +423,30 @@ def test_facts_of_lengths():
     assert share.self_value is None
     assert share.as_dict()["bounds"] == [0, None]
     assert get_metric("lcs_knn", form="length").facts.self_value == 10
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "inner_product"])
+@pytest.mark.parametrize("kind", ["normal", "offset", "duplicates", "grid", "outliers"])
+def test_fast_search_finds_the_same_lists(monkeypatch, distance, kind):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(300, 24))
+    if kind == "offset":
+        x += 1000
+    elif kind == "duplicates":
+        x = np.concatenate([x, x])
+    elif kind == "grid":
+        x = rng.integers(1, 4, size=(300, 5)).astype(float)
+    elif kind == "outliers":
+        x *= np.exp(3 * rng.normal(size=(300, 1)))
+    for k in (1, 10, 299):
+        monkeypatch.setattr(_neighbors, "FAST_SAMPLES", 10**9)
+        plain = _neighbors.ordered_neighbors(x, k, distance)
+        monkeypatch.setattr(_neighbors, "FAST_SAMPLES", 1)
+        fast = _neighbors.ordered_neighbors(x, k, distance)
+        if kind in ("offset", "grid"):  # equally near but for float64's own rounding
+            nearness = np.concatenate(list(_neighbors.nearness_blocks(x, distance)))
+            found, wanted = (np.take_along_axis(nearness, side, 1) for side in (fast, plain))
+            np.testing.assert_allclose(found, wanted, rtol=1e-12)
+        else:
+            assert np.array_equal(fast, plain)
+        assert np.array_equal(np.sort(fast), _neighbors.nearest_neighbors(x, k, distance))

@@ -133,6 +133,17 @@ def test_permuted_forms_are_those_of_permuted_samples(metric):
 
 
 @every_metric
+def test_all_pairs_at_once(metric):
+    rng = np.random.default_rng(11)
+    x, y = sides(metric, rng, n=40)
+    labels = labels_of(y)
+    forms = [prepare(metric, side, labels) for side in (x, y, np.roll(y, 3, axis=0))]
+    together = metric.compare_all(forms[:2], forms)
+    single = [[metric.compare(a, b) for b in forms] for a in forms[:2]]
+    np.testing.assert_allclose(together, single, rtol=1e-12, atol=1e-12)
+
+
+@every_metric
 def test_direction(metric):
     """More noise on one side moves the value away from that of a self pair."""
     rng = np.random.default_rng(2)

@@ -12,6 +12,10 @@ from consilience.metrics._kernels import check_varies, near_center, power_of_two
 
 BLOCK_ENTRIES = 4_000_000
 """Similarities held at a time while neighbours are looked for."""
+FAST_SAMPLES = 2048
+"""From so many samples on, candidates are found in float32."""
+CROWD = 8
+"""More candidates than so many times k are not worth settling one by one."""
 
 
 def nearest_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
@@ -23,12 +27,75 @@ def nearest_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.nda
     Raises:
         MetricError: a zero row has no cosine.
     """
+    if len(x) >= FAST_SAMPLES:
+        return np.sort(_fast_neighbors(x, k, distance, ordered=False), axis=1).astype(np.int64)
     return np.concatenate([_largest(block, k) for block in nearness_blocks(x, distance)])
 
 
 def ordered_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
     """Returns `nearest_neighbors` from near to far, int32; equally near ones by index."""
-    return ordered_lists(nearness_blocks(x, distance), len(x), k)[0]
+    if len(x) < FAST_SAMPLES:
+        return ordered_lists(nearness_blocks(x, distance), len(x), k)[0]
+    return _fast_neighbors(x, k, distance, ordered=True)
+
+
+def _fast_neighbors(x: np.ndarray, k: int, distance: str, *, ordered: bool) -> np.ndarray:
+    """Returns the neighbours (n, k), from near to far if `ordered`."""
+    x = _placed(x, distance)
+    step = max(1, BLOCK_ENTRIES // len(x))
+    rows = [slice(start, min(start + step, len(x))) for start in range(0, len(x), step)]
+    fast = FastSearch(x, half_norms=distance == "euclidean")
+    return np.concatenate([fast.lists(some, k, ordered=ordered) for some in rows])
+
+
+class FastSearch:
+    """Finds neighbours in float32 and settles them in float64: half the time, the same lists.
+
+    Products in float32 lie within a known bound of the exact ones, so all rows that can be among
+    the nearest are those above the k-th product less twice the bound; their products are then taken
+    in float64. Where too many are left, as when all rows point the same way, float64 does it all.
+    """
+
+    def __init__(self, x: np.ndarray, *, half_norms: bool) -> None:
+        squares = np.einsum("ij,ij->i", x, x)
+        self.x, self.x32 = x, x.astype(np.float32)
+        self.half = squares / 2 if half_norms else np.zeros(len(x))
+        largest = np.sqrt(squares.max())
+        self.bound = (x.shape[1] + 4) * 2.0**-24 * (np.sqrt(squares) * largest + self.half.max())
+
+    def lists(self, rows: slice, k: int, *, ordered: bool) -> np.ndarray:
+        """Returns the neighbours of some rows (m, k), ties to lower indexes."""
+        block = self.x32[rows] @ self.x32.T
+        block -= self.half.astype(np.float32)
+        places = np.arange(rows.start, rows.stop)
+        block[np.arange(len(block)), places] = -np.inf
+        n = block.shape[1]
+        least = np.partition(block, n - k, axis=1)[:, n - k] - 2 * self.bound[rows]
+        i, j = np.divmod(np.flatnonzero(block >= least[:, None].astype(np.float32)), n)
+        if len(i) > CROWD * k * len(block):
+            exact = self.x[rows] @ self.x.T - self.half
+            exact[np.arange(len(exact)), places] = -np.inf
+            return ordered_lists([exact], len(exact), k)[0]
+        values = block.ravel()[i * n + j].astype(np.float64)
+        # as a set, a row with k candidates is settled
+        open_rows = ordered | (np.bincount(i, minlength=len(block)) > k)
+        unsettled = open_rows[i]
+        values[unsettled] = self._exact(rows.start + i[unsettled], j[unsettled])
+        return _first(i, j, values, k)
+
+    def _exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """Returns the nearness of pairs of rows in float64."""
+        step = max(1, BLOCK_ENTRIES // self.x.shape[1])
+        parts = [slice(start, start + step) for start in range(0, max(len(i), 1), step)]
+        dots = [np.einsum("ij,ij->i", self.x[i[part]], self.x[j[part]]) for part in parts]
+        return np.concatenate(dots) - self.half[j]
+
+
+def _first(i: np.ndarray, j: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """Returns for every row i the k columns j of the largest values, ties to lower columns."""
+    order = np.lexsort((j, -values, i))
+    starts = np.flatnonzero(np.diff(i, prepend=-1))  # i is sorted, so rows begin at these places
+    return j[order][starts[:, None] + np.arange(k)].astype(np.int32)
 
 
 def ordered_lists(blocks: Iterable[np.ndarray], n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,10 +124,7 @@ def nearness_blocks(x: np.ndarray, distance: str, *, own: bool = False) -> Itera
 
     The diagonal is -inf, so that no row is its own neighbour, unless `own`.
     """
-    if distance == "cosine":
-        x = unit_rows(x)
-    elif distance == "euclidean":
-        x = near_center(x)
+    x = _placed(x, distance)
     half_norms = np.einsum("ij,ij->i", x, x) / 2 if distance == "euclidean" else 0.0
     step = max(1, BLOCK_ENTRIES // len(x))
     for start in range(0, len(x), step):
@@ -69,6 +133,13 @@ def nearness_blocks(x: np.ndarray, distance: str, *, own: bool = False) -> Itera
             rows = np.arange(len(nearness))
             nearness[rows, rows + start] = -np.inf
         yield nearness
+
+
+def _placed(x: np.ndarray, distance: str) -> np.ndarray:
+    """Returns x: (n, d) such that inner products, for `euclidean` less norms, tell the nearness."""
+    if distance == "cosine":
+        return unit_rows(x)
+    return near_center(x) if distance == "euclidean" else x
 
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:

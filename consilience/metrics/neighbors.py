@@ -1,5 +1,6 @@
 """Agreement of nearest neighbours as sets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,15 @@ import numpy as np
 from consilience.metrics import metric
 from consilience.metrics._kernels import check_varies, power_of_two_scale
 from consilience.metrics._moments import Moments
-from consilience.metrics._neighbors import NeighborMetric, checked_count, nearest_neighbors
+from consilience.metrics._neighbors import (
+    NeighborMetric,
+    checked_count,
+    nearest_neighbors,
+    relabelled,
+)
+
+SMALL_K = 24
+"""Up to here, comparing all neighbours of a row with all is quicker than looking them up."""
 
 
 @metric(
@@ -44,16 +53,38 @@ class MutualKNN(NeighborMetric):
 
     def compare(self, a: tuple[np.ndarray, int], b: tuple[np.ndarray, int]) -> float:
         """Returns the share of codes that both sides have."""
-        codes, wanted = a[0], b[0]
+        (codes, n), wanted = a, b[0]
+        k = len(codes) // n
+        if k <= SMALL_K:
+            same = codes.reshape(n, k, 1) == wanted.reshape(n, 1, k)
+            return float(np.count_nonzero(same) / len(codes))
         found = np.searchsorted(codes, wanted)
         found[found == len(codes)] = 0
         return float(np.count_nonzero(codes[found] == wanted) / len(codes))
 
+    def compare_all(
+        self, forms_x: Sequence[tuple[np.ndarray, int]], forms_y: Sequence[tuple[np.ndarray, int]]
+    ) -> np.ndarray:
+        """Returns the values of all pairs: a table of bits tells which of 16 models hold a code."""
+        counts = np.empty((len(forms_x), len(forms_y)), dtype=np.int64)
+        n = forms_x[0][1]
+        for start in range(0, len(forms_x), 16):
+            group = forms_x[start : start + 16]
+            holders = np.zeros(n * n, dtype=np.uint16)
+            for bit, (codes, _) in enumerate(group):
+                holders[codes] |= np.uint16(1 << bit)
+            for column, (codes, _) in enumerate(forms_y):
+                held = holders[codes]
+                for bit in range(len(group)):
+                    counts[start + bit, column] = np.count_nonzero(held & np.uint16(1 << bit))
+        return counts / len(forms_x[0][0])
+
     def permuted(self, a: tuple[np.ndarray, int], order: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns the codes of the permuted samples."""
         codes, n = a
-        place = np.argsort(order)
-        return np.sort(place[codes // n] * n + place[codes % n]), n
+        lists = relabelled((codes % n).reshape(n, -1), order)
+        lists.sort(axis=1)
+        return (lists + n * np.arange(n)[:, None]).ravel(), n
 
     @property
     def has_closed_form(self) -> bool:
