@@ -40,6 +40,7 @@ lint: setup ## check style and workflow
 
 bench: setup ## measure planning time and speed (minutes)
 	$(BIN)/python benchmarks/planning.py
+	$(BIN)/python benchmarks/pairwise.py
 
 docs: setup ## write the tables of config/README.md from the schemas
 	$(BIN)/python -m consilience.docs

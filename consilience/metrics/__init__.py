@@ -337,12 +337,13 @@ class Preprocessing:
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
     """Returns x: (n, d) with every row divided by its Euclidean norm; a zero row is an error."""
-    largest = np.abs(x).max(axis=1, keepdims=True)
+    largest = np.maximum(x.max(axis=1), -x.min(axis=1))[:, None]
     if (largest == 0).any():
         row = int(np.flatnonzero(largest == 0)[0])
         raise MetricError(f"row {row} is zero, so it has no direction")
-    x = x / largest  # first, so that squares neither overflow nor underflow
-    return x / np.linalg.norm(x, axis=1, keepdims=True)
+    if largest.max() > 1e100 or largest.min() < 1e-100:  # squares would overflow or vanish
+        x = x / largest
+    return x / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
 
 
 def _check_choices(metric: Metric) -> None:

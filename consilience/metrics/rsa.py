@@ -160,8 +160,9 @@ def _tied_pairs(values: np.ndarray) -> float:
 
 def _centered_rows(x: np.ndarray) -> np.ndarray:
     moved = x - x.mean(axis=1, keepdims=True)
-    largest = np.abs(x).max(axis=1)
-    flat = np.abs(moved).max(axis=1) <= 64 * np.finfo(float).eps * largest
+    largest = np.maximum(x.max(axis=1), -x.min(axis=1))
+    spread = np.maximum(moved.max(axis=1), -moved.min(axis=1))
+    flat = spread <= 64 * np.finfo(float).eps * largest
     if flat.any():
         row = int(np.flatnonzero(flat)[0])
         raise MetricError(f"row {row} is constant over the units, so its correlation is undefined")

@@ -17,10 +17,12 @@ import numpy as np
 
 from consilience.metrics._tiles import BINS, TileForm, TileSums
 
-ROWS, COLUMNS = 128, 1024
-"""Samples of a tile: 131,072 entries, half a megabyte per model."""
+ROWS, COLUMNS = 512, 512
+"""Samples of a tile: a megabyte per model; matrix products of fewer rows are slower."""
 INNER = 16_384
-"""Entries summed in float32 before float64 takes over: longer sums lose digits."""
+"""Products summed in float32 before float64 takes over: longer sums lose digits."""
+STRETCH = 64
+"""Entries of a column summed in float32: one after the other, not in pairs as along a row."""
 
 Tile = tuple[slice, slice]
 
@@ -96,7 +98,8 @@ def _fill(
         square = block[:, :height]
         square[np.tri(height, dtype=bool)] = 0
     rows[m, tile[0]] += block.sum(axis=1)
-    rows[m, tile[1]] += block.sum(axis=0)
+    for top in range(0, height, STRETCH):
+        rows[m, tile[1]] += block[top : top + STRETCH].sum(axis=0)
 
 
 class Ranks:
@@ -142,12 +145,11 @@ class Ranks:
 
 def _range(form: TileForm) -> tuple[np.float32, np.float32]:
     n = len(form.left)
-    some = np.linspace(0, n - 1, min(n, 256)).round().astype(int)
-    block = form.left[some] @ form.right.T
+    rows, columns = (np.linspace(0, n - 1, min(n, m)).round().astype(int) for m in (256, 1024))
+    block = form.left[rows] @ form.right[columns].T
     if form.apply is not None:
         form.apply(block)
-    block[np.arange(len(some)), some] = block[0, -1]
-    low, high = np.quantile(block, [0.001, 0.999])
+    low, high = np.quantile(block[rows[:, None] != columns], [0.001, 0.999])
     margin = 0.01 * (high - low) or 1.0
     return np.float32(low - margin), np.float32(high + margin)
 
