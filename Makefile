@@ -42,7 +42,7 @@ bench: setup ## measure planning time and speed (minutes)
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/pairwise.py
 
-docs: setup ## write the tables of config/README.md from the schemas
+docs: setup ## write config/metrics.md and the tables of config/README.md from the code
 	$(BIN)/python -m consilience.docs
 
 clean: ## delete results, logs and the virtual environment

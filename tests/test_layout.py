@@ -76,6 +76,10 @@ def test_configuration_page_is_up_to_date():
     assert docs.fill(page) == page, "run `make docs`"
 
 
+def test_metric_cards_are_up_to_date():
+    assert docs.CARDS.read_text(encoding="utf8") == docs.metric_cards(), "run `make docs`"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda p: p.name)
 def test_conda_environments_are_well_formed(path):
     environment = yaml.safe_load(path.read_text(encoding="utf8"))

@@ -17,7 +17,7 @@ from consilience.metrics._kernels import (
     squared_distances,
     unit,
 )
-from consilience.metrics._tiles import TileForm, distance, distance_form, kernel_form, less
+from consilience.metrics._tiles import TileForm, distance, distance_form, kernel_form, less_rows
 
 
 @metric(
@@ -190,7 +190,7 @@ class DistanceCorrelation(InnerProductMetric):
     def tile_form(self, x: np.ndarray) -> TileForm:
         """Returns the distances of x: (n, d) for the tiled pass."""
         check_varies(x)
-        return less(distance_form(power_of_two_scale(x), distance))
+        return less_rows(distance_form(power_of_two_scale(x), distance))
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors, or its root if biased."""

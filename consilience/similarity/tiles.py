@@ -81,6 +81,9 @@ def _entries(form: TileForm, number: int, tile: Tile, block: np.ndarray) -> None
     np.matmul(form.left[tile[0]], form.right[tile[1]].T, out=block)
     if form.apply is not None:
         form.apply(block)
+    if form.offsets is not None:
+        block -= form.offsets[tile[0], None]
+        block -= form.offsets[tile[1]]
 
 
 Source = Callable[[int, Tile, np.ndarray], None]

@@ -1,29 +1,22 @@
-"""Writes the generated parts of config/README.md: `python -m consilience.docs`.
+"""The generated tables of config/README.md."""
 
-Tables come from the schemas in workflow/schemas and from the facts of the metrics, so that a page
-cannot say anything else than the code does.
-"""
-
-import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from consilience.config import ROOT
-from consilience.metrics import METRICS, Metric
-
-PAGE = ROOT / "config" / "README.md"
+from consilience.docs.docstrings import plain
+from consilience.metrics import METRICS, Facts, Metric
 
 
 def tables() -> dict[str, str]:
     """Returns the generated tables by the name of their place in the page."""
     return {
-        "study": _table(["key", "default", "meaning"], _keys(_schema("study"))),
-        "models": _table(["column", "values", "meaning"], _columns(_schema("models"))),
-        "datasets": _table(["column", "values", "meaning"], _columns(_schema("datasets"))),
-        "metrics": _table(
+        "study": table(["key", "default", "meaning"], _keys(_schema("study"))),
+        "models": table(["column", "values", "meaning"], _columns(_schema("models"))),
+        "datasets": table(["column", "values", "meaning"], _columns(_schema("datasets"))),
+        "metrics": table(
             ["metric", "parameters (defaults)", "range", "more similar", "same after", "cite"],
             _facts(),
         ),
@@ -32,13 +25,13 @@ def tables() -> dict[str, str]:
 
 def fill(page: str) -> str:
     """Returns the page with the text between `<!-- NAME -->` and `<!-- end -->` replaced."""
-    for name, table in tables().items():
+    for name, content in tables().items():
         start = f"<!-- generated: {name} -->\n"
         before, found, rest = page.partition(start)
         if not found:
-            raise ValueError(f"{PAGE} has no place for the table {name!r}: add {start!r}")
+            raise ValueError(f"config/README.md has no place for the table {name!r}: add {start!r}")
         after = rest[rest.index("<!-- end -->") :]
-        page = f"{before}{start}{table}\n{after}"
+        page = f"{before}{start}{content}\n{after}"
     return page
 
 
@@ -47,7 +40,8 @@ def _schema(name: str) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf8"))
 
 
-def _table(header: list[str], rows: Iterator[tuple[str, ...]]) -> str:
+def table(header: list[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """Returns a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(
         "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
@@ -86,26 +80,25 @@ def _columns(schema: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 def _facts() -> Iterator[tuple[str, ...]]:
     for name, cls in METRICS.items():
         metric = cls()
-        low, high = metric.facts.bounds
         yield (
-            f"`{name}`",
+            f"[`{name}`](metrics.md#{name})",
             _parameters(metric),
-            f"{low:g} … {high:g}",
+            span(metric.facts),
             "larger" if metric.facts.larger_is_more_similar else "smaller",
-            ", ".join(sorted(metric.facts.invariant_to)).replace("_", " "),
+            same_after(metric.facts),
             metric.facts.citation,
         )
 
 
 def _parameters(metric: Metric) -> str:
-    return ", ".join(f"`{name}: {value}`" for name, value in metric.parameters.items())
+    return ", ".join(f"`{name}: {plain(value)}`" for name, value in metric.parameters.items())
 
 
-def main(page: Path = PAGE) -> int:
-    """Rewrites the page in place."""
-    page.write_text(fill(page.read_text(encoding="utf8")), encoding="utf8")
-    return 0
+def span(facts: Facts) -> str:
+    """Returns the range of a metric."""
+    return " … ".join(f"{bound:g}".replace("inf", "∞") for bound in facts.bounds)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def same_after(facts: Facts) -> str:
+    """Returns the maps of the units that change nothing."""
+    return ", ".join(sorted(facts.invariant_to)).replace("_", " ")
