@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CORES ?= all
+TEST_WORKERS ?= 2
 BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 export PATH := $(BIN):$(PATH)
@@ -30,7 +31,7 @@ demo: setup ## run the default study on real models and data, and say what came 
 	@$(BIN)/python -m consilience.summary results
 
 test: setup ## run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 lint: setup ## check style and workflow
 	$(BIN)/ruff check .

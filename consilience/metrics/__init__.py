@@ -282,7 +282,10 @@ def as_features(x: Any, name: str) -> np.ndarray:  # noqa: ANN401
     if x.dtype.kind not in "fiub":
         raise FeaturesError(f"{name} has dtype {x.dtype}; features are real numbers")
     if x.ndim != 2 or 0 in x.shape:
-        raise FeaturesError(f"{name} has shape {x.shape}; features are (samples, units), not empty")
+        hint = "; consilience.reductions makes a matrix of maps and tokens" if x.ndim > 2 else ""
+        raise FeaturesError(
+            f"{name} has shape {x.shape}; features are (samples, units), not empty{hint}"
+        )
     x = x.astype(np.float64, copy=False)
     if not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
