@@ -31,7 +31,7 @@ demo: setup ## run the default study on real models and data, and say what came 
 	@$(BIN)/python -m consilience.summary results
 
 test: setup ## run every test
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup ## check style and workflow
 	$(BIN)/ruff check .

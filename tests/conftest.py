@@ -4,3 +4,19 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests/golden.py and its like
+
+
+SLOW_FIRST = ("slurm", "workflow", "real")
+
+
+def pytest_collection_modifyitems(items):
+    """Files that start Snakemake or networks come first: two workers then end together."""
+
+    def place(item):
+        marks = {mark.name for mark in item.iter_markers()}
+        return next((i for i, name in enumerate(SLOW_FIRST) if name in marks), len(SLOW_FIRST))
+
+    first = {}
+    for item in items:
+        first[item.path] = min(first.get(item.path, 9), place(item))
+    items.sort(key=lambda item: first[item.path])
