@@ -20,7 +20,7 @@ from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_fe
 from consilience.metrics._moments import Moments
 from consilience.metrics._tiles import CENTRINGS, Centring, TileForm, TileSums
 from consilience.pairs import Outcome, PairStore
-from consilience.similarity.tiles import spill, tiled_sums
+from consilience.similarity.tiles import spill, tile_bytes, tiled_sums
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,9 @@ class Task:
     def tiled_outcome(self, n: int, product: float, a: Side, b: Side) -> Outcome:
         """Returns the value and the null of two models from the sums of the tiled pass."""
         centring = CENTRINGS[self.metric.centring]
-        value = centring.product(n, product, a.sums, b.sums) / (a.length * b.length)
+        value = float(centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
+        if not np.isfinite(value):
+            return Outcome(failure=f"the metric gave {value}")
         if self.null is None:
             return Outcome(value)
         null = closed_form(self.metric, value, a.moments, b.moments)
@@ -162,7 +164,7 @@ def tiled_outcomes(
     n = items[0].shape[0]
     made = pool.map(lambda item: _attempt(item, lambda: task.tile_form(item.features())), items)
     forms: dict[str, TileForm | MetricError] = {}
-    room = engine.max_memory
+    room = engine.max_memory - tile_bytes(len(items))
     for item, form in zip(items, made, strict=True):
         if isinstance(form, TileForm):
             room -= form.nbytes

@@ -68,6 +68,11 @@ def tiled_sums(
     return products[:count, :count], sums
 
 
+def tile_bytes(models: int) -> int:
+    """Returns the memory of one tile of so many models."""
+    return 4 * ROWS * COLUMNS * models
+
+
 def _product(entries: np.ndarray) -> np.ndarray:
     return entries @ entries.T
 
