@@ -14,6 +14,7 @@ import yaml
 from consilience.calibration import Permutations
 from consilience.errors import ConfigError, ConsilienceError, FeaturesError
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
+from consilience.reductions import REDUCTIONS, describe, reduce_pair
 from consilience.registry import did_you_mean
 
 CATALOGUE = "metrics.yaml"
@@ -55,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--row-normalize", action="store_true", help="divide each row by its norm first"
     )
+    compare.add_argument(
+        "--reduce",
+        choices=sorted(REDUCTIONS),
+        help="make matrices of maps (n, channels, h, w) or tokens (n, tokens, units)",
+    )
     compare.add_argument("--labels", help="true classes (.npy), for metrics that need them")
     compare.add_argument("--null", action="store_true", help="compare with the permutation null")
     compare.add_argument(
@@ -62,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         help="draw the null with so many (default: closed form where there is one, else 1000)",
     )
-    compare.add_argument("--seed", type=int, default=0, help="of the permutations")
+    compare.add_argument("--seed", type=int, default=0, help="of permutations and reductions")
     compare.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -75,13 +81,17 @@ def _compare(arguments: argparse.Namespace) -> int:
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
     labels = _read_npy(Path(arguments.labels), None) if arguments.labels else None
     x, y = (_read(name) for name in (arguments.x, arguments.y))
+    shapes = [list(side.shape) for side in (x, y)]
+    if arguments.reduce:
+        x, y = reduce_pair(x, y, arguments.reduce, seed=arguments.seed)
     outcome = compare(Task(metric, preprocessing, null, permutations, labels), x, y)
     found = {
         "metric": metric.facts.name,
         "parameters": metric.parameters,
         **vars(preprocessing),
-        "x": {"file": arguments.x, "shape": list(x.shape)},
-        "y": {"file": arguments.y, "shape": list(y.shape)},
+        **(describe(arguments.reduce, seed=arguments.seed) if arguments.reduce else {}),
+        "x": {"file": arguments.x, "shape": shapes[0]},
+        "y": {"file": arguments.y, "shape": shapes[1]},
         "value": outcome["value"],
     }
     if null:
@@ -180,6 +190,8 @@ def _choose(path: Path, layer: str | None, known: Sequence[str]) -> str:
 def _text(found: dict[str, Any], metric: Metric) -> str:
     parameters = ", ".join(f"{key}={value}" for key, value in found["parameters"].items())
     before = [key for key in ("center", "row_normalize") if found[key]]
+    if "reduction" in found:
+        before.append(f"reduction {found['reduction']}")
     way = "larger" if metric.facts.larger_is_more_similar else "smaller"
     lines = [
         f"metric      {found['metric']}({parameters})" + "".join(f", {b}" for b in before),

@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from consilience.cli import main
 from consilience.metrics import get_metric
+from consilience.reductions import reduce_pair
 from consilience.similarity import pairwise
 
 
@@ -58,6 +59,21 @@ def test_variants_bring_their_preprocessing(files, capsys):
     assert found["value"] == pytest.approx(
         get_metric("cka", kernel="rbf", sigma=0.4)(*unit), abs=1e-9
     )
+
+
+def test_maps_are_reduced(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(30, 4, 6, 6)), rng.normal(size=(30, 5, 3, 3))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    files = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    assert "consilience.reductions" in run(capsys, *files)[1].err
+    found = json.loads(run(capsys, *files, "--reduce", "spatial", "--json")[1].out)
+    assert found["value"] == get_metric("cka")(*reduce_pair(x, y, "spatial"))
+    assert (found["reduction"], found["seed"], found["x"]["shape"]) == ("spatial", 0, [30, 4, 6, 6])
+    table = pairwise(get_metric("cka"), {"x": x, "y": y}, reduction="mean")
+    assert table.attrs == {"reduction": "mean"}
+    assert table["value"].iloc[1] == get_metric("cka")(x.mean((2, 3)), y.mean((2, 3)))
 
 
 @pytest.mark.parametrize(

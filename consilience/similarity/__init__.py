@@ -22,6 +22,7 @@ from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table, write_table
 from consilience.metrics import Metric, Preprocessing, as_features, as_labels, get_metric
 from consilience.pairs import Outcome, PairStore
+from consilience.reductions import describe, reduce
 from consilience.similarity.engine import Engine, Item, Task, fill_store, pair_key
 
 logger = logging.getLogger(__name__)
@@ -43,13 +44,14 @@ ARRAY_LAYER = "features"
 """The layer name of features given as an array."""
 
 
-def pairwise(
+def pairwise(  # noqa: PLR0913 - options by name
     metric: Metric,
     features: Mapping[str, Any],
     *,
     null: NullKind | None = None,
     permutations: Permutations | None = None,
     labels: Any = None,  # noqa: ANN401
+    reduction: str | None = None,
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
     store: PairStore | None = None,
@@ -64,6 +66,8 @@ def pairwise(
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
         labels: (n,) true classes, for metrics whose facts ask for them.
+        reduction: a name of `consilience.reductions.REDUCTIONS`, which makes matrices of arrays
+            (n, channels, h, w) or (n, tokens, units); noted in the table's `attrs`.
         preprocessing: centring and row normalisation before the metric (default: neither).
         engine: threads, memory and checkpoints.
         store: values of earlier runs, extended by what is computed now.
@@ -81,13 +85,17 @@ def pairwise(
     Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
     pair that the store does not know.
     """
-    items = [item for model in sorted(features) for item in _items(model, features[model])]
+    items = [
+        item for model in sorted(features) for item in _items(model, features[model], reduction)
+    ]
     task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
     if metric.facts.needs_labels:
         _check_same_samples(items)
         labels = as_labels(labels, items[0].shape[0], metric.facts.name)
         task = replace(task, labels=labels)
-    return similarity_table(task, items, engine, store)
+    table = similarity_table(task, items, engine, store)
+    table.attrs |= describe(reduction) if reduction else {}
+    return table
 
 
 def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
@@ -197,8 +205,9 @@ def _null_kind(metric: Metric, permutations: int) -> NullKind | None:
     return "monte_carlo" if permutations else None
 
 
-def _items(model: str, source: Any) -> list[Item]:  # noqa: ANN401
+def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:  # noqa: ANN401
     if not isinstance(source, str | Path):
+        source = reduce(source, reduction) if reduction else source
         x = as_features(source, f"features of model {model!r}")
         return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: x)]
     header = read_header(source)
