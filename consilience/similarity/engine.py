@@ -162,14 +162,14 @@ def tiled_outcomes(
 ) -> dict[tuple[str, str], Outcome]:
     """Returns the outcomes of all missing pairs from one tiled pass over their models."""
     n = items[0].shape[0]
-    made = pool.map(lambda item: _attempt(item, lambda: task.tile_form(item.features())), items)
     forms: dict[str, TileForm | MetricError] = {}
     room = engine.max_memory - tile_bytes(len(items))
-    for item, form in zip(items, made, strict=True):
-        if isinstance(form, TileForm):
-            room -= form.nbytes
-            forms[item.hash] = form if room >= 0 else spill(form, engine.scratch)
-        else:
+    for batch in _batched(items, engine.threads):  # no more at a time: in the making they are large
+        made = pool.map(lambda i: _attempt(i, lambda: task.tile_form(i.features())), batch)
+        for item, form in zip(batch, made, strict=True):
+            if isinstance(form, TileForm):
+                room -= form.nbytes
+                form = form if room >= 0 else spill(form, engine.scratch)  # noqa: PLW2901
             forms[item.hash] = form
     sound = {key: form for key, form in forms.items() if isinstance(form, TileForm)}
     products, sums = tiled_sums(list(sound.values()), pool, max(room, 0)) if sound else (None, [])

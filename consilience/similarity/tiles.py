@@ -8,9 +8,11 @@ features in float32, and one tile per model. Tiles and the lengths of the sums d
 so a value does not depend on the other models, on threads or on memory.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -162,16 +164,32 @@ def _range(form: TileForm) -> tuple[np.float32, np.float32]:
     return np.float32(low - margin), np.float32(high + margin)
 
 
+class OnDisk:
+    """A float32 matrix in a scratch file, of which rows are read when asked for.
+
+    A memory map would count as memory of the process, and the reader would have no say in it.
+    """
+
+    def __init__(self, x: np.ndarray, folder: str | None) -> None:
+        self.shape = x.shape
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this
+        x.tofile(self._file)
+        self._file.flush()
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
+        """Returns some rows: a slice with start and stop, or row indexes."""
+        if isinstance(rows, np.ndarray):
+            return np.concatenate([self[row : row + 1] for row in map(int, rows)])
+        width = 4 * self.shape[1]
+        read = os.pread(self._file.fileno(), width * (rows.stop - rows.start), width * rows.start)
+        return np.frombuffer(read, np.float32).reshape(-1, self.shape[1])
+
+
 def spill(form: TileForm, folder: str | None) -> TileForm:
     """Returns the form with its features in a scratch file, for studies beyond the memory."""
-    arrays = {}
-    for name in ("left", "right"):
-        x = getattr(form, name)
-        if name == "right" and form.right is form.left:
-            arrays[name] = arrays["left"]
-            continue
-        with tempfile.TemporaryFile(dir=folder) as file:
-            x.tofile(file)
-            file.flush()
-            arrays[name] = np.memmap(file, np.float32, mode="r", shape=x.shape)
-    return TileForm(**{**vars(form), **arrays})
+    left = OnDisk(form.left, folder)
+    right = left if form.right is form.left else OnDisk(form.right, folder)
+    return replace(form, left=left, right=right)
