@@ -209,7 +209,8 @@ def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:
     if not isinstance(source, str | Path):
         source = reduce(source, reduction) if reduction else source
         x = as_features(source, f"features of model {model!r}")
-        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: x)]
+        # the array as given is kept, not its float64 copy
+        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: source)]
     header = read_header(source)
     return [
         Item(
