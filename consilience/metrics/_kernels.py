@@ -109,7 +109,7 @@ def kernel_matrix(x: np.ndarray, kernel: str, sigma: float | str = "median") -> 
     if sigma == "median":
         x = power_of_two_scale(x)
     distances = squared_distances(x)
-    variance = _median(distances) if sigma == "median" else float(sigma) ** 2
+    variance = lower_median(distances) if sigma == "median" else float(sigma) ** 2
     if kernel == "laplace":
         np.sqrt(distances, out=distances)
         distances *= -1 / np.sqrt(variance)
@@ -118,7 +118,7 @@ def kernel_matrix(x: np.ndarray, kernel: str, sigma: float | str = "median") -> 
     return np.exp(distances, out=distances)
 
 
-def _median(distances: np.ndarray) -> float:
+def lower_median(distances: np.ndarray) -> float:
     """Returns the lower median of the non-zero squared distances (n, n)."""
     positive = upper_triangle(distances)
     positive = positive[positive > 0]
@@ -147,3 +147,31 @@ def pair_vector(kernel: np.ndarray, estimator: str) -> np.ndarray:
     if estimator == "debiased":
         return pairs
     return np.concatenate([pairs, np.diagonal(kernel)])
+
+
+def twice_centered(x: np.ndarray) -> np.ndarray:
+    """Returns `centered` x: (n, d) with what rounding left of the means removed as well.
+
+    A rounded first mean would give constant units a direction.
+    """
+    x = centered(x)
+    x -= x.mean(axis=0)
+    return x
+
+
+def ranked_svd(x: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns U, s, Vᵀ of x at its numerical rank, for x derived from entries below 1.
+
+    Entries of 0.5 to 1 are rounded by eps / 2, so that rounding alone reaches singular values of
+    √(n d) eps / 2, however small those of x are beside its means.
+
+    Raises:
+        MetricError: no rank is left; `purpose` ends "there is nothing to …".
+    """
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
+    if rank == 0:
+        raise MetricError(
+            f"the features are constant up to rounding: there is nothing to {purpose}"
+        )
+    return np.ascontiguousarray(u[:, :rank]), s[:rank], vt[:rank]

@@ -7,7 +7,12 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import check_varies, power_of_two_scale
+from consilience.metrics._kernels import (
+    check_varies,
+    power_of_two_scale,
+    ranked_svd,
+    twice_centered,
+)
 
 Side = tuple[np.ndarray, np.ndarray]
 
@@ -52,7 +57,7 @@ class CCA(Metric):
 
     def prepare(self, x: np.ndarray) -> np.ndarray:
         """Returns the left singular vectors (n, r) of the centred x: (n, d)."""
-        return _ranked_svd(_centered(x))[0]
+        return ranked_svd(_centered(x), "correlate")[0]
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the mean of the canonical correlations or of their squares."""
@@ -142,7 +147,7 @@ class SVCCA(Metric):
         exponent = int(np.frexp(np.abs(x).max())[1])
         if self.standardize:
             moved, exponent = _standardized(x, moved), 0
-        u, s, _ = _ranked_svd(moved)
+        u, s, _ = ranked_svd(moved, "correlate")
         return np.ascontiguousarray(u[:, : self._kept(s * s, exponent)])
 
     def _kept(self, squares: np.ndarray, exponent: int) -> int:
@@ -214,7 +219,7 @@ class PWCCA(Metric):
 
         For the form `resi`: the whitened features (n, d) and the scaled features (n, d).
         """
-        u, s, vt = _ranked_svd(_centered(x))
+        u, s, vt = ranked_svd(_centered(x), "correlate")
         if self.form == "morcos":
             return u, s[:, None] * vt
         n, d = x.shape
@@ -255,23 +260,7 @@ def _centered(x: np.ndarray) -> np.ndarray:
     if len(x) < 3:
         raise MetricError(f"canonical correlations need at least 3 samples, not {len(x)}")
     check_varies(x)
-    x = power_of_two_scale(x)
-    x = x - x.mean(axis=0)
-    x -= x.mean(axis=0)  # a rounded first mean would give constant units a direction
-    return x
-
-
-def _ranked_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns U, s, Vᵀ of x at its numerical rank, for x derived from entries below 1.
-
-    Entries of 0.5 to 1 are rounded by eps / 2, so that rounding alone reaches singular values of
-    √(n d) eps / 2, however small those of x are beside its means.
-    """
-    u, s, vt = np.linalg.svd(x, full_matrices=False)
-    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
-    if rank == 0:
-        raise MetricError("the features are constant up to rounding: there is nothing to correlate")
-    return np.ascontiguousarray(u[:, :rank]), s[:rank], vt[:rank]
+    return twice_centered(x)
 
 
 def _standardized(x: np.ndarray, moved: np.ndarray) -> np.ndarray:

@@ -9,10 +9,11 @@ import numpy as np
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import Facts, Metric, metric
 from consilience.metrics._kernels import (
+    check_sigma,
     check_varies,
+    lower_median,
     power_of_two_scale,
     squared_distances,
-    upper_triangle,
 )
 from consilience.metrics._neighbors import (
     BLOCK_ENTRIES,
@@ -93,10 +94,7 @@ class CKNNA(Metric):
     def check(self) -> None:
         """Raises ConfigError if k, sigma or epsilon make no sense."""
         check_k(self.k, "cknna")
-        if self.sigma != "median" and not (_is_number(self.sigma) and 0 < self.sigma < np.inf):
-            raise ConfigError(
-                f"metric 'cknna': sigma cannot be {self.sigma!r}; use a number above 0 or 'median'"
-            )
+        check_sigma(self.sigma, "cknna")
         if not (_is_number(self.epsilon) and 0 <= self.epsilon < np.inf):
             raise ConfigError(
                 f"metric 'cknna': epsilon cannot be {self.epsilon!r}; use 0, or a small number "
@@ -156,7 +154,7 @@ class CKNNA(Metric):
             blocks = nearness_blocks(x, "inner_product", own=self._own)
             return ordered_lists(blocks, len(x), k)
         distances = squared_distances(x)
-        variance = _median(distances) if self.sigma == "median" else float(self.sigma) ** 2
+        variance = lower_median(distances) if self.sigma == "median" else float(self.sigma) ** 2
         # by distance, not by kernel value, which may be 0 for all that are far
         lists, values = ordered_lists(_negative_blocks(distances, self._own), len(x), k)
         return lists, np.exp(values * (0.5 / variance))
@@ -220,11 +218,3 @@ def _negative_blocks(distances: np.ndarray, own: bool) -> Iterator[np.ndarray]:
             rows = np.arange(len(nearness))
             nearness[rows, rows + start] = -np.inf
         yield nearness
-
-
-def _median(distances: np.ndarray) -> float:
-    """Returns the lower median of the non-zero squared distances between different samples."""
-    positive = upper_triangle(distances)
-    positive = positive[positive > 0]
-    middle = (len(positive) - 1) // 2
-    return float(np.partition(positive, middle)[middle])

@@ -7,7 +7,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import check_varies, power_of_two_scale
+from consilience.metrics._kernels import check_varies, ranked_svd, twice_centered
 
 Side = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -93,19 +93,8 @@ class LinearRegression(Metric):
 
 
 def _centered_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns U: (n, r) and s: (r,) of the centred x: (n, d) at its numerical rank.
-
-    Scaled entries of 0.5 to 1 are rounded by eps / 2, so that rounding alone reaches singular
-    values of √(n d) eps / 2, however small those of the centred x are beside its means.
-    """
+    """Returns U: (n, r) and s: (r,) of the centred x: (n, d) at its numerical rank."""
     if len(x) < 3:
         raise MetricError(f"a regression needs at least 3 samples, not {len(x)}")
     check_varies(x)
-    x = power_of_two_scale(x)
-    x = x - x.mean(axis=0)
-    x -= x.mean(axis=0)  # a rounded first mean would give constant units a direction
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
-    if rank == 0:
-        raise MetricError("the features are constant up to rounding: there is nothing to predict")
-    return np.ascontiguousarray(u[:, :rank]), s[:rank]
+    return ranked_svd(twice_centered(x), "predict")[:2]

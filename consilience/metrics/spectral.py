@@ -7,7 +7,12 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import check_varies, power_of_two_scale
+from consilience.metrics._kernels import (
+    check_varies,
+    power_of_two_scale,
+    ranked_svd,
+    twice_centered,
+)
 
 Side = tuple[np.ndarray, int]
 Smoother = tuple[np.ndarray, np.ndarray]
@@ -54,7 +59,7 @@ class EigenspaceOverlap(Metric):
     def prepare(self, x: np.ndarray) -> Side:
         """Returns the left singular vectors (n, r) of x: (n, d) and the number that divides."""
         check_varies(x)
-        u = _ranked_svd(power_of_two_scale(x))[0]
+        u = ranked_svd(power_of_two_scale(x), "compare")[0]
         return u, u.shape[1] if self.norm == "rank" else x.shape[1]
 
     def compare(self, a: Side, b: Side) -> float:
@@ -131,10 +136,7 @@ class GULP(Metric):
         if len(x) < 3:
             raise MetricError(f"GULP needs at least 3 samples, not {len(x)}")
         check_varies(x)
-        x = power_of_two_scale(x)
-        x = x - x.mean(axis=0)
-        x -= x.mean(axis=0)  # a rounded first mean would give constant units a direction
-        u, s = _ranked_svd(x)
+        u, s, _ = ranked_svd(twice_centered(x), "compare")
         shares = (s / np.linalg.norm(s)) ** 2
         return u, shares / (shares + self.alpha)
 
@@ -165,16 +167,3 @@ def _squared_distance(a: Smoother, b: Smoother, overlap: np.ndarray) -> float:
     across = (residue * h) @ overlap.T
     outside = residue.T @ residue
     return float(np.vdot(inside, inside) + 2 * np.vdot(across, across) + h @ np.square(outside) @ h)
-
-
-def _ranked_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns U: (n, r) and s: (r,) of x: (n, d) at its numerical rank.
-
-    x derives from entries that lie in [-1, 1] and are rounded by eps / 2, so that rounding alone
-    reaches singular values of √(n d) eps / 2, however small those of x are beside its means.
-    """
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
-    if rank == 0:
-        raise MetricError("the features are constant up to rounding: there is nothing to compare")
-    return np.ascontiguousarray(u[:, :rank]), s[:rank]
