@@ -15,8 +15,9 @@ rule features:
         mem_mb=scaled(4000),
         runtime=scaled(120),
     params:
-        model=lambda wc: EXTRACTION[wc.model],
-        dataset=lambda wc: STUDY.sampling[wc.dataset],
+        extraction=looked_up(
+            lambda wc: (EXTRACTION[wc.model], STUDY.sampling[wc.dataset])
+        ),
     script:
         "../workflow/scripts/features.py"
 
