@@ -12,8 +12,7 @@ use_clone(workflow.basedir)
 
 ID = r"[A-Za-z0-9_.-]+"
 
-# Planning makes millions of small objects that live to its end: looking for garbage among them at
-# Python's own pace takes a tenth of the time.
+# Planning makes millions of objects that stay: looking among them for garbage is a tenth of it.
 gc.set_threshold(100_000, 50, 50)
 
 
@@ -63,11 +62,12 @@ EXTRACTION = Known(
 )
 
 
+ONE_ARGUMENT = inspect.signature(lambda wildcards: None)
+
+
 def looked_up(function):
-    """A function of the wildcards, its signature written down: Snakemake asks for it three times."""
-    function.__signature__ = inspect.Signature(
-        [inspect.Parameter("wildcards", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    )
+    """A function of the wildcards, its signature written down: it is asked for three times a job."""
+    function.__signature__ = ONE_ARGUMENT
     return function
 
 

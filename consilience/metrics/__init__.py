@@ -18,6 +18,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError, MetricError
 from consilience.metrics._moments import Moments
+from consilience.metrics._rows import Rows, unit_rows
 from consilience.metrics._tiles import TileForm, part, scaled_cubes
 from consilience.registry import Registry, did_you_mean
 
@@ -200,13 +201,13 @@ class InnerProductMetric(Metric):
         """How the tiled pass centres entries: a key of `_tiles.CENTRINGS`; empty: not at all."""
         return ""
 
-    def tile_form(self, x: np.ndarray) -> TileForm:
+    def tile_form(self, x: Rows) -> TileForm:
         """Returns what the tiled pass needs of x: (n, d), if `centring` names a way."""
         raise NotImplementedError
 
-    def tile_cubes(self, x: np.ndarray) -> tuple[float, ...]:
+    def tile_cubes(self, x: Rows) -> tuple[float, ...]:
         """Returns the third-order sums of the null of x: (n, d), from a part of the samples."""
-        return scaled_cubes(self.moments(self.prepare(x[part(len(x))])), len(x))
+        return scaled_cubes(self.moments(self.prepare(x.take(part(len(x))))), len(x))
 
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the inner products of all pairs of vectors."""
@@ -270,14 +271,17 @@ def _fields(cls: type[Metric]) -> dict[str, str]:
     return {f.metadata.get("parameter", f.name): f.name for f in dataclasses.fields(cls)}
 
 
-def as_features(x: Any, name: str) -> np.ndarray:  # noqa: ANN401
+def as_features(x: Any, name: str, *, widen: bool = True) -> np.ndarray:  # noqa: ANN401
     """Returns x as a finite float64 matrix (n, d); accepts arrays and torch tensors.
+
+    Unless `widen`, float32 stays what it is.
 
     Raises:
         FeaturesError: x is not numeric, not a matrix, empty, or holds NaN or infinity.
     """
     if hasattr(x, "detach"):  # a torch tensor, without importing torch
-        x = x.detach().cpu().double().numpy()
+        x = x.detach().cpu()
+        x = (x if x.element_size() == 4 else x.double()).numpy()
     x = np.asarray(x)
     if x.dtype.kind not in "fiub":
         raise FeaturesError(f"{name} has dtype {x.dtype}; features are real numbers")
@@ -286,7 +290,8 @@ def as_features(x: Any, name: str) -> np.ndarray:  # noqa: ANN401
         raise FeaturesError(
             f"{name} has shape {x.shape}; features are (samples, units), not empty{hint}"
         )
-    x = x.astype(np.float64, copy=False)
+    if widen or x.dtype != np.float32:
+        x = x.astype(np.float64, copy=False)
     if not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
         raise FeaturesError(
@@ -337,16 +342,12 @@ class Preprocessing:
             x = unit_rows(x)
         return x
 
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Returns x: (n, d) with every row divided by its Euclidean norm; a zero row is an error."""
-    largest = np.maximum(x.max(axis=1), -x.min(axis=1))[:, None]
-    if (largest == 0).any():
-        row = int(np.flatnonzero(largest == 0)[0])
-        raise MetricError(f"row {row} is zero, so it has no direction")
-    if largest.max() > 1e100 or largest.min() < 1e-100:  # squares would overflow or vanish
-        x = x / largest
-    return x / np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
+    def rows(self, x: np.ndarray) -> Rows:
+        """Returns the preprocessed rows of x: (n, d), made when they are asked for."""
+        rows = Rows(x)
+        if self.center:
+            rows = rows.less(rows.means())
+        return rows.then(unit_rows) if self.row_normalize else rows
 
 
 def _check_choices(metric: Metric) -> None:

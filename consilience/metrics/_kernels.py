@@ -3,6 +3,7 @@
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.metrics._rows import Rows
 
 VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
 
@@ -26,12 +27,13 @@ def largest_size(x: np.ndarray) -> float:
     return float(max(x.max(), -x.min()))
 
 
-def check_varies(x: np.ndarray) -> None:
+def check_varies(x: np.ndarray | Rows) -> None:
     """Raises MetricError if all rows of x: (n, d) are the same vector, up to rounding."""
-    rounding = 64 * np.finfo(float).eps * largest_size(x)
-    if np.ptp(x[:64], axis=0).max() > rounding:  # as a rule, some rows tell
+    x = Rows.of(x)
+    rounding = 64 * np.finfo(float).eps * x.largest()
+    if np.ptp(x.take(slice(0, 64)), axis=0).max() > rounding:  # as a rule, some rows tell
         return
-    if np.ptp(x, axis=0).max() <= rounding:
+    if np.ptp(x.take(slice(0, len(x))), axis=0).max() <= rounding:
         raise MetricError("the features are constant: all samples have the same vector")
 
 

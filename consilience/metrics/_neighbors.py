@@ -9,6 +9,7 @@ import numpy as np
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import Facts, Metric, unit_rows
 from consilience.metrics._kernels import check_varies, near_center, power_of_two_scale
+from consilience.metrics._rows import Rows
 
 BLOCK_ENTRIES = 4_000_000
 """Similarities held at a time while neighbours are looked for."""
@@ -28,7 +29,7 @@ def nearest_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.nda
         MetricError: a zero row has no cosine.
     """
     if len(x) >= FAST_SAMPLES:
-        return np.sort(_fast_neighbors(x, k, distance, ordered=False), axis=1).astype(np.int64)
+        return np.sort(fast_neighbors(x, k, distance), axis=1).astype(np.int64)
     return np.concatenate([_largest(block, k) for block in nearness_blocks(x, distance)])
 
 
@@ -36,66 +37,113 @@ def ordered_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.nda
     """Returns `nearest_neighbors` from near to far, int32; equally near ones by index."""
     if len(x) < FAST_SAMPLES:
         return ordered_lists(nearness_blocks(x, distance), len(x), k)[0]
-    return _fast_neighbors(x, k, distance, ordered=True)
+    return fast_neighbors(x, k, distance)
 
 
-def _fast_neighbors(x: np.ndarray, k: int, distance: str, *, ordered: bool) -> np.ndarray:
-    """Returns the neighbours (n, k), from near to far if `ordered`."""
-    x = _placed(x, distance)
-    step = max(1, BLOCK_ENTRIES // len(x))
-    rows = [slice(start, min(start + step, len(x))) for start in range(0, len(x), step)]
-    fast = FastSearch(x, half_norms=distance == "euclidean")
-    return np.concatenate([fast.lists(some, k, ordered=ordered) for some in rows])
+def fast_neighbors(x: np.ndarray, k: int, distance: str) -> np.ndarray:
+    """Returns `ordered_neighbors`, found in float32 and settled in float64.
+
+    Where float32 leaves too many candidates, as when all rows point the same way, float64 does it
+    all.
+    """
+    lists = FastSearch(_placed_rows(x, distance), half_norms=distance == "euclidean").lists(k)
+    return ordered_lists(nearness_blocks(x, distance), len(x), k)[0] if lists is None else lists
 
 
 class FastSearch:
-    """Finds neighbours in float32 and settles them in float64: half the time, the same lists.
+    """Finds neighbours in float32 and settles them in float64: a third of the time, same lists.
 
-    Products in float32 lie within a known bound of the exact ones, so all rows that can be among
-    the nearest are those above the k-th product less twice the bound; their products are then taken
-    in float64. Where too many are left, as when all rows point the same way, float64 does it all.
+    Products in float32 lie within a known bound of the exact ones. Panels of rows meet the rows
+    from their own on, so that every product is computed once and serves both its rows. Of each
+    panel only what can be among the nearest is kept: what is not below the k-th largest product so
+    far, less twice the bound. Of these, only those are computed in float64 whose order float32
+    cannot tell.
     """
 
-    def __init__(self, x: np.ndarray, *, half_norms: bool) -> None:
-        squares = np.einsum("ij,ij->i", x, x)
-        self.x, self.x32 = x, x.astype(np.float32)
+    def __init__(self, x: Rows, *, half_norms: bool) -> None:
+        self.x = x
+        self.x32, squares = x.float32()
         self.half = squares / 2 if half_norms else np.zeros(len(x))
         largest = np.sqrt(squares.max())
-        self.bound = (x.shape[1] + 4) * 2.0**-24 * (np.sqrt(squares) * largest + self.half.max())
+        scale = np.sqrt(squares) * largest + self.half.max()
+        self.slack = 2 * (x.shape[1] + 4) * 2.0**-24 * scale
+        self.least = np.full(len(x), -np.inf)
 
-    def lists(self, rows: slice, k: int, *, ordered: bool) -> np.ndarray:
-        """Returns the neighbours of some rows (m, k), ties to lower indexes."""
-        block = self.x32[rows] @ self.x32.T
-        block -= self.half.astype(np.float32)
-        places = np.arange(rows.start, rows.stop)
-        block[np.arange(len(block)), places] = -np.inf
-        n = block.shape[1]
-        least = np.partition(block, n - k, axis=1)[:, n - k] - 2 * self.bound[rows]
-        i, j = np.divmod(np.flatnonzero(block >= least[:, None].astype(np.float32)), n)
-        if len(i) > CROWD * k * len(block):
-            exact = self.x[rows] @ self.x.T - self.half
-            exact[np.arange(len(exact)), places] = -np.inf
-            return ordered_lists([exact], len(exact), k)[0]
-        values = block.ravel()[i * n + j].astype(np.float64)
-        # as a set, a row with k candidates is settled
-        open_rows = ordered | (np.bincount(i, minlength=len(block)) > k)
-        unsettled = open_rows[i]
-        values[unsettled] = self._exact(rows.start + i[unsettled], j[unsettled])
-        return _first(i, j, values, k)
+    def lists(self, k: int) -> np.ndarray | None:
+        """Returns the neighbours (n, k) from near to far, ties to lower indexes; None if too many.
+
+        Args:
+            k: number of neighbours.
+        """
+        n = len(self.x)
+        step = max(2 * k, BLOCK_ENTRIES // n)
+        found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        count = 0
+        for start in range(0, n, step):
+            for part in self._panel(start, min(start + step, n), k):
+                found.append(part)
+                count += len(part[0])
+            if count > CROWD * k * n:
+                return None
+        i, j, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        kept = values >= self.least[i] - self.slack[i]
+        return self._settle(i[kept], j[kept], values[kept].astype(np.float64), k)
+
+    def _panel(
+        self, start: int, stop: int, k: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yields candidates (rows, neighbours, nearness) among some rows and all later ones."""
+        block = self.x32[start:stop] @ self.x32[start:].T
+        half = self.half.astype(np.float32)
+        later = np.ascontiguousarray(block[:, stop - start :].T)
+        if later.size:
+            later -= half[start:stop]
+            yield self._candidates(later, stop, start, k)
+        block -= half[start:]
+        own = np.arange(stop - start)
+        block[own, own] = -np.inf
+        yield self._candidates(block, start, start, k)
+
+    def _candidates(
+        self, block: np.ndarray, row: int, column: int, k: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns what of a block, whose corner is (row, column), can be among the k nearest."""
+        height, width = block.shape
+        rows = slice(row, row + height)
+        if width >= k:
+            nearest = np.partition(block, width - k, axis=1)[:, width - k]
+            np.maximum(self.least[rows], nearest, out=self.least[rows])
+        least = (self.least[rows] - self.slack[rows]).astype(np.float32)
+        places = np.flatnonzero(block >= np.nextafter(least, np.float32(-np.inf))[:, None])
+        i, j = np.divmod(places, width)
+        return i + row, j + column, block.ravel()[places]
+
+    def _settle(self, i: np.ndarray, j: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+        """Returns for every row i the k columns j of the largest values, from near to far."""
+        order = np.lexsort((-values, i))
+        i, j, values = i[order], j[order], values[order]
+        close = (np.diff(values) >= -self.slack[i[1:]]) & (np.diff(i) == 0)
+        unsure = np.append(close, False) | np.append(False, close)
+        values[unsure] = self._exact(i[unsure], j[unsure])
+        again = np.flatnonzero((np.bincount(i[unsure], minlength=len(self.x)) > 0)[i])
+        order = np.lexsort((j[again], -values[again], i[again]))
+        j[again] = j[again][order]
+        starts = np.flatnonzero(np.diff(i, prepend=-1))  # i is sorted: rows begin at these places
+        return j[starts[:, None] + np.arange(k)].astype(np.int32)
 
     def _exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Returns the nearness of pairs of rows in float64."""
-        step = max(1, BLOCK_ENTRIES // self.x.shape[1])
-        parts = [slice(start, start + step) for start in range(0, max(len(i), 1), step)]
-        dots = [np.einsum("ij,ij->i", self.x[i[part]], self.x[j[part]]) for part in parts]
-        return np.concatenate(dots) - self.half[j]
+        return row_products(self.x, i, j) - self.half[j]
 
 
-def _first(i: np.ndarray, j: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
-    """Returns for every row i the k columns j of the largest values, ties to lower columns."""
-    order = np.lexsort((j, -values, i))
-    starts = np.flatnonzero(np.diff(i, prepend=-1))  # i is sorted, so rows begin at these places
-    return j[order][starts[:, None] + np.arange(k)].astype(np.int32)
+def row_products(x: Rows, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Returns the inner products of the rows i and j, in float64."""
+    step = max(1, BLOCK_ENTRIES // x.shape[1] // 4)
+    found = np.empty(len(i))
+    for start in range(0, len(i), step):
+        part = slice(start, start + step)
+        np.einsum("ij,ij->i", x.take(i[part]), x.take(j[part]), out=found[part])
+    return found
 
 
 def ordered_lists(blocks: Iterable[np.ndarray], n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,6 +188,13 @@ def _placed(x: np.ndarray, distance: str) -> np.ndarray:
     if distance == "cosine":
         return unit_rows(x)
     return near_center(x) if distance == "euclidean" else x
+
+
+def _placed_rows(x: np.ndarray, distance: str) -> Rows:
+    """Returns the same, made when it is asked for."""
+    if distance == "cosine":
+        return Rows(x).then(unit_rows)
+    return Rows(x).near_center() if distance == "euclidean" else Rows(x)
 
 
 def _largest(values: np.ndarray, k: int) -> np.ndarray:

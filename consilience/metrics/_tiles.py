@@ -11,27 +11,29 @@ from functools import partial
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.metrics._kernels import centered, near_center, power_of_two_scale
-from consilience.metrics._moments import CUBE_SAMPLES, Moments, tuples
+from consilience.metrics._moments import Moments, tuples
+from consilience.metrics._rows import Rows
 
+CUBE_SAMPLES = 512
+"""Third-order sums are taken from so many samples: they cost their cube."""
 BINS = 2**16
 """Ranks are counted in so many equal steps; values in one step count as tied (error below 1e-6)."""
 
 
 @dataclass(frozen=True)
 class TileForm:
-    """One model in the pass: the entry of samples i, j is apply(left[i] · right[j])."""
+    """One model in the pass: the entry of samples i, j is apply(xᵢ · xⱼ - hᵢ - hⱼ) - oᵢ - oⱼ."""
 
-    left: np.ndarray
-    """(n, w) float32."""
-    right: np.ndarray
-    """(n, w) float32; the same array as `left` where the entry is their inner product."""
+    rows: np.ndarray
+    """x: (n, d) float32."""
+    half: np.ndarray | None = None
+    """h: (n,) float32 half squared norms, which make of products minus half the distances."""
     apply: Callable[[np.ndarray], None] | None = None
-    """Turns products into entries, in place."""
+    """Turns them into entries, in place."""
     diagonal: np.ndarray | None = None
     """(n,) float64 entries of samples with themselves, where they count."""
     offsets: np.ndarray | None = None
-    """(n,) float32 subtracted from the rows and the columns of the entries."""
+    """o: (n,) float32."""
     ranked: bool = False
     """Whether entries are replaced by their ranks among all pairs."""
     cubes: tuple[float, ...] = ()
@@ -40,7 +42,22 @@ class TileForm:
     @property
     def nbytes(self) -> int:
         """Bytes of the features."""
-        return self.left.nbytes + (0 if self.right is self.left else self.right.nbytes)
+        return self.rows.nbytes
+
+    def entries(
+        self, rows: slice | np.ndarray, columns: slice | np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns the entries of some rows and columns, written into `out` if it is given."""
+        block = np.matmul(self.rows[rows], self.rows[columns].T, out=out)
+        if self.half is not None:
+            block -= self.half[rows, None]
+            block -= self.half[columns]
+        if self.apply is not None:
+            self.apply(block)
+        if self.offsets is not None:
+            block -= self.offsets[rows, None]
+            block -= self.offsets[columns]
+        return block
 
 
 @dataclass(frozen=True)
@@ -54,20 +71,15 @@ class TileSums:
     cubes: tuple[float, ...]
 
 
-def gram_form(x: np.ndarray, **more: object) -> TileForm:
-    """Returns the form whose entries are the inner products of the rows of x: (n, d)."""
-    rows = np.ascontiguousarray(x, dtype=np.float32)
-    return TileForm(rows, rows, **more)
+def gram_form(x: Rows, **more: object) -> TileForm:
+    """Returns the form of the inner products of the rows of x: (n, d)."""
+    return TileForm(x.float32()[0], **more)
 
 
-def distance_form(x: np.ndarray, apply: Callable[[np.ndarray], None], **more: object) -> TileForm:
-    """Returns the form whose products are minus half the squared distances of the rows of x."""
-    x = near_center(x)
-    half = -0.5 * np.einsum("ij,ij->i", x, x)[:, None]
-    one = np.ones_like(half)
-    left = np.concatenate([x, half, one], axis=1).astype(np.float32)
-    right = np.concatenate([x, one, half], axis=1).astype(np.float32)
-    return TileForm(left, right, apply, **more)
+def distance_form(x: Rows, apply: Callable[[np.ndarray], None], **more: object) -> TileForm:
+    """Returns the form whose entries are made of minus half the squared distances of the rows."""
+    rows, squares = x.near_center().float32()
+    return TileForm(rows, (squares / 2).astype(np.float32), apply, **more)
 
 
 def exponential(variance: float) -> Callable[[np.ndarray], None]:
@@ -102,11 +114,9 @@ def less(form: TileForm) -> TileForm:
 
     Centring removes it anyway, but of a small difference of large sums little would be left.
     """
-    n = len(form.left)
+    n = len(form.rows)
     some = np.linspace(0, n - 1, min(n, 64)).round().astype(int)
-    block = form.left[some] @ form.right.T
-    if form.apply is not None:
-        form.apply(block)
+    block = form.entries(some, slice(0, n))
     mean = np.float32(
         (block.sum(dtype=float) - block[np.arange(len(some)), some].sum())
         / (block.size - len(some))
@@ -130,23 +140,21 @@ def less_rows(form: TileForm) -> TileForm:
     Centring of rows and columns removes them, and in distances of features with outliers they are
     most of what there is.
     """
-    n = len(form.left)
+    n = len(form.rows)
     some = np.linspace(0, n - 1, min(n, 64)).round().astype(int)
-    block = form.left @ form.right[some].T
-    form.apply(block)
+    block = form.entries(slice(0, n), some)
     means = block.mean(axis=1, dtype=float)
     return replace(form, offsets=(means - means.mean() / 2).astype(np.float32))
 
 
-def median_variance(x: np.ndarray) -> float:
+def median_variance(x: Rows) -> float:
     """Returns the lower median of the non-zero squared distances of the rows of x: (n, d)."""
     form = distance_form(x, squared_distance)
     n, step = len(x), 256
     found = np.empty(n * (n - 1) // 2, dtype=np.float32)
     end = 0
     for top in range(0, n, step):
-        block = form.left[top : top + step] @ form.right[top:].T
-        squared_distance(block)
+        block = form.entries(slice(top, min(top + step, n)), slice(top, n))
         above = block[~np.tri(*block.shape, dtype=bool)]
         above = above[above > 0]
         found[end : end + len(above)] = above
@@ -168,13 +176,13 @@ def squared_distance(tile: np.ndarray) -> None:
     np.maximum(tile, 0, out=tile)
 
 
-def kernel_form(x: np.ndarray, kernel: str, sigma: float | str) -> TileForm:
+def kernel_form(x: Rows, kernel: str, sigma: float | str) -> TileForm:
     """Returns the form of `_kernels.kernel_matrix`."""
     if kernel == "linear":
-        x = centered(x)
-        return gram_form(x, diagonal=np.einsum("ij,ij->i", x, x))
+        rows, squares = x.centered().float32()
+        return TileForm(rows, diagonal=squares)
     if sigma == "median":
-        x = power_of_two_scale(x)
+        x = x.scaled()
     variance = median_variance(x) if sigma == "median" else float(sigma) ** 2
     apply = laplacian(variance) if kernel == "laplace" else exponential(variance)
     return less(distance_form(x, apply, diagonal=np.ones(len(x))))

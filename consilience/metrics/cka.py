@@ -15,6 +15,7 @@ from consilience.metrics._kernels import (
     pair_vector,
     unit,
 )
+from consilience.metrics._rows import Rows
 from consilience.metrics._tiles import TileForm, kernel_form
 
 
@@ -90,7 +91,7 @@ class CKA(InnerProductMetric):
         """How the tiled pass centres entries: as the estimator does."""
         return self.estimator
 
-    def tile_form(self, x: np.ndarray) -> TileForm:
+    def tile_form(self, x: Rows) -> TileForm:
         """Returns the kernel of x: (n, d) for the tiled pass."""
         check_varies(x)
         return kernel_form(x, self.kernel, self.sigma)

@@ -17,14 +17,18 @@ from consilience.metrics._kernels import (
 )
 from consilience.metrics._neighbors import (
     BLOCK_ENTRIES,
+    FAST_SAMPLES,
     check_k,
     checked_count,
     count_of,
+    fast_neighbors,
     nearness_blocks,
     ordered_lists,
     ranks_in,
     relabelled,
+    row_products,
 )
+from consilience.metrics._rows import Rows
 
 
 class LocalKernel(NamedTuple):
@@ -150,6 +154,10 @@ class CKNNA(Metric):
 
     def _local(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the neighbour lists (n, k) of x: (n, d) and the kernel values there."""
+        if self.kernel == "linear" and len(x) >= FAST_SAMPLES and not self._own:
+            lists = fast_neighbors(x, k, "inner_product")
+            rows = np.repeat(np.arange(len(x)), k)
+            return lists, row_products(Rows(x), rows, lists.ravel()).reshape(lists.shape)
         if self.kernel == "linear":
             blocks = nearness_blocks(x, "inner_product", own=self._own)
             return ordered_lists(blocks, len(x), k)

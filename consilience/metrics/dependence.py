@@ -17,6 +17,7 @@ from consilience.metrics._kernels import (
     squared_distances,
     unit,
 )
+from consilience.metrics._rows import Rows
 from consilience.metrics._tiles import TileForm, distance, distance_form, kernel_form, less_rows
 
 
@@ -124,7 +125,7 @@ class RV(InnerProductMetric):
         """How the tiled pass centres entries."""
         return "biased"
 
-    def tile_form(self, x: np.ndarray) -> TileForm:
+    def tile_form(self, x: Rows) -> TileForm:
         """Returns the Gram matrix of x: (n, d) for the tiled pass."""
         check_varies(x)
         return kernel_form(x, "linear", "median")
@@ -187,10 +188,10 @@ class DistanceCorrelation(InnerProductMetric):
         """How the tiled pass centres entries: the root of the biased value is not its business."""
         return "debiased" if self.estimator == "debiased" else ""
 
-    def tile_form(self, x: np.ndarray) -> TileForm:
+    def tile_form(self, x: Rows) -> TileForm:
         """Returns the distances of x: (n, d) for the tiled pass."""
         check_varies(x)
-        return less_rows(distance_form(power_of_two_scale(x), distance))
+        return less_rows(distance_form(x.scaled(), distance))
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors, or its root if biased."""

@@ -14,6 +14,7 @@ from consilience.metrics._kernels import (
     unit,
     upper_triangle,
 )
+from consilience.metrics._rows import Rows, centered_rows
 from consilience.metrics._tiles import (
     TileForm,
     distance,
@@ -101,18 +102,18 @@ class RSA(InnerProductMetric):
         """How the tiled pass centres entries; it has no way to pair them for Kendall's tau."""
         return {"cosine": "none", "kendall": ""}.get(self.comparison, "pairs")
 
-    def tile_form(self, x: np.ndarray) -> TileForm:
+    def tile_form(self, x: Rows) -> TileForm:
         """Returns the RDM of x: (n, d) for the tiled pass, or similarities that rank the same."""
         check_varies(x)
-        x = power_of_two_scale(x)
+        x = x.scaled()
         ranked = self.comparison == "spearman"
         if self.rdm in ("euclidean", "squared_euclidean"):
             # squares rank alike, but their steps would be too wide where most distances lie
             plain = ranked or self.rdm == "euclidean"
             form = distance_form(x, distance if plain else squared_distance, ranked=ranked)
         else:
-            x = unit_rows(_centered_rows(x) if self.rdm == "correlation" else x)
-            form = gram_form(x, ranked=ranked)
+            x = x.then(centered_rows) if self.rdm == "correlation" else x
+            form = gram_form(x.then(unit_rows), ranked=ranked)
         if self.comparison == "cosine":
             return form if form.apply else replace(form, apply=one_minus)
         return form if ranked else less(form)
@@ -137,7 +138,7 @@ class RSA(InnerProductMetric):
             # by differences, not by a matrix product, so that equal distances come out equal
             return pdist(x, "euclidean" if self.rdm == "euclidean" else "sqeuclidean")
         if self.rdm == "correlation":
-            x = _centered_rows(x)
+            x = centered_rows(x)
         x = unit_rows(x)
         return 1 - upper_triangle(x @ x.T)
 
@@ -156,14 +157,3 @@ def _tau_a(a: np.ndarray, b: np.ndarray) -> float:
 def _tied_pairs(values: np.ndarray) -> float:
     counts = np.unique(values, return_counts=True)[1].astype(float)
     return float((counts * (counts - 1)).sum() / 2)
-
-
-def _centered_rows(x: np.ndarray) -> np.ndarray:
-    moved = x - x.mean(axis=1, keepdims=True)
-    largest = np.maximum(x.max(axis=1), -x.min(axis=1))
-    spread = np.maximum(moved.max(axis=1), -moved.min(axis=1))
-    flat = spread <= 64 * np.finfo(float).eps * largest
-    if flat.any():
-        row = int(np.flatnonzero(flat)[0])
-        raise MetricError(f"row {row} is constant over the units, so its correlation is undefined")
-    return moved

@@ -35,9 +35,10 @@ class Item:
     hash: str
     load: Callable[[], np.ndarray] = field(compare=False, repr=False)
 
-    def features(self) -> np.ndarray:
-        """Returns the finite float64 features (n, d)."""
-        return as_features(self.load(), f"features of model {self.model!r}, layer {self.layer!r}")
+    def features(self, *, widen: bool = True) -> np.ndarray:
+        """Returns the finite features (n, d), float64 if `widen`."""
+        place = f"features of model {self.model!r}, layer {self.layer!r}"
+        return as_features(self.load(), place, widen=widen)
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,9 @@ class Task:
 
     def tile_form(self, x: np.ndarray) -> TileForm:
         """Returns what the tiled pass needs of features x: (n, d), and its part of the null."""
-        x = self.preprocessing(x)
-        form = self.metric.tile_form(x)
-        return replace(form, cubes=self.metric.tile_cubes(x)) if self.null else form
+        rows = self.preprocessing.rows(x)
+        form = self.metric.tile_form(rows)
+        return replace(form, cubes=self.metric.tile_cubes(rows)) if self.null else form
 
     def tiled_outcome(self, n: int, product: float, a: Side, b: Side) -> Outcome:
         """Returns the value and the null of two models from the sums of the tiled pass."""
@@ -165,7 +166,9 @@ def tiled_outcomes(
     forms: dict[str, TileForm | MetricError] = {}
     room = engine.max_memory - tile_bytes(len(items))
     for batch in _batched(items, engine.threads):  # no more at a time: in the making they are large
-        made = pool.map(lambda i: _attempt(i, lambda: task.tile_form(i.features())), batch)
+        made = pool.map(
+            lambda i: _attempt(i, lambda: task.tile_form(i.features(widen=False))), batch
+        )
         for item, form in zip(batch, made, strict=True):
             if isinstance(form, TileForm):
                 room -= form.nbytes
@@ -190,6 +193,10 @@ def tiled_outcomes(
         product = float(products[place[x.hash], place[y.hash]])
         outcomes[x.hash, y.hash] = task.tiled_outcome(n, product, a, b)
     return outcomes
+
+
+def _tile_form(task: Task, item: Item) -> TileForm | MetricError:
+    return _attempt(item, lambda: task.tile_form(item.features(widen=False)))
 
 
 def _attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401

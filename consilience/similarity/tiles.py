@@ -46,7 +46,7 @@ def tiled_sums(
         pool: shares models, and then stretches of a tile; BLAS should run on one thread.
         room: bytes for what need not be computed twice.
     """
-    n, count = len(forms[0].left), len(forms)
+    n, count = len(forms[0].rows), len(forms)
     padded = max(count, 2)  # BLAS sums a single row in another order
     products = np.zeros((padded, padded))
     rows = np.zeros((count, n))
@@ -55,7 +55,7 @@ def tiled_sums(
         kept = int(room // (n * n))  # two bytes per pair of samples
         sources = list(pool.map(Ranks, forms, (m < kept for m in range(count))))
     else:
-        sources = [partial(_entries, form) for form in forms]
+        sources = [partial(_write, form) for form in forms]
     for number, tile in enumerate(tiles(n)):
         list(pool.map(partial(_fill, number, tile, buffer, rows), range(count), sources))
         entries = buffer[:, : _size(tile)]
@@ -83,14 +83,17 @@ def _size(tile: Tile) -> int:
     return (tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start)
 
 
-def _entries(form: TileForm, number: int, tile: Tile, block: np.ndarray) -> None:
+def _write(form: TileForm, number: int, tile: Tile, block: np.ndarray) -> None:
     """Writes the entries of a tile; those on and below the diagonal are not meant."""
-    np.matmul(form.left[tile[0]], form.right[tile[1]].T, out=block)
-    if form.apply is not None:
-        form.apply(block)
-    if form.offsets is not None:
-        block -= form.offsets[tile[0], None]
-        block -= form.offsets[tile[1]]
+    rows, columns = tile
+    middle = (rows.start + rows.stop) // 2
+    if rows.start < columns.start or rows.stop - rows.start < ROWS:
+        form.entries(rows, columns, out=block)
+        return
+    height = middle - rows.start  # on the diagonal, a quarter is below it
+    form.entries(slice(rows.start, middle), columns, out=block[:height])
+    form.entries(slice(middle, rows.stop), slice(middle, columns.stop), out=block[height:, height:])
+    block[height:, :height] = 0
 
 
 Source = Callable[[int, Tile, np.ndarray], None]
@@ -126,10 +129,10 @@ class Ranks:
         low, high = _range(form)
         self.low, self.scale = low, np.float32((BINS - 1) / (high - low))
         self.steps: list[np.ndarray] = []
-        n = len(form.left)
+        n = len(form.rows)
         counts = np.zeros(BINS, dtype=np.int64)
-        for number, tile in enumerate(tiles(n)):
-            steps = self._steps(number, tile)
+        for tile in tiles(n):
+            steps = self._steps(tile)
             if keep:
                 self.steps.append(steps)
             if tile[0].start == tile[1].start:
@@ -141,12 +144,12 @@ class Ranks:
 
     def __call__(self, number: int, tile: Tile, block: np.ndarray) -> None:
         """Writes the ranks of a tile."""
-        steps = self.steps[number] if self.steps else self._steps(number, tile)
+        steps = self.steps[number] if self.steps else self._steps(tile)
         np.take(self.table, steps, out=block, mode="clip")
 
-    def _steps(self, number: int, tile: Tile) -> np.ndarray:
+    def _steps(self, tile: Tile) -> np.ndarray:
         block = np.empty([s.stop - s.start for s in tile], dtype=np.float32)
-        _entries(self.form, number, tile, block)
+        self.form.entries(*tile, out=block)
         block -= self.low
         block *= self.scale
         np.clip(block, 0, BINS - 1, out=block)
@@ -154,11 +157,9 @@ class Ranks:
 
 
 def _range(form: TileForm) -> tuple[np.float32, np.float32]:
-    n = len(form.left)
+    n = len(form.rows)
     rows, columns = (np.linspace(0, n - 1, min(n, m)).round().astype(int) for m in (256, 1024))
-    block = form.left[rows] @ form.right[columns].T
-    if form.apply is not None:
-        form.apply(block)
+    block = form.entries(rows, columns)
     low, high = np.quantile(block[rows[:, None] != columns], [0.001, 0.999])
     margin = 0.01 * (high - low) or 1.0
     return np.float32(low - margin), np.float32(high + margin)
@@ -190,6 +191,4 @@ class OnDisk:
 
 def spill(form: TileForm, folder: str | None) -> TileForm:
     """Returns the form with its features in a scratch file, for studies beyond the memory."""
-    left = OnDisk(form.left, folder)
-    right = left if form.right is form.left else OnDisk(form.right, folder)
-    return replace(form, left=left, right=right)
+    return replace(form, rows=OnDisk(form.rows, folder))
