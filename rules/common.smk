@@ -71,16 +71,6 @@ def looked_up(function):
     return function
 
 
-def probes():
-    """Probe files of every model on every labelled dataset that it can take."""
-    return [
-        f"results/probe/{dataset}/{model}.parquet"
-        for dataset, row in STUDY.datasets.items()
-        if row.get("labels") != "no"
-        for model in STUDY.models_on[dataset]
-    ]
-
-
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:
     dataset=ID,

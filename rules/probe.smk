@@ -1,3 +1,13 @@
+def probes():
+    """Probe files of every model on every labelled dataset that it can take."""
+    return [
+        f"results/probe/{dataset}/{model}.parquet"
+        for dataset, row in STUDY.datasets.items()
+        if row.get("labels") != "no"
+        for model in STUDY.models_on[dataset]
+    ]
+
+
 rule probe:
     """Accuracy of a linear probe on one model's features of one labelled dataset."""
     input:
