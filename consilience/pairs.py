@@ -6,6 +6,7 @@ It is a cache: deleting it is always safe.
 """
 
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,9 @@ class PairStore:
         what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
         spec = digest([what, vars(preprocessing), given, code])
         store = cls(Path(path) if path else None, spec, code)
-        if store.path and store.path.exists() and not fresh:
+        if store.path and fresh:
+            shutil.rmtree(store.path.with_suffix(""), ignore_errors=True)  # the shelf beside it
+        elif store.path and store.path.exists():
             store._read()
         return store
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from consilience.metrics import get_metric
-from consilience.similarity import Engine, engine, pairwise
+from consilience.similarity import Engine, pairwise, task
 from consilience.similarity.tiles import COLUMNS, ROWS, tiles
 
 TILED = [
@@ -37,7 +37,7 @@ def models(n, *, seed=0):
 
 @pytest.fixture
 def always_tiled(monkeypatch):
-    monkeypatch.setattr(engine, "TILED_SAMPLES", 1)
+    monkeypatch.setattr(task, "TILED_SAMPLES", 1)
 
 
 def test_tiles_meet_every_pair_once():
@@ -52,7 +52,7 @@ def test_tiles_meet_every_pair_once():
 def test_values_are_those_of_float64(name, parameters, monkeypatch):
     metric, x = get_metric(name, **parameters), models(500)
     plain = pairwise(metric, x, null="closed_form")
-    monkeypatch.setattr(engine, "TILED_SAMPLES", 1)
+    monkeypatch.setattr(task, "TILED_SAMPLES", 1)
     tiled = pairwise(metric, x, null="closed_form")
     assert tiled["failure"].isna().all()
     np.testing.assert_allclose(tiled["value"], plain["value"], atol=2e-6)
@@ -68,7 +68,7 @@ def test_large_n_is_tiled_by_itself(monkeypatch):
     for name, parameters in (("cka", {}), ("rsa", {})):
         metric = get_metric(name, **parameters)
         tiled = pairwise(metric, x, null="closed_form")
-        monkeypatch.setattr(engine, "TILED_SAMPLES", 10**9)
+        monkeypatch.setattr(task, "TILED_SAMPLES", 10**9)
         plain = pairwise(metric, x, null="closed_form")
         monkeypatch.undo()
         assert not tiled["value"].equals(plain["value"])

@@ -126,6 +126,24 @@ class Metric:
         return np.array([[self.compare(a, b) for b in forms_y] for a in forms_x])
 
     @property
+    def keeps_forms(self) -> bool:
+        """Whether prepared forms are small beside what they cost, and so kept between runs."""
+        return False
+
+    def pack(self, a: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
+        """Returns the arrays that a prepared form consists of, if `keeps_forms`."""
+        raise NotImplementedError
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> Any:  # noqa: ANN401
+        """Returns the prepared form that consists of these arrays."""
+        raise NotImplementedError
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the tiled pass takes ranks of all entries, which are kept between runs."""
+        return False
+
+    @property
     def has_closed_form(self) -> bool:
         """Whether `moments` gives the null of the value."""
         return False

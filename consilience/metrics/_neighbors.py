@@ -269,6 +269,19 @@ class NeighborMetric(Metric):
         check_varies(x)
         return ordered_neighbors(power_of_two_scale(x), k, self.distance)
 
+    @property
+    def keeps_forms(self) -> bool:
+        """Whether lists are kept between runs: they are small and cost all products."""
+        return True
+
+    def pack(self, a: np.ndarray) -> dict[str, np.ndarray]:
+        """Returns the lists."""
+        return {"lists": a}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Returns the lists."""
+        return arrays["lists"]
+
     def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Returns the lists of the permuted samples."""
         return relabelled(a, order)

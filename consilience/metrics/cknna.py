@@ -197,6 +197,19 @@ class CKNNA(Metric):
         terms /= n * (n - 3)
         return float(terms.sum()), float(np.abs(terms).max())
 
+    @property
+    def keeps_forms(self) -> bool:
+        """Whether local kernels are kept between runs: they are small and cost all products."""
+        return True
+
+    def pack(self, a: LocalKernel) -> dict[str, np.ndarray]:
+        """Returns lists, values, which are mutual, and the HSIC with itself."""
+        return {**a._asdict(), "hsic": np.array([a.hsic])}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> LocalKernel:
+        """Returns the local kernel."""
+        return LocalKernel(**{**arrays, "hsic": float(arrays["hsic"][0])})
+
     def permuted(self, a: LocalKernel, order: np.ndarray) -> LocalKernel:
         """Returns the kernel of the permuted samples."""
         lists = relabelled(a.lists, order)

@@ -49,7 +49,7 @@ class MutualKNN(NeighborMetric):
         n, k = len(x), checked_count(self.k, len(x))
         check_varies(x)
         neighbors = nearest_neighbors(power_of_two_scale(x), k, self.distance)
-        return (neighbors + n * np.arange(n)[:, None]).ravel(), n
+        return _codes(neighbors), n
 
     def compare(self, a: tuple[np.ndarray, int], b: tuple[np.ndarray, int]) -> float:
         """Returns the share of codes that both sides have."""
@@ -79,12 +79,22 @@ class MutualKNN(NeighborMetric):
                     counts[start + bit, column] = np.count_nonzero(held & np.uint16(1 << bit))
         return counts / len(forms_x[0][0])
 
+    def pack(self, a: tuple[np.ndarray, int]) -> dict[str, np.ndarray]:
+        """Returns the sorted lists (n, k), which hold the codes in a quarter of the bytes."""
+        codes, n = a
+        return {"lists": (codes % n).reshape(n, -1).astype(np.int32)}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, int]:
+        """Returns the codes of sorted lists, and n."""
+        lists = arrays["lists"].astype(np.int64)
+        return _codes(lists), len(lists)
+
     def permuted(self, a: tuple[np.ndarray, int], order: np.ndarray) -> tuple[np.ndarray, int]:
         """Returns the codes of the permuted samples."""
         codes, n = a
         lists = relabelled((codes % n).reshape(n, -1), order)
         lists.sort(axis=1)
-        return (lists + n * np.arange(n)[:, None]).ravel(), n
+        return _codes(lists), n
 
     @property
     def has_closed_form(self) -> bool:
@@ -100,3 +110,9 @@ class MutualKNN(NeighborMetric):
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns 8 bytes per neighbour."""
         return 8 * n * self.neighbors_of(n)
+
+
+def _codes(lists: np.ndarray) -> np.ndarray:
+    """Returns row · n + neighbour for sorted neighbour lists (n, k), flat."""
+    n = len(lists)
+    return (lists + n * np.arange(n)[:, None]).ravel()

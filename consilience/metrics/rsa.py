@@ -102,11 +102,16 @@ class RSA(InnerProductMetric):
         """How the tiled pass centres entries; it has no way to pair them for Kendall's tau."""
         return {"cosine": "none", "kendall": ""}.get(self.comparison, "pairs")
 
+    @property
+    def ranked(self) -> bool:
+        """Whether the tiled pass takes ranks: for Spearman."""
+        return self.comparison == "spearman"
+
     def tile_form(self, x: Rows) -> TileForm:
         """Returns the RDM of x: (n, d) for the tiled pass, or similarities that rank the same."""
         check_varies(x)
         x = x.scaled()
-        ranked = self.comparison == "spearman"
+        ranked = self.ranked
         if self.rdm in ("euclidean", "squared_euclidean"):
             # squares rank alike, but their steps would be too wide where most distances lie
             plain = ranked or self.rdm == "euclidean"

@@ -23,7 +23,8 @@ from consilience.files import read_table, write_table
 from consilience.metrics import Metric, Preprocessing, as_features, as_labels, get_metric
 from consilience.pairs import Outcome, PairStore
 from consilience.reductions import describe, reduce
-from consilience.similarity.engine import Engine, Item, Task, fill_store, pair_key
+from consilience.similarity.engine import fill_store, pair_key
+from consilience.similarity.task import Engine, Item, Task
 
 logger = logging.getLogger(__name__)
 

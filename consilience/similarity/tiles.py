@@ -8,16 +8,16 @@ features in float32, and one tile per model. Tiles and the lengths of the sums d
 so a value does not depend on the other models, on threads or on memory.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from consilience.metrics._tiles import BINS, TileForm, TileSums
+from consilience.similarity.shelf import Steps, read_at
 
 ROWS, COLUMNS = 512, 512
 """Samples of a tile: a megabyte per model; matrix products of fewer rows are slower."""
@@ -36,26 +36,36 @@ def tiles(n: int) -> Iterator[Tile]:
             yield slice(top, min(top + ROWS, n)), slice(left, min(left + COLUMNS, n))
 
 
+@dataclass(frozen=True)
+class TileModel:
+    """One model as the pass needs it."""
+
+    source: "Source"
+    diagonal: np.ndarray | None = None
+    cubes: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, form: TileForm) -> "TileModel":
+        """Returns the model whose entries are made of features, tile by tile."""
+        return cls(partial(_write, form), form.diagonal, form.cubes)
+
+
 def tiled_sums(
-    forms: Sequence[TileForm], pool: Executor, room: int = 0
+    n: int, models: Sequence[TileModel], pool: Executor
 ) -> tuple[np.ndarray, list[TileSums]]:
     """Returns Σ a b off the diagonal for every two models (M, M), and the sums of each model.
 
     Args:
-        forms: of M models over the same n samples.
+        n: number of samples.
+        models: the M models.
         pool: shares models, and then stretches of a tile; BLAS should run on one thread.
-        room: bytes for what need not be computed twice.
     """
-    n, count = len(forms[0].rows), len(forms)
+    count = len(models)
     padded = max(count, 2)  # BLAS sums a single row in another order
     products = np.zeros((padded, padded))
     rows = np.zeros((count, n))
     buffer = np.zeros((padded, ROWS * COLUMNS), dtype=np.float32)
-    if forms[0].ranked:
-        kept = int(room // (n * n))  # two bytes per pair of samples
-        sources = list(pool.map(Ranks, forms, (m < kept for m in range(count))))
-    else:
-        sources = [partial(_write, form) for form in forms]
+    sources = [model.source for model in models]
     for number, tile in enumerate(tiles(n)):
         list(pool.map(partial(_fill, number, tile, buffer, rows), range(count), sources))
         entries = buffer[:, : _size(tile)]
@@ -64,8 +74,8 @@ def tiled_sums(
             products += part
     products *= 2  # every pair of samples was met once
     sums = [
-        TileSums(rows[m], float(products[m, m]), form.diagonal, form.cubes)
-        for m, form in enumerate(forms)
+        TileSums(rows[m], float(products[m, m]), model.diagonal, model.cubes)
+        for m, model in enumerate(models)
     ]
     return products[:count, :count], sums
 
@@ -122,38 +132,57 @@ class Ranks:
     their mean rank. The range leaves out the thousandth part at either end, as some rows give it:
     its values tie, which moves a rank correlation by less than 1e-8, while a few outliers would
     leave too few steps to all others.
+
+    Args:
+        steps: of the entries, tile after tile.
+        table: (BINS,) the rank of each step.
     """
 
-    def __init__(self, form: TileForm, keep: bool) -> None:
-        self.form = form
-        low, high = _range(form)
-        self.low, self.scale = low, np.float32((BINS - 1) / (high - low))
-        self.steps: list[np.ndarray] = []
+    def __init__(self, steps: Steps, table: np.ndarray) -> None:
+        self.steps, self.table = steps, table
+
+    @classmethod
+    def of(cls, form: TileForm, steps: Steps) -> "Ranks":
+        """Returns the ranks of a form, its steps put into `steps`."""
         n = len(form.rows)
         counts = np.zeros(BINS, dtype=np.int64)
-        for tile in tiles(n):
-            steps = self._steps(tile)
-            if keep:
-                self.steps.append(steps)
-            if tile[0].start == tile[1].start:
-                steps = steps[~np.tri(*steps.shape, dtype=bool)]
-            counts += np.bincount(steps.ravel(), minlength=BINS)
+
+        def count() -> Iterator[np.ndarray]:
+            low, high = _range(form)
+            for tile in tiles(n):
+                found = _steps(form, tile, low, np.float32((BINS - 1) / (high - low)))
+                yield found
+                if tile[0].start == tile[1].start:
+                    found = found[~np.tri(*found.shape, dtype=bool)]
+                counts[:] += np.bincount(found.ravel(), minlength=BINS)
+
+        steps.fill(count)
         pairs = n * (n - 1) / 2
         middle = np.cumsum(counts) - counts / 2
-        self.table = ((middle - pairs / 2) / (pairs / np.sqrt(12))).astype(np.float32)
+        return cls(steps, ((middle - pairs / 2) / (pairs / np.sqrt(12))).astype(np.float32))
+
+    @classmethod
+    def kept(cls, n: int, path: Path, table: np.ndarray, checksum: int) -> "Ranks | None":
+        """Returns the ranks of an earlier run, if their steps are still what they were."""
+        steps = Steps.kept(path, [_size(tile) for tile in tiles(n)], checksum)
+        return cls(steps, table) if steps else None
 
     def __call__(self, number: int, tile: Tile, block: np.ndarray) -> None:
         """Writes the ranks of a tile."""
-        steps = self.steps[number] if self.steps else self._steps(tile)
-        np.take(self.table, steps, out=block, mode="clip")
+        np.take(self.table, self.steps[number].reshape(block.shape), out=block, mode="clip")
 
-    def _steps(self, tile: Tile) -> np.ndarray:
-        block = np.empty([s.stop - s.start for s in tile], dtype=np.float32)
-        self.form.entries(*tile, out=block)
-        block -= self.low
-        block *= self.scale
-        np.clip(block, 0, BINS - 1, out=block)
-        return block.astype(np.uint16)
+
+def rank_bytes(n: int) -> int:
+    """Returns the size of one model's steps and of the table of their ranks."""
+    return 2 * sum(_size(tile) for tile in tiles(n)) + 4 * BINS
+
+
+def _steps(form: TileForm, tile: Tile, low: np.float32, scale: np.float32) -> np.ndarray:
+    block = form.entries(*tile)
+    block -= low
+    block *= scale
+    np.clip(block, 0, BINS - 1, out=block)
+    return block.astype(np.uint16)
 
 
 def _range(form: TileForm) -> tuple[np.float32, np.float32]:
@@ -166,29 +195,23 @@ def _range(form: TileForm) -> tuple[np.float32, np.float32]:
 
 
 class OnDisk:
-    """A float32 matrix in a scratch file, of which rows are read when asked for.
+    """A float32 matrix in a scratch file, of which rows are read when asked for."""
 
-    A memory map would count as memory of the process, and the reader would have no say in it.
-    """
-
-    def __init__(self, x: np.ndarray, folder: str | None) -> None:
-        self.shape = x.shape
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - lives as long as this
-        x.tofile(self._file)
-        self._file.flush()
+    def __init__(self, x: np.ndarray, path: Path) -> None:
+        self.shape, self.nbytes = x.shape, 0
+        self._path = path
+        x.tofile(path)
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        """Returns some rows: a slice with start and stop, or row indexes."""
-        if isinstance(rows, np.ndarray):
-            return np.concatenate([self[row : row + 1] for row in map(int, rows)])
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Returns some rows: a slice with start and stop."""
         width = 4 * self.shape[1]
-        read = os.pread(self._file.fileno(), width * (rows.stop - rows.start), width * rows.start)
+        read = read_at(self._path, width * rows.start, width * (rows.stop - rows.start))
         return np.frombuffer(read, np.float32).reshape(-1, self.shape[1])
 
 
-def spill(form: TileForm, folder: str | None) -> TileForm:
+def spill(form: TileForm, path: Path) -> TileForm:
     """Returns the form with its features in a scratch file, for studies beyond the memory."""
-    return replace(form, rows=OnDisk(form.rows, folder))
+    return replace(form, rows=OnDisk(form.rows, path))

@@ -17,5 +17,6 @@ make_similarity(
         threads=snakemake.threads,
         max_memory=settings.get("max_memory_mb", 2000) * 2**20,
         checkpoint=settings.get("checkpoint", 60),
+        shelf=settings.get("shelf_mb", 2000) * 2**20,
     ),
 )

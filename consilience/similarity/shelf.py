@@ -1,0 +1,153 @@
+"""The shelf: prepared forms kept between runs, so that one more model costs its own pairs.
+
+A folder beside the pair store, with files named by the content hash of the features: neighbour
+lists in full, ranks as the steps of every tile and the table that makes ranks of steps. Like the
+pair store it is a cache: deleting it is always safe, and what is damaged is made again.
+"""
+
+import json
+import logging
+import os
+import shutil
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from consilience.files import atomic, canonical_json
+from consilience.metrics._moments import Moments
+
+logger = logging.getLogger(__name__)
+
+
+class Shelf:
+    """Forms of one metric as it stands, by content hash.
+
+    Args:
+        folder: where they lie; folders beside it are of other parameters or code, and are removed.
+        room: bytes that they may take; what would not fit is not kept.
+    """
+
+    def __init__(self, folder: Path, room: int) -> None:
+        self.folder = folder
+        self._lock = threading.Lock()
+        for other in folder.parent.glob("*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+        self.room = room - sum(path.stat().st_size for path in folder.glob("*"))
+
+    def get(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Returns the arrays and notes kept under a key; None if there are none, or damaged."""
+        path = self._path(key)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="numpy") as stream:
+                arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+                notes = json.loads(stream.metadata()["notes"])
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            notes = {}
+        if notes.get("sum") != _checksum(arrays.values() if notes else ()):
+            logger.warning("%s is damaged and made again", path)
+            path.unlink(missing_ok=True)
+            return None
+        return arrays, notes
+
+    def put(self, key: str, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
+        """Keeps arrays and notes (plain JSON types) under a key; see `reserve`."""
+        arrays = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+        text = canonical_json({**notes, "sum": _checksum(arrays.values())})
+        with atomic(self._path(key)) as temporary:
+            save_file(arrays, temporary, metadata={"notes": text})
+
+    def reserve(self, size: int) -> bool:
+        """Returns whether so many bytes may be kept, and counts them as taken if so."""
+        with self._lock:
+            if size > self.room:
+                return False
+            self.room -= size
+        return True
+
+    def steps(self, key: str) -> Path:
+        """Returns where the steps of a model's ranks lie."""
+        return self.folder / f"{key}.steps"
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"
+
+
+def _checksum(arrays: Any) -> int:  # noqa: ANN401
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(f"{array.dtype.str}{array.shape}".encode(), total)
+        total = zlib.crc32(array.data, total)
+    return total
+
+
+def moments_as_notes(moments: Moments | None) -> dict[str, Any] | None:
+    """Returns the sums of a null in plain JSON types."""
+    return None if moments is None else asdict(moments)
+
+
+def moments_of_notes(notes: Mapping[str, Any] | None) -> Moments | None:
+    """Returns the sums of a null from their notes."""
+    if notes is None:
+        return None
+    return Moments(**{k: tuple(v) if isinstance(v, list) else v for k, v in notes.items()})
+
+
+class Steps:
+    """Steps of the entries of a model, uint16, tile after tile, in a file or in memory."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.checksum = 0
+        self._tiles: list[np.ndarray] = []
+        self._places: list[tuple[int, int]] = []
+
+    def fill(self, tiles: Callable[[], Any]) -> None:
+        """Takes the steps that `tiles` yields; the file is whole or absent."""
+        if self.path is None:
+            self._tiles = list(tiles())
+            return
+        with atomic(self.path) as temporary, temporary.open("wb") as stream:
+            for steps in tiles():
+                self.checksum = zlib.crc32(steps.data, self.checksum)
+                self._places.append((stream.tell(), steps.size))
+                stream.write(steps.data)
+
+    @classmethod
+    def kept(cls, path: Path, sizes: list[int], checksum: int) -> "Steps | None":
+        """Returns the steps of an earlier run; None if the file is absent or not what it was."""
+        found = cls(path)
+        ends = np.cumsum(sizes)
+        found._places = [(2 * int(end - size), size) for end, size in zip(ends, sizes, strict=True)]
+        found.checksum = checksum
+        if not path.exists() or path.stat().st_size != 2 * int(ends[-1]):
+            return None
+        total = 0
+        for number in range(len(sizes)):
+            total = zlib.crc32(found[number].data, total)
+        return found if total == checksum else None
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """Returns the steps of a tile, flat."""
+        if self.path is None:
+            return self._tiles[number].ravel()
+        start, size = self._places[number]
+        return np.frombuffer(read_at(self.path, start, 2 * size), np.uint16)
+
+
+def read_at(path: Path, start: int, size: int) -> bytes:
+    """Returns bytes of a file; a memory map would count as memory, with no say of the reader's."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(handle, size, start)
+    finally:
+        os.close(handle)

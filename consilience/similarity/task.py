@@ -1,0 +1,175 @@
+"""What is computed for a pair of layers, and with what means."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from consilience.calibration import NullKind, Permutations, closed_form, monte_carlo
+from consilience.errors import ConfigError, MetricError
+from consilience.features import content_hash
+from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
+from consilience.metrics._moments import Moments
+from consilience.metrics._tiles import CENTRINGS, Centring, TileForm, TileSums
+from consilience.pairs import Outcome, PairStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One layer of one model: a row and a column of the similarity matrix."""
+
+    model: str
+    layer: str
+    shape: tuple[int, int]
+    hash: str
+    load: Callable[[], np.ndarray] = field(compare=False, repr=False)
+
+    def features(self, *, widen: bool = True) -> np.ndarray:
+        """Returns the finite features (n, d), float64 if `widen`."""
+        place = f"features of model {self.model!r}, layer {self.layer!r}"
+        return as_features(self.load(), place, widen=widen)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How pairs are computed; none of it changes a value."""
+
+    threads: int = 1
+    max_memory: int = 2 * 1024**3
+    """Bytes that prepared forms may take together; at least two are held."""
+    checkpoint: float = 60.0
+    """Seconds between two writes of the pair store."""
+    scratch: str | None = None
+    """Folder for features that exceed the memory in the tiled pass (default: the system's)."""
+    shelf: int = 2 * 1024**3
+    """Bytes on disk for neighbour lists and ranks kept beside a pair store, for later models."""
+
+
+TILED_SAMPLES = 2048
+"""From so many samples on, inner products over pairs of samples are computed in tiles."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model after the tiled pass."""
+
+    sums: TileSums
+    length: float
+    moments: Moments
+
+    @classmethod
+    def of(cls, centring: Centring, n: int, sums: TileSums) -> "Side":
+        """Returns the side that has these sums."""
+        length = centring.length(n, sums)
+        return cls(sums, length, centring.moments(n, sums, length))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is computed for every pair: all that decides its row of the table."""
+
+    metric: Metric
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    null: NullKind | None = None
+    permutations: Permutations = field(default_factory=Permutations)
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        facts = self.metric.facts
+        if self.null and not facts.paired:
+            raise ConfigError(
+                f"metric {facts.name!r} takes each side alone, so permuting the samples changes "
+                "nothing: it has no null; use null=None"
+            )
+        if self.null == "closed_form" and not self.metric.has_closed_form:
+            raise ConfigError(
+                f"metric {facts.name!r} has no closed-form null with these parameters; use "
+                "null='monte_carlo'"
+            )
+
+    @property
+    def null_spec(self) -> dict[str, Any] | None:
+        """How values are calibrated, for the pair store and the table's metadata."""
+        if self.null == "monte_carlo":
+            return {"kind": self.null, **vars(self.permutations)}
+        return {"kind": self.null} if self.null else None
+
+    def open_store(self, path: str | Path | None, *, fresh: bool = False) -> PairStore:
+        """Returns the pair store of this task."""
+        given = {"null": self.null_spec}
+        if self.labels is not None:
+            given["labels"] = content_hash(self.labels)
+        return PairStore.open(path, self.metric, self.preprocessing, given, fresh=fresh)
+
+    def is_tiled(self, n: int) -> bool:
+        """Whether pairs of n samples are computed in the tiled pass, to float32 precision."""
+        inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
+        return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
+
+    def tile_form(self, x: np.ndarray) -> TileForm:
+        """Returns what the tiled pass needs of features x: (n, d), and its part of the null."""
+        rows = self.preprocessing.rows(x)
+        form = self.metric.tile_form(rows)
+        return replace(form, cubes=self.metric.tile_cubes(rows)) if self.null else form
+
+    def tiled_outcome(self, n: int, product: float, a: Side, b: Side) -> Outcome:
+        """Returns the value and the null of two models from the sums of the tiled pass."""
+        centring = CENTRINGS[self.metric.centring]
+        value = float(centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
+        if not np.isfinite(value):
+            return Outcome(failure=f"the metric gave {value}")
+        if self.null is None:
+            return Outcome(value)
+        null = closed_form(self.metric, value, a.moments, b.moments)
+        return Outcome(value, None, null.mean, null.sd, null.p)
+
+    def prepare(self, x: np.ndarray) -> "Form":
+        """Returns the prepared form of features x: (n, d), with the sums of its null."""
+        extra = () if self.labels is None else (self.labels,)
+        prepared = self.metric.prepare(self.preprocessing(x), *extra)
+        closed = self.null == "closed_form"
+        return Form(prepared, self.metric.moments(prepared) if closed else None, len(x))
+
+    def compare(self, a: "Form", b: "Form") -> Outcome:
+        """Returns the value of two prepared forms and its null."""
+        value = float(self.metric.compare(a.prepared, b.prepared))
+        if not np.isfinite(value):
+            return Outcome(failure=f"the metric gave {value}")
+        if self.null is None:
+            return Outcome(value)
+        if self.null == "closed_form":
+            null = closed_form(self.metric, value, a.moments, b.moments)
+        else:
+            orders = self.permutations.orders(a.n)
+            null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
+        return Outcome(value, None, null.mean, null.sd, null.p)
+
+
+class Form(NamedTuple):
+    """The prepared form of one layer."""
+
+    prepared: Any
+    moments: Moments | None
+    n: int
+
+
+def attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Returns what `make` gives, or the error that all pairs of the item then have."""
+    try:
+        return make()
+    except MetricError as error:
+        logger.warning("model %s, layer %s: %s", item.model, item.layer, error)
+        return error
+
+
+def batched(things: Iterable, size: int) -> Iterator[list]:
+    """Yields lists of `size` things, the last one shorter."""
+    iterator = iter(things)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
