@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from consilience.errors import ConfigError
 from consilience.metrics import get_metric
-from consilience.similarity import Engine, pairwise, task
+from consilience.similarity import Engine, on_device, pairwise, task
 from consilience.similarity.tiles import COLUMNS, ROWS, tiles
 
 TILED = [
@@ -126,3 +127,24 @@ def test_self_pairs_are_one():
     x = {"a": models(2100)["m1"]}
     for name in ("cka", "rsa"):
         assert pairwise(get_metric(name), x)["value"].iloc[0] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.usefixtures("always_tiled")
+@pytest.mark.parametrize(
+    ("memory", "name", "parameters"),
+    [(10**9, *case) for case in TILED] + [(0, *TILED[0]), (0, *TILED[7])],
+)
+def test_a_device_of_torch_gives_the_same_values(memory, name, parameters, monkeypatch):
+    """Device `cpu:0` is PyTorch's own CPU; a GPU takes the same way."""
+    monkeypatch.setattr(on_device, "CPU_MEMORY", memory)
+    metric, x = get_metric(name, **parameters), models(700)
+    here = pairwise(metric, x, null="closed_form")
+    there = pairwise(metric, x, null="closed_form", engine=Engine(device="cpu:0"))
+    np.testing.assert_allclose(there["value"], here["value"], atol=2e-6)
+    np.testing.assert_allclose(there["null_sd"], here["null_sd"], rtol=1e-5)
+
+
+@pytest.mark.usefixtures("always_tiled")
+def test_a_device_that_is_not_there_is_one_message():
+    with pytest.raises(ConfigError, match=r"similarity.device 'cuda:7' cannot be used"):
+        pairwise(get_metric("cka"), models(50), engine=Engine(device="cuda:7"))

@@ -4,9 +4,11 @@ The pass (`consilience.similarity.tiles`) walks blocks of the matrix over pairs 
 models at once, in float32 with sums in float64; no matrix over all pairs of samples ever exists.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +50,8 @@ class TileForm:
         self, rows: slice | np.ndarray, columns: slice | np.ndarray, out: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns the entries of some rows and columns, written into `out` if it is given."""
-        block = np.matmul(self.rows[rows], self.rows[columns].T, out=out)
+        left, right = self.rows[rows], self.rows[columns]
+        block = _library(left).matmul(left, right.T, out=out)
         if self.half is not None:
             block -= self.half[rows, None]
             block -= self.half[columns]
@@ -82,13 +85,18 @@ def distance_form(x: Rows, apply: Callable[[np.ndarray], None], **more: object) 
     return TileForm(rows, (squares / 2).astype(np.float32), apply, **more)
 
 
+def _library(tile: Any) -> Any:  # noqa: ANN401
+    """Returns NumPy, or PyTorch for its tensors: both call these functions alike."""
+    return np if isinstance(tile, np.ndarray) else sys.modules["torch"]
+
+
 def exponential(variance: float) -> Callable[[np.ndarray], None]:
     """Returns the map of -d²/2 to exp(-d² / 2σ²)."""
 
     def apply(tile: np.ndarray) -> None:
-        tile *= np.float32(1 / variance)
-        np.minimum(tile, 0, out=tile)
-        np.exp(tile, out=tile)
+        tile *= float(1 / variance)
+        _library(tile).clip(tile, None, 0, out=tile)
+        _library(tile).exp(tile, out=tile)
 
     return apply
 
@@ -98,15 +106,16 @@ def laplacian(variance: float) -> Callable[[np.ndarray], None]:
 
     def apply(tile: np.ndarray) -> None:
         distance(tile)
-        tile *= np.float32(-1 / np.sqrt(variance))
-        np.exp(tile, out=tile)
+        tile *= float(-1 / np.sqrt(variance))
+        _library(tile).exp(tile, out=tile)
 
     return apply
 
 
 def one_minus(tile: np.ndarray) -> None:
     """Turns similarities s into dissimilarities 1 - s, in place."""
-    np.subtract(1, tile, out=tile)
+    tile *= -1
+    tile += 1
 
 
 def less(form: TileForm) -> TileForm:
@@ -117,7 +126,7 @@ def less(form: TileForm) -> TileForm:
     n = len(form.rows)
     some = np.linspace(0, n - 1, min(n, 64)).round().astype(int)
     block = form.entries(some, slice(0, n))
-    mean = np.float32(
+    mean = float(
         (block.sum(dtype=float) - block[np.arange(len(some)), some].sum())
         / (block.size - len(some))
     )
@@ -130,7 +139,7 @@ def less(form: TileForm) -> TileForm:
             inner(tile)
         tile -= mean
 
-    diagonal = None if form.diagonal is None else form.diagonal - float(mean)
+    diagonal = None if form.diagonal is None else form.diagonal - mean
     return replace(form, apply=apply, diagonal=diagonal)
 
 
@@ -165,15 +174,14 @@ def median_variance(x: Rows) -> float:
 
 def distance(tile: np.ndarray) -> None:
     """Turns -d²/2 into d, in place."""
-    tile *= -2
-    np.maximum(tile, 0, out=tile)
-    np.sqrt(tile, out=tile)
+    squared_distance(tile)
+    _library(tile).sqrt(tile, out=tile)
 
 
 def squared_distance(tile: np.ndarray) -> None:
     """Turns -d²/2 into d², in place."""
     tile *= -2
-    np.maximum(tile, 0, out=tile)
+    _library(tile).clip(tile, 0, None, out=tile)
 
 
 def kernel_form(x: Rows, kernel: str, sigma: float | str) -> TileForm:

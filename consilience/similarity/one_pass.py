@@ -1,13 +1,17 @@
 """Pairs of an inner-product metric over many samples: all of them in one tiled pass."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from consilience.errors import MetricError
-from consilience.metrics._tiles import CENTRINGS, TileForm
+from consilience.metrics._tiles import CENTRINGS, TileForm, TileSums
 from consilience.pairs import Outcome
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.similarity.task import Engine, Item, Side, Task, attempt, batched
@@ -30,18 +34,36 @@ def tiled_outcomes(
     shelf: Shelf | None = None,
 ) -> dict[tuple[str, str], Outcome]:
     """Returns the outcomes of all missing pairs from one tiled pass over their models."""
-    n = items[0].shape[0]
-    with tempfile.TemporaryDirectory(dir=engine.scratch) as scratch:
-        models = _tile_models(task, items, engine, pool, shelf, Path(scratch))
-        sound = {key: model for key, model in models.items() if isinstance(model, TileModel)}
-        products, sums = tiled_sums(n, list(sound.values()), pool) if sound else (None, [])
-    place = {key: number for number, key in enumerate(sound)}
+    if engine.device == "cpu":
+        with tempfile.TemporaryDirectory(dir=engine.scratch) as scratch:
+            models = _tile_models(task, items, engine, pool, shelf, Path(scratch))
+            sound = {key: model for key, model in models.items() if isinstance(model, TileModel)}
+            n = items[0].shape[0]
+            products, sums = tiled_sums(n, list(sound.values()), pool) if sound else (None, [])
+    else:
+        from consilience.similarity.on_device import sums_on_device  # noqa: PLC0415 - imports torch
+
+        models = {item.hash: attempt(item, partial(_tile_form, task, item)) for item in items}
+        sound = {key: form for key, form in models.items() if isinstance(form, TileForm)}
+        products, sums = sums_on_device([*sound.values()], engine.device) if sound else (None, [])
+    return _outcomes(task, models, dict(zip(sound, sums, strict=True)), products, missing)
+
+
+def _outcomes(
+    task: Task,
+    models: Mapping[str, Any],
+    sums: Mapping[str, TileSums],
+    products: np.ndarray,
+    missing: Sequence[tuple[Item, Item]],
+) -> dict[tuple[str, str], Outcome]:
+    """Returns the outcomes of pairs from the sums of models, or from what went wrong with them."""
+    items = {item.hash: item for pair in missing for item in pair}
+    n = next(iter(items.values())).shape[0]
+    place = {key: number for number, key in enumerate(sums)}
     centring = CENTRINGS[task.metric.centring]
-    sides: dict[str, Side | MetricError] = {k: m for k, m in models.items() if k not in sound}
-    for item in items:
-        if item.hash in place:
-            own = sums[place[item.hash]]
-            sides[item.hash] = attempt(item, lambda own=own: Side.of(centring, n, own))
+    sides: dict[str, Side | MetricError] = {k: m for k, m in models.items() if k not in sums}
+    for key, own in sums.items():
+        sides[key] = attempt(items[key], partial(Side.of, centring, n, own))
     outcomes = {}
     for x, y in missing:
         a, b = sides[x.hash], sides[y.hash]
@@ -76,6 +98,10 @@ def _tile_models(
     return models
 
 
+def _tile_form(task: Task, item: Item) -> TileForm:
+    return task.tile_form(item.features(widen=False))
+
+
 @dataclass(frozen=True)
 class _TileMaker:
     """Makes one model of the pass, of features or of what the shelf keeps."""
@@ -101,7 +127,7 @@ class _TileMaker:
         known = self._known() if self.task.metric.ranked and self.shelf else None
         if known:
             return known
-        form = self.task.tile_form(self.item.features(widen=False))
+        form = _tile_form(self.task, self.item)
         if form.ranked:
             return self._ranked(form, fits)
         return TileModel.of(form if fits else spill(form, self.scratch / self.item.hash))

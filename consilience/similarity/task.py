@@ -38,7 +38,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Engine:
-    """How pairs are computed; none of it changes a value."""
+    """How pairs are computed; none of it but the device changes a value."""
 
     threads: int = 1
     max_memory: int = 2 * 1024**3
@@ -49,6 +49,9 @@ class Engine:
     """Folder for features that exceed the memory in the tiled pass (default: the system's)."""
     shelf: int = 2 * 1024**3
     """Bytes on disk for neighbour lists and ranks kept beside a pair store, for later models."""
+    device: str = "cpu"
+    """Where the tiled pass computes: `cpu`, or a name that PyTorch knows, such as `cuda`. Elsewhere
+    than on the CPU values differ in digits that float32 does not hold."""
 
 
 TILED_SAMPLES = 2048

@@ -148,7 +148,7 @@ class Ranks:
         counts = np.zeros(BINS, dtype=np.int64)
 
         def count() -> Iterator[np.ndarray]:
-            low, high = _range(form)
+            low, high = entry_range(form)
             for tile in tiles(n):
                 found = _steps(form, tile, low, np.float32((BINS - 1) / (high - low)))
                 yield found
@@ -185,7 +185,8 @@ def _steps(form: TileForm, tile: Tile, low: np.float32, scale: np.float32) -> np
     return block.astype(np.uint16)
 
 
-def _range(form: TileForm) -> tuple[np.float32, np.float32]:
+def entry_range(form: TileForm) -> tuple[np.float32, np.float32]:
+    """Returns where the steps of ranks begin and end, as some rows tell."""
     n = len(form.rows)
     rows, columns = (np.linspace(0, n - 1, min(n, m)).round().astype(int) for m in (256, 1024))
     block = form.entries(rows, columns)

@@ -17,6 +17,7 @@ make_similarity(
         threads=snakemake.threads,
         max_memory=settings.get("max_memory_mb", 2000) * 2**20,
         checkpoint=settings.get("checkpoint", 60),
+        device=settings.get("device", "cpu"),
         shelf=settings.get("shelf_mb", 2000) * 2**20,
     ),
 )

@@ -1,0 +1,121 @@
+"""The tiled pass on a device of PyTorch, such as a GPU; see `consilience.similarity.tiles`.
+
+Tiles are as large as the device's memory lets them be. Values agree with those of the CPU to the
+precision of float32, not in every digit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from consilience.errors import ConfigError
+from consilience.metrics._tiles import BINS, TileForm, TileSums
+from consilience.similarity.tiles import INNER, entry_range
+
+EDGES = (4096, 2048, 1024, 512)
+CPU_MEMORY = 2 * 1024**3
+"""What the pass takes at most where the device is the CPU."""
+
+
+class _HostRows:
+    """Features that the device cannot hold: rows travel when they are asked for."""
+
+    def __init__(self, x: np.ndarray, device: str) -> None:
+        self._x, self._device = torch.from_numpy(x), device
+
+    def __getitem__(self, rows: slice) -> torch.Tensor:
+        return self._x[rows].to(self._device)
+
+
+def sums_on_device(forms: Sequence[TileForm], device: str) -> tuple[np.ndarray, list[TileSums]]:
+    """Returns Σ a b off the diagonal for every two of M models (M, M), and the sums of each.
+
+    Args:
+        forms: the models, over the same n samples.
+        device: a name that PyTorch knows.
+
+    Raises:
+        ConfigError: PyTorch does not know the device, or this machine does not have it.
+    """
+    n, count = len(forms[0].rows), len(forms)
+    free = _free_memory(device)
+    fits = sum(form.nbytes for form in forms) < free // 2
+    edge = next((e for e in EDGES if 4 * count * e * e < free // 4), EDGES[-1])
+    with torch.inference_mode():
+        moved = [_moved(form, device, fits) for form in forms]
+        tables = [_rank_table(form, own, edge) for form, own in zip(moved, forms, strict=True)]
+        products = torch.zeros((count, count), dtype=torch.float64, device=device)
+        rows = torch.zeros((count, n), dtype=torch.float64, device=device)
+        buffer = torch.empty((count, edge * edge), device=device)
+        for i, j in _tiles(n, edge):
+            size = (i.stop - i.start) * (j.stop - j.start)
+            for m, form in enumerate(moved):
+                block = buffer[m, :size].view(i.stop - i.start, j.stop - j.start)
+                form.entries(i, j, out=block)
+                if tables[m] is not None:
+                    low, scale, table = tables[m]
+                    block.copy_(table[_steps(block, low, scale)])
+                if i.start == j.start:
+                    block.triu_(1)
+                rows[m, i] += block.sum(1, dtype=torch.float64)
+                rows[m, j] += block.sum(0, dtype=torch.float64)
+            for start in range(0, size, INNER):
+                part = buffer[:, start : min(start + INNER, size)]
+                products += (part @ part.T).double()
+        products, rows = 2 * products.cpu().numpy(), rows.cpu().numpy()
+    sums = [
+        TileSums(rows[m], float(products[m, m]), form.diagonal, form.cubes)
+        for m, form in enumerate(forms)
+    ]
+    return products, sums
+
+
+def _tiles(n: int, edge: int) -> list[tuple[slice, slice]]:
+    starts = range(0, n, edge)
+    parts = [slice(start, min(start + edge, n)) for start in starts]
+    return [(i, j) for number, i in enumerate(parts) for j in parts[number:]]
+
+
+def _free_memory(device: str) -> int:
+    try:
+        torch.empty(0, device=device)
+        kind = torch.device(device).type
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"similarity.device {device!r} cannot be used: {reason}; write cpu"
+        ) from error
+    return torch.cuda.mem_get_info(device)[0] if kind == "cuda" else CPU_MEMORY
+
+
+def _moved(form: TileForm, device: str, fits: bool) -> TileForm:
+    def tensor(x: np.ndarray | None) -> torch.Tensor | None:
+        return None if x is None else torch.from_numpy(x).to(device)
+
+    rows = tensor(form.rows) if fits else _HostRows(form.rows, device)
+    return replace(form, rows=rows, half=tensor(form.half), offsets=tensor(form.offsets))
+
+
+def _rank_table(
+    form: TileForm, own: TileForm, edge: int
+) -> tuple[float, float, torch.Tensor] | None:
+    """Returns the start of the steps, how many there are per unit, and the rank of each."""
+    if not own.ranked:
+        return None
+    low, high = map(float, entry_range(own))
+    scale, n = (BINS - 1) / (high - low), len(own.rows)
+    counts: torch.Tensor | int = 0
+    for i, j in _tiles(n, edge):
+        steps = _steps(form.entries(i, j), low, scale)
+        if i.start == j.start:
+            steps = steps[torch.ones_like(steps, dtype=torch.bool).triu_(1)]
+        counts = counts + torch.bincount(steps.flatten(), minlength=BINS)
+    pairs = n * (n - 1) / 2
+    middle = counts.cumsum(0) - counts / 2
+    return low, scale, ((middle - pairs / 2) / (pairs / np.sqrt(12))).float()
+
+
+def _steps(block: torch.Tensor, low: float, scale: float) -> torch.Tensor:
+    return ((block - low) * scale).clamp_(0, BINS - 1).long()
