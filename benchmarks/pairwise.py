@@ -2,14 +2,20 @@
 
 Each metric's table is set against two figures of the same run: the floor (the multiply-adds that
 cannot be avoided, at the rate of this machine's own float32 matrix product) and a plain loop that
-does for every pair what published peers do for every pair (six Gram matrices for CKA, both RDMs and
-their ranks for RSA, a full sort of every row for neighbours). The loop is timed on one pair and
-counted for all. Medians of `--repeats`; wall seconds; peak memory beyond the features.
+does for every pair what published peers do for every pair (six Gram matrices, each tried for
+symmetry, for CKA; both RDMs and their ranks for RSA; a full sort of every row for neighbours, a
+matrix product for CKNNA's trace, interpreted loops for LCS and edit distance). The loop is timed on
+one pair and counted for all. `one more` is the time that the last model takes once the table of all
+others is there. Medians of `--repeats`; wall seconds; peak memory beyond the features.
+
+Peers that are installed (`pip install pytorch-cka rsatoolbox`) are run on the same features, whole
+tables where they make them. `--growth` fits time against the number of models and of samples.
 """
 
 import argparse
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +24,8 @@ import numpy as np
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
-from consilience.metrics import get_metric
-from consilience.similarity import Engine, pairwise
+from consilience.metrics import Metric, get_metric
+from consilience.similarity import Engine, Task, pairwise
 
 WIDTHS = [384, 512, 768, 1024, 2048, 384, 768, 1024]
 REPORT = Path(__file__).with_name("pairwise.md")
@@ -53,6 +59,8 @@ def hsic(x: np.ndarray, y: np.ndarray, kernel: Callable[[np.ndarray], np.ndarray
     sides = []
     for a in (x, y):
         k = kernel(a)
+        if not np.allclose(k, k.T, rtol=1e-3, atol=1e-3):
+            raise ValueError("not symmetric")
         n = len(k)
         np.fill_diagonal(k, 0)
         rows = k.sum(axis=1) / (n - 2)
@@ -104,20 +112,200 @@ def mutual_loop(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.mean([len(set(a) & set(b)) / 10 for a, b in zip(*lists, strict=True)]))
 
 
+def cknna_loop(x: np.ndarray, y: np.ndarray) -> float:
+    sides = []
+    for a in (x, y):
+        gram = a @ a.T
+        mask = np.zeros_like(gram)
+        np.put_along_axis(mask, neighbors(a, 10), 1, axis=1)
+        sides.append((gram, mask))
+
+    def local(k: np.ndarray, m: np.ndarray) -> float:
+        n, both = len(k), sides[0][1] * sides[1][1]
+        k, m = k * both, m * both
+        trace = np.trace(k @ m.T)
+        return trace + k.sum() * m.sum() / (n - 1) / (n - 2) - 2 * (k @ m).sum() / (n - 2)
+
+    (k, _), (m, _) = sides
+    return local(k, m) / np.sqrt(abs(local(k, k) * local(m, m)))
+
+
+def lists_loop(step: Callable[[list, list], float]) -> Callable:
+    def pair(x: np.ndarray, y: np.ndarray) -> float:
+        lists = [neighbors(a, 10).tolist() for a in (x, y)]
+        return float(np.mean([step(a, b) for a, b in zip(*lists, strict=True)]))
+
+    return pair
+
+
+def lcs(a: list, b: list) -> int:
+    row = [0] * (len(b) + 1)
+    for p in a:
+        before = row[:]
+        for j, q in enumerate(b):
+            row[j + 1] = before[j] + 1 if p == q else max(before[j + 1], row[j])
+    return row[-1]
+
+
+def edit(a: list, b: list) -> int:
+    row = list(range(len(b) + 1))
+    for i, p in enumerate(a):
+        before, row = row, [i + 1]
+        for j, q in enumerate(b):
+            row.append(min(before[j + 1] + 1, row[j] + 1, before[j] + (p != q)))
+    return row[-1]
+
+
 CASES: dict[str, tuple] = {
     "linear CKA": (get_metric("cka"), cka_loop(linear), 2),
     "RBF CKA (0.4)": (get_metric("cka", kernel="rbf", sigma=0.4), cka_loop(rbf), 2),
     "RSA Pearson": (get_metric("rsa", compare="pearson"), rsa_loop(False), 2),
     "RSA Spearman": (get_metric("rsa"), rsa_loop(True), 2),
     "mutual kNN (10)": (get_metric("mutual_knn"), mutual_loop, 1),
-    "CKNNA (10)": (get_metric("cknna", k=10), None, 1),
-    "LCS (10)": (get_metric("lcs_knn"), None, 1),
-    "edit (10)": (get_metric("edit_knn"), None, 1),
+    "CKNNA (10)": (get_metric("cknna", k=10), cknna_loop, 1),
+    "LCS (10)": (get_metric("lcs_knn"), lists_loop(lcs), 1),
+    "edit (10)": (get_metric("edit_knn"), lists_loop(edit), 1),
 }
+
+
+def torch_cka(x: dict[str, np.ndarray]) -> None:
+    import torch  # noqa: PLC0415 - not every run needs it
+    from cka import cka_from_features  # noqa: PLC0415 - a peer
+
+    sides = [torch.from_numpy(a) for a in x.values()]
+    cka_from_features(sides, sides)
+
+
+def rsatoolbox_table(method: str) -> Callable:
+    def run(x: dict[str, np.ndarray]) -> None:
+        from rsatoolbox.data import Dataset  # noqa: PLC0415 - a peer
+        from rsatoolbox.rdm import calc_rdm, compare  # noqa: PLC0415
+
+        rdms = [calc_rdm(Dataset(a), method="correlation") for a in x.values()]
+        for i, one in enumerate(rdms):
+            for other in rdms[i:]:
+                compare(one, other, method=method)
+
+    return run
+
+
+PEERS = {
+    "linear CKA": ("pytorch-cka", torch_cka),
+    "RSA Pearson": ("rsatoolbox", rsatoolbox_table("corr")),
+    "RSA Spearman": ("rsatoolbox", rsatoolbox_table("spearman")),
+}
+
+
+def peers(options: argparse.Namespace) -> list[str]:
+    """Whole tables of peers and ours on the same features."""
+    import torch  # noqa: PLC0415
+
+    torch.set_num_threads(options.threads)
+    x = features(options.models, options.samples)
+    lines = [
+        f"\n{options.models} models, {options.samples} samples: peers as they are installed.\n",
+        "| metric | peer | peer's table s | ours s | peer / ours |",
+        "| --- " * 5 + "|",
+    ]
+    for name, (peer, run) in PEERS.items():
+        try:
+            theirs = timed(run, x)
+        except ImportError:
+            continue
+        engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
+        ours = timed(pairwise, CASES[name][0], x, engine=engine)
+        lines.append(f"| {name} | {peer} | {theirs:.1f} | {ours:.2f} | {theirs / ours:.0f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+def growth(options: argparse.Namespace) -> list[str]:
+    """Exponents of time against models (at 2,500 samples) and samples (of 4 models)."""
+    lines = [
+        "\nTime ~ Mᵃ over 8 to 64 models of 2,500 samples, and ~ nᵇ over 2,500 to 20,000 samples "
+        f"of 4 models; {options.threads} threads.\n",
+        "| metric | seconds at M = 8, 16, 32, 64 | a | seconds at n = 2,500, 5,000, 10,000, 20,000 "
+        "| b | peak MB at n = 20,000 |",
+        "| --- " * 6 + "|",
+    ]
+    for name in options.only:
+        engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
+        cells, before = [], 0.0
+        for axis in ([(m, 2500) for m in MODELS], [(4, n) for n in SAMPLES]):
+            times = []
+            for m, n in axis:
+                x = features(m, n)
+                before = peak()
+                times.append(timed(pairwise, CASES[name][0], x, engine=engine))
+            sizes = [m if axis[0][1] == axis[1][1] else n for m, n in axis]
+            slope = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+            cells += [", ".join(f"{t:.2f}" for t in times), f"{slope:.2f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} | {peak() - before:.0f} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
+MODELS, SAMPLES = (8, 16, 32, 64), (2500, 5000, 10_000, 20_000)
+
+
+def timed(work: Callable[..., object], *given: object, **options: object) -> float:
+    start = time.perf_counter()
+    work(*given, **options)
+    return time.perf_counter() - start
+
+
+def one_more(metric: Metric, x: dict[str, np.ndarray], engine: Engine) -> float:
+    """Seconds for the last model once all others are compared."""
+    task = Task(metric)
+    some = dict(list(x.items())[:-1])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pairs.parquet")
+        pairwise(metric, some, engine=engine, store=task.open_store(path))
+        return timed(pairwise, metric, x, engine=engine, store=task.open_store(path))
 
 
 def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def tables(options: argparse.Namespace) -> list[str]:
+    """Tables of all cases."""
+    x = features(options.models, options.samples)
+    rate, n, count = gemm_rate(), options.samples, options.models
+    width = sum(a.shape[1] for a in x.values())
+    pairs = count * (count + 1) // 2
+    engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
+    lines = [
+        f"\n{count} models, {n} samples, {width} units in all, {options.threads} threads, "
+        f"`max_memory` {options.memory} MB; float32 matrix product {rate / 1e9:.0f} GFLOP/s; "
+        f"medians of {options.repeats}.\n",
+        "| metric | table s | with null s | floor s | × floor | loop s | loop / table | one more s "
+        "| peak MB |",
+        "| --- " * 9 + "|",
+    ]
+    print("\n".join(lines), flush=True)
+    for name in options.only:
+        metric, loop, kernels = CASES[name]
+        floor = (n * n * width + (count**2 * n * n if kernels == 2 else 0)) / rate
+        before = peak()
+        seconds, calibrated = [], []
+        for _ in range(options.repeats):
+            seconds.append(timed(pairwise, metric, x, engine=engine))
+            if metric.has_closed_form:
+                calibrated.append(timed(pairwise, metric, x, null="closed_form", engine=engine))
+        grown = peak() - before
+        table = statistics.median(seconds)
+        with_null = f"{statistics.median(calibrated):.2f}" if calibrated else "–"
+        first, second = list(x.values())[:2]
+        with threadpool_limits(options.threads):
+            whole = timed(loop, first, second) * pairs
+        more = one_more(metric, x, engine)
+        lines.append(
+            f"| {name} | {table:.2f} | {with_null} | {floor:.2f} | {table / floor:.1f} "
+            f"| {whole:.0f} | {whole / table:.0f} | {more:.2f} | {grown:.0f} |"
+        )
+        print(lines[-1], flush=True)
+    return lines
 
 
 def main() -> None:
@@ -128,47 +316,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory", type=int, default=2000, help="max_memory in MB")
     parser.add_argument("--only", nargs="*", default=list(CASES))
+    parser.add_argument("--peers", action="store_true", help="run the peers that are installed")
+    parser.add_argument("--growth", action="store_true", help="fit exponents (takes long)")
     parser.add_argument("--write", action="store_true", help=f"add the table to {REPORT.name}")
     options = parser.parse_args()
-    x = features(options.models, options.samples)
-    rate, n, count = gemm_rate(), options.samples, options.models
-    width = sum(a.shape[1] for a in x.values())
-    pairs = count * (count + 1) // 2
-    engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
-    lines = [
-        f"\n{count} models, {n} samples, {width} units in all, {options.threads} threads; float32 "
-        f"matrix product {rate / 1e9:.0f} GFLOP/s; medians of {options.repeats}.\n",
-        "| metric | table s | with null s | floor s | × floor | loop s | loop / table | peak MB |",
-        "| --- " * 8 + "|",
-    ]
-    print("\n".join(lines), flush=True)
-    for name in options.only:
-        metric, loop, kernels = CASES[name]
-        floor = (n * n * width + (count**2 * n * n if kernels == 2 else 0)) / rate
-        before = peak()
-        seconds, calibrated = [], []
-        for _ in range(options.repeats):
-            for null, times in ((None, seconds), ("closed_form", calibrated)):
-                if null and not metric.has_closed_form:
-                    continue
-                start = time.perf_counter()
-                pairwise(metric, x, null=null, engine=engine)
-                times.append(time.perf_counter() - start)
-        grown = peak() - before
-        table = statistics.median(seconds)
-        with_null = f"{statistics.median(calibrated):.2f}" if calibrated else "–"
-        row = f"| {name} | {table:.2f} | {with_null} | {floor:.2f} | {table / floor:.1f} |"
-        if loop is None:
-            row += " – | – |"
-        else:
-            first, second = list(x.values())[:2]
-            with threadpool_limits(options.threads):
-                start = time.perf_counter()
-                loop(first, second)
-                whole = (time.perf_counter() - start) * pairs
-            row += f" {whole:.0f} | {whole / table:.0f} |"
-        lines.append(f"{row} {grown:.0f} |")
-        print(lines[-1], flush=True)
+    make = peers if options.peers else growth if options.growth else tables
+    lines = make(options)
     if options.write:
         with REPORT.open("a", encoding="utf8") as report:
             report.write("\n".join(lines) + "\n")
