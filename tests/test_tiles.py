@@ -5,7 +5,7 @@ import pytest
 
 from consilience.errors import ConfigError
 from consilience.metrics import get_metric
-from consilience.similarity import Engine, on_device, pairwise, task
+from consilience.similarity import Engine, on_device, pairwise, pairwise_many, task
 from consilience.similarity.tiles import COLUMNS, ROWS, tiles
 
 TILED = [
@@ -148,3 +148,24 @@ def test_a_device_of_torch_gives_the_same_values(memory, name, parameters, monke
 def test_a_device_that_is_not_there_is_one_message():
     with pytest.raises(ConfigError, match=r"similarity.device 'cuda:7' cannot be used"):
         pairwise(get_metric("cka"), models(50), engine=Engine(device="cuda:7"))
+
+
+@pytest.mark.usefixtures("always_tiled")
+@pytest.mark.parametrize("memory", [10**9, 1])
+def test_metrics_that_share_a_pass_have_the_same_bytes(memory):
+    """Widths share distances, linear kernels share theirs; others go their own way."""
+    metrics = {
+        "narrow": get_metric("cka", kernel="rbf", sigma=5.0),
+        "wide": get_metric("cka", kernel="rbf", sigma=20.0, estimator="biased"),
+        "long": get_metric("cka", kernel="laplace", sigma=9.0),
+        "linear": get_metric("cka"),
+        "biased": get_metric("cka", estimator="biased"),
+        "median": get_metric("cka", kernel="rbf"),
+        "ranks": get_metric("rsa"),
+    }
+    x = models(1100) | {"flat": np.ones((1100, 3))}
+    engine = Engine(threads=2, max_memory=memory)
+    tables = pairwise_many(metrics, x, null="closed_form", engine=engine)
+    assert list(tables) == list(metrics)
+    for name, metric in metrics.items():
+        assert tables[name].equals(pairwise(metric, x, null="closed_form"))

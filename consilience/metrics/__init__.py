@@ -18,7 +18,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError, MetricError
 from consilience.metrics._moments import Moments
-from consilience.metrics._rows import Rows, unit_rows
+from consilience.metrics._rows import Preprocessing, Rows, unit_rows
 from consilience.metrics._tiles import TileForm, part, scaled_cubes
 from consilience.registry import Registry, did_you_mean
 
@@ -131,12 +131,12 @@ class Metric:
         return False
 
     def pack(self, a: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
-        """Returns the arrays that a prepared form consists of, if `keeps_forms`."""
-        raise NotImplementedError
+        """Returns the arrays that a prepared form consists of: by default, it is one."""
+        return {"form": a}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> Any:  # noqa: ANN401
         """Returns the prepared form that consists of these arrays."""
-        raise NotImplementedError
+        return arrays["form"]
 
     @property
     def ranked(self) -> bool:
@@ -217,6 +217,11 @@ class InnerProductMetric(Metric):
     @property
     def centring(self) -> str:
         """How the tiled pass centres entries: a key of `_tiles.CENTRINGS`; empty: not at all."""
+        return ""
+
+    @property
+    def base(self) -> str:
+        """A name that metrics share whose entries are made of the same products; empty: its own."""
         return ""
 
     def tile_form(self, x: Rows) -> TileForm:
@@ -335,37 +340,6 @@ def as_labels(labels: Any, n: int, metric: str) -> np.ndarray:  # noqa: ANN401
     if labels.dtype.kind not in "iu" or labels.min() < 0:
         raise FeaturesError("labels are whole numbers from 0, the columns of the logits")
     return labels.astype(np.int64)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """What is done to features before any metric; recorded in every similarity table."""
-
-    center: bool = False
-    """Subtract the mean of each unit over the samples (done first)."""
-    row_normalize: bool = False
-    """Divide each row by its Euclidean norm."""
-
-    parameters: ClassVar[tuple[str, ...]] = ("center", "row_normalize")
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Returns the preprocessed copy of x: (n, d).
-
-        Raises:
-            MetricError: a zero row cannot be normalised.
-        """
-        if self.center:
-            x = x - x.mean(axis=0)
-        if self.row_normalize:
-            x = unit_rows(x)
-        return x
-
-    def rows(self, x: np.ndarray) -> Rows:
-        """Returns the preprocessed rows of x: (n, d), made when they are asked for."""
-        rows = Rows(x)
-        if self.center:
-            rows = rows.less(rows.means())
-        return rows.then(unit_rows) if self.row_normalize else rows
 
 
 def _check_choices(metric: Metric) -> None:

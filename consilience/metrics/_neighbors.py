@@ -274,14 +274,6 @@ class NeighborMetric(Metric):
         """Whether lists are kept between runs: they are small and cost all products."""
         return True
 
-    def pack(self, a: np.ndarray) -> dict[str, np.ndarray]:
-        """Returns the lists."""
-        return {"lists": a}
-
-    def unpack(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
-        """Returns the lists."""
-        return arrays["lists"]
-
     def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Returns the lists of the permuted samples."""
         return relabelled(a, order)

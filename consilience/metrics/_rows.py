@@ -1,6 +1,8 @@
 """Features read a few rows at a time: in float64 while they are worked on, never whole in it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -131,3 +133,34 @@ def centered_rows(x: np.ndarray, first: int = 0) -> np.ndarray:
         row = first + int(np.flatnonzero(flat)[0])
         raise MetricError(f"row {row} is constant over the units, so its correlation is undefined")
     return moved
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to features before any metric; recorded in every similarity table."""
+
+    center: bool = False
+    """Subtract the mean of each unit over the samples (done first)."""
+    row_normalize: bool = False
+    """Divide each row by its Euclidean norm."""
+
+    parameters: ClassVar[tuple[str, ...]] = ("center", "row_normalize")
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Returns the preprocessed copy of x: (n, d).
+
+        Raises:
+            MetricError: a zero row cannot be normalised.
+        """
+        if self.center:
+            x = x - x.mean(axis=0)
+        if self.row_normalize:
+            x = unit_rows(x)
+        return x
+
+    def rows(self, x: np.ndarray) -> Rows:
+        """Returns the preprocessed rows of x: (n, d), made when they are asked for."""
+        rows = Rows(x)
+        if self.center:
+            rows = rows.less(rows.means())
+        return rows.then(unit_rows) if self.row_normalize else rows

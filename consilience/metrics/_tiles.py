@@ -50,17 +50,30 @@ class TileForm:
         self, rows: slice | np.ndarray, columns: slice | np.ndarray, out: np.ndarray | None = None
     ) -> np.ndarray:
         """Returns the entries of some rows and columns, written into `out` if it is given."""
+        block = self.products(rows, columns, out)
+        self.finish(block, rows, columns)
+        return block
+
+    def products(
+        self, rows: slice | np.ndarray, columns: slice | np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns what entries are made of: forms with the same `x` and `h` share it."""
         left, right = self.rows[rows], self.rows[columns]
         block = _library(left).matmul(left, right.T, out=out)
         if self.half is not None:
             block -= self.half[rows, None]
             block -= self.half[columns]
+        return block
+
+    def finish(
+        self, block: np.ndarray, rows: slice | np.ndarray, columns: slice | np.ndarray
+    ) -> None:
+        """Turns products into entries, in place."""
         if self.apply is not None:
             self.apply(block)
         if self.offsets is not None:
             block -= self.offsets[rows, None]
             block -= self.offsets[columns]
-        return block
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,13 @@ class CKA(InnerProductMetric):
         """How the tiled pass centres entries: as the estimator does."""
         return self.estimator
 
+    @property
+    def base(self) -> str:
+        """Linear kernels share their products, and so do kernels of distances of fixed width."""
+        if self.kernel == "linear":
+            return "linear"
+        return "" if self.sigma == "median" else "distances"
+
     def tile_form(self, x: Rows) -> TileForm:
         """Returns the kernel of x: (n, d) for the tiled pass."""
         check_varies(x)

@@ -39,11 +39,7 @@ def fill_store(
     engine: Engine,
 ) -> None:
     """Computes the pairs that the store does not know and writes the store as it goes."""
-    wanted = {pair_key(task.metric, x, y): ordered(task.metric, x, y) for x, y in pairs}
-    missing = [pair for key, pair in wanted.items() if key not in store.outcomes]
-    logger.info(
-        "%d pairs: %d reused, %d to compute", len(pairs), len(pairs) - len(missing), len(missing)
-    )
+    missing = _missing(store, task, pairs)
     if not missing:
         return
     written = time.monotonic()
@@ -59,6 +55,34 @@ def fill_store(
     store.write()
 
 
+def fill_together(
+    stores: Sequence[PairStore],
+    tasks: Sequence[Task],
+    pairs: Sequence[tuple[Item, Item]],
+    engine: Engine,
+) -> None:
+    """Computes what the stores of tasks with the same `Task.base` do not know, in one pass."""
+    missing = [_missing(*work, pairs) for work in zip(stores, tasks, strict=True)]
+    if not any(missing):
+        return
+    with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
+        found = tiled_outcomes(tasks, missing, engine, pool)
+    for store, outcomes in zip(stores, found, strict=True):
+        store.outcomes.update(outcomes)
+        store.write()
+
+
+def _missing(
+    store: PairStore, task: Task, pairs: Sequence[tuple[Item, Item]]
+) -> list[tuple[Item, Item]]:
+    wanted = {pair_key(task.metric, x, y): ordered(task.metric, x, y) for x, y in pairs}
+    missing = [pair for key, pair in wanted.items() if key not in store.outcomes]
+    logger.info(
+        "%d pairs: %d reused, %d to compute", len(pairs), len(pairs) - len(missing), len(missing)
+    )
+    return missing
+
+
 def _compute(
     task: Task,
     missing: Sequence[tuple[Item, Item]],
@@ -69,7 +93,7 @@ def _compute(
     """Yields outcomes in batches, holding prepared forms of two blocks of items at a time."""
     items = list({item.hash: item for pair in missing for item in pair}.values())
     if task.is_tiled(items[0].shape[0]):
-        yield tiled_outcomes(task, items, missing, engine, pool, shelf)
+        yield tiled_outcomes([task], [missing], engine, pool, shelf)[0]
         return
     blocks = _blocks(task.metric, items, engine.max_memory // 2)
     block_of = {item.hash: number for number, block in enumerate(blocks) for item in block}

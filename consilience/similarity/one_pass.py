@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,27 +26,41 @@ from consilience.similarity.tiles import (
 
 
 def tiled_outcomes(
-    task: Task,
-    items: Sequence[Item],
-    missing: Sequence[tuple[Item, Item]],
+    tasks: Sequence[Task],
+    missing: Sequence[Sequence[tuple[Item, Item]]],
     engine: Engine,
     pool: Executor,
     shelf: Shelf | None = None,
-) -> dict[tuple[str, str], Outcome]:
-    """Returns the outcomes of all missing pairs from one tiled pass over their models."""
+) -> list[dict[tuple[str, str], Outcome]]:
+    """Returns for each task the outcomes of its missing pairs, from one pass over their models.
+
+    Args:
+        tasks: what is computed: one task, or several that share their products (`Task.base`).
+        missing: for each task the pairs.
+        engine: memory, scratch folder, device.
+        pool: shares the work.
+        shelf: keeps ranks, for one task that takes them.
+    """
+    items = list({i.hash: i for pairs in missing for pair in pairs for i in pair}.values())
     if engine.device == "cpu":
         with tempfile.TemporaryDirectory(dir=engine.scratch) as scratch:
-            models = _tile_models(task, items, engine, pool, shelf, Path(scratch))
+            models = _tile_models(tasks, items, engine, pool, shelf, Path(scratch))
             sound = {key: model for key, model in models.items() if isinstance(model, TileModel)}
-            n = items[0].shape[0]
-            products, sums = tiled_sums(n, list(sound.values()), pool) if sound else (None, [])
+            found = tiled_sums(items[0].shape[0], list(sound.values()), pool) if sound else []
     else:
         from consilience.similarity.on_device import sums_on_device  # noqa: PLC0415 - imports torch
 
-        models = {item.hash: attempt(item, partial(_tile_form, task, item)) for item in items}
-        sound = {key: form for key, form in models.items() if isinstance(form, TileForm)}
-        products, sums = sums_on_device([*sound.values()], engine.device) if sound else (None, [])
-    return _outcomes(task, models, dict(zip(sound, sums, strict=True)), products, missing)
+        models = {item.hash: attempt(item, partial(_tile_forms, tasks, item)) for item in items}
+        sound = {key: forms for key, forms in models.items() if isinstance(forms, list)}
+        found = [
+            sums_on_device([forms[k] for forms in sound.values()], engine.device)
+            for k in range(len(tasks) if sound else 0)
+        ]
+    found = found or [(np.empty((0, 0)), [])] * len(tasks)
+    return [
+        _outcomes(task, models, dict(zip(sound, sums, strict=True)), products, pairs)
+        for task, (products, sums), pairs in zip(tasks, found, missing, strict=True)
+    ]
 
 
 def _outcomes(
@@ -58,11 +72,14 @@ def _outcomes(
 ) -> dict[tuple[str, str], Outcome]:
     """Returns the outcomes of pairs from the sums of models, or from what went wrong with them."""
     items = {item.hash: item for pair in missing for item in pair}
+    if not items:
+        return {}
     n = next(iter(items.values())).shape[0]
     place = {key: number for number, key in enumerate(sums)}
     centring = CENTRINGS[task.metric.centring]
     sides: dict[str, Side | MetricError] = {k: m for k, m in models.items() if k not in sums}
-    for key, own in sums.items():
+    for key in items.keys() & sums.keys():
+        own = sums[key]
         sides[key] = attempt(items[key], partial(Side.of, centring, n, own))
     outcomes = {}
     for x, y in missing:
@@ -77,7 +94,7 @@ def _outcomes(
 
 
 def _tile_models(
-    task: Task,
+    tasks: Sequence[Task],
     items: Sequence[Item],
     engine: Engine,
     pool: Executor,
@@ -85,8 +102,8 @@ def _tile_models(
     scratch: Path,
 ) -> dict[str, TileModel | MetricError]:
     """Returns the models of the pass by content hash: in memory as far as it reaches."""
-    makers = {item.hash: _TileMaker(task, item, shelf, scratch) for item in items}
-    room = engine.max_memory - tile_bytes(len(items))
+    makers = {item.hash: _TileMaker(tasks, item, shelf, scratch) for item in items}
+    room = engine.max_memory - tile_bytes(len(items), len(tasks))
     models: dict[str, TileModel | MetricError] = {}
     for batch in batched(items, engine.threads):  # no more at a time: in the making they are large
         rooms = []
@@ -98,24 +115,33 @@ def _tile_models(
     return models
 
 
-def _tile_form(task: Task, item: Item) -> TileForm:
-    return task.tile_form(item.features(widen=False))
+def _tile_forms(tasks: Sequence[Task], item: Item) -> list[TileForm]:
+    """Returns the forms of a model, on one copy of its features."""
+    x = item.features(widen=False)
+    first = tasks[0].tile_form(x)
+    others = [task.tile_form(x) for task in tasks[1:]]
+    return [first, *(replace(form, rows=first.rows, half=first.half) for form in others)]
 
 
 @dataclass(frozen=True)
 class _TileMaker:
     """Makes one model of the pass, of features or of what the shelf keeps."""
 
-    task: Task
+    tasks: Sequence[Task]
     item: Item
     shelf: Shelf | None
     scratch: Path
 
     @property
+    def ranked(self) -> bool:
+        """Whether the (one) task takes ranks."""
+        return self.tasks[0].metric.ranked
+
+    @property
     def kept_bytes(self) -> int:
         """What the model takes if it is kept in memory."""
         n, d = self.item.shape
-        if not self.task.metric.ranked:
+        if not self.ranked:
             return 4 * n * d
         return rank_bytes(n) if self.shelf is None else 0
 
@@ -124,23 +150,23 @@ class _TileMaker:
         return attempt(self.item, lambda: self._make(fits))
 
     def _make(self, fits: bool) -> TileModel:
-        known = self._known() if self.task.metric.ranked and self.shelf else None
+        known = self._known() if self.ranked and self.shelf else None
         if known:
             return known
-        form = _tile_form(self.task, self.item)
-        if form.ranked:
-            return self._ranked(form, fits)
-        return TileModel.of(form if fits else spill(form, self.scratch / self.item.hash))
+        forms = _tile_forms(self.tasks, self.item)
+        if self.ranked:
+            return self._ranked(forms[0], fits)
+        return TileModel.of(forms if fits else spill(forms, self.scratch / self.item.hash))
 
     def _ranked(self, form: TileForm, fits: bool) -> TileModel:
         size = rank_bytes(len(form.rows))
         if self.shelf is None or not self.shelf.reserve(size):
             steps = Steps(None if fits and self.shelf is None else self.scratch / self.item.hash)
-            return TileModel(Ranks.of(form, steps), form.diagonal, form.cubes)
+            return TileModel(Ranks.of(form, steps), cubes=(form.cubes,))
         ranks = Ranks.of(form, Steps(self.shelf.steps(self.item.hash)))
         notes = {"checksum": ranks.steps.checksum, "cubes": form.cubes}
         self.shelf.put(self.item.hash, {"table": ranks.table}, notes)
-        return TileModel(ranks, form.diagonal, form.cubes)
+        return TileModel(ranks, cubes=(form.cubes,))
 
     def _known(self) -> TileModel | None:
         found = self.shelf.get(self.item.hash)
@@ -149,4 +175,4 @@ class _TileMaker:
         arrays, notes = found
         path = self.shelf.steps(self.item.hash)
         ranks = Ranks.kept(self.item.shape[0], path, arrays["table"], notes["checksum"])
-        return TileModel(ranks, None, tuple(notes["cubes"])) if ranks else None
+        return TileModel(ranks, cubes=(tuple(notes["cubes"]),)) if ranks else None

@@ -115,6 +115,11 @@ class Task:
         inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
         return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
 
+    def base(self, n: int) -> tuple | None:
+        """Returns what the products of the tiled pass depend on; None: they are its own."""
+        base = self.metric.base if self.is_tiled(n) else ""
+        return (base, *vars(self.preprocessing).values()) if base else None
+
     def tile_form(self, x: np.ndarray) -> TileForm:
         """Returns what the tiled pass needs of features x: (n, d), and its part of the null."""
         rows = self.preprocessing.rows(x)

@@ -38,51 +38,65 @@ def tiles(n: int) -> Iterator[Tile]:
 
 @dataclass(frozen=True)
 class TileModel:
-    """One model as the pass needs it."""
+    """One model as the pass needs it, with one or more kernels."""
 
-    source: "Source"
-    diagonal: np.ndarray | None = None
-    cubes: tuple[float, ...] = ()
+    write: "Writer"
+    diagonals: tuple[np.ndarray | None, ...] = (None,)
+    cubes: tuple[tuple[float, ...], ...] = ((),)
+    """For each kernel."""
 
     @classmethod
-    def of(cls, form: TileForm) -> "TileModel":
-        """Returns the model whose entries are made of features, tile by tile."""
-        return cls(partial(_write, form), form.diagonal, form.cubes)
+    def of(cls, forms: Sequence[TileForm]) -> "TileModel":
+        """Returns the model whose entries are made of features, tile by tile.
+
+        Args:
+            forms: of its kernels; they have the same rows, whose products are taken once.
+        """
+        diagonals, cubes = (form.diagonal for form in forms), (form.cubes for form in forms)
+        return cls(partial(_write, forms), tuple(diagonals), tuple(cubes))
 
 
 def tiled_sums(
     n: int, models: Sequence[TileModel], pool: Executor
-) -> tuple[np.ndarray, list[TileSums]]:
-    """Returns Σ a b off the diagonal for every two models (M, M), and the sums of each model.
+) -> list[tuple[np.ndarray, list[TileSums]]]:
+    """Returns for each kernel Σ a b off the diagonal of every two models, and their sums.
 
     Args:
         n: number of samples.
-        models: the M models.
+        models: the M models, with K kernels each.
         pool: shares models, and then stretches of a tile; BLAS should run on one thread.
+
+    Returns:
+        K times a matrix (M, M) and M sums.
     """
-    count = len(models)
+    kernels, count = len(models[0].cubes), len(models)
     padded = max(count, 2)  # BLAS sums a single row in another order
-    products = np.zeros((padded, padded))
-    rows = np.zeros((count, n))
-    buffer = np.zeros((padded, ROWS * COLUMNS), dtype=np.float32)
-    sources = [model.source for model in models]
+    products = np.zeros((kernels, padded, padded))
+    rows = np.zeros((kernels, count, n))
+    buffer = np.zeros((kernels, padded, ROWS * COLUMNS), dtype=np.float32)
     for number, tile in enumerate(tiles(n)):
-        list(pool.map(partial(_fill, number, tile, buffer, rows), range(count), sources))
-        entries = buffer[:, : _size(tile)]
-        chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
-        for part in pool.map(_product, chunks):
-            products += part
+        list(pool.map(partial(_fill, number, tile, buffer, rows), range(count), models))
+        for kernel in range(kernels):
+            entries = buffer[kernel, :, : _size(tile)]
+            chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
+            for part in pool.map(_product, chunks):
+                products[kernel] += part
     products *= 2  # every pair of samples was met once
-    sums = [
-        TileSums(rows[m], float(products[m, m]), model.diagonal, model.cubes)
-        for m, model in enumerate(models)
+    return [
+        (
+            products[k, :count, :count],
+            [
+                TileSums(rows[k, m], float(products[k, m, m]), model.diagonals[k], model.cubes[k])
+                for m, model in enumerate(models)
+            ],
+        )
+        for k in range(kernels)
     ]
-    return products[:count, :count], sums
 
 
-def tile_bytes(models: int) -> int:
+def tile_bytes(models: int, kernels: int = 1) -> int:
     """Returns the memory of one tile of so many models."""
-    return 4 * ROWS * COLUMNS * models
+    return 4 * ROWS * COLUMNS * models * kernels
 
 
 def _product(entries: np.ndarray) -> np.ndarray:
@@ -93,36 +107,46 @@ def _size(tile: Tile) -> int:
     return (tile[0].stop - tile[0].start) * (tile[1].stop - tile[1].start)
 
 
-def _write(form: TileForm, number: int, tile: Tile, block: np.ndarray) -> None:
+Writer = Callable[[int, Tile, list[np.ndarray]], None]
+"""Writes the entries of a tile, given with its number, into one block for each kernel."""
+
+
+def _write(forms: Sequence[TileForm], number: int, tile: Tile, blocks: list[np.ndarray]) -> None:
     """Writes the entries of a tile; those on and below the diagonal are not meant."""
     rows, columns = tile
-    middle = (rows.start + rows.stop) // 2
-    if rows.start < columns.start or rows.stop - rows.start < ROWS:
-        form.entries(rows, columns, out=block)
-        return
-    height = middle - rows.start  # on the diagonal, a quarter is below it
-    form.entries(slice(rows.start, middle), columns, out=block[:height])
-    form.entries(slice(middle, rows.stop), slice(middle, columns.stop), out=block[height:, height:])
-    block[height:, :height] = 0
-
-
-Source = Callable[[int, Tile, np.ndarray], None]
-"""Writes the entries of a tile, given with its number, into a block."""
+    parts = [(rows, columns)]
+    if rows.start == columns.start and rows.stop - rows.start == ROWS:
+        middle = rows.start + ROWS // 2  # a quarter of the tile is below the diagonal
+        parts = [(slice(rows.start, middle), columns), (slice(middle, rows.stop),) * 2]
+        for block in blocks:
+            block[ROWS // 2 :, : ROWS // 2] = 0
+    for i, j in parts:
+        place = (
+            slice(i.start - rows.start, i.stop - rows.start),
+            slice(j.start - columns.start, j.stop - columns.start),
+        )
+        last = forms[-1].products(i, j, blocks[-1][place])
+        for form, block in zip(forms, blocks, strict=True):
+            if block is not blocks[-1]:
+                block[place] = last
+                form.finish(block[place], i, j)
+        forms[-1].finish(last, i, j)
 
 
 def _fill(
-    number: int, tile: Tile, buffer: np.ndarray, rows: np.ndarray, m: int, source: Source
+    number: int, tile: Tile, buffer: np.ndarray, rows: np.ndarray, m: int, model: TileModel
 ) -> None:
-    """Writes one model's tile into its row of the buffer and adds to its row sums."""
+    """Writes one model's tile into its rows of the buffer and adds to its row sums."""
     height, width = (s.stop - s.start for s in tile)
-    block = buffer[m, : height * width].reshape(height, width)
-    source(number, tile, block)
-    if tile[0].start == tile[1].start:
-        square = block[:, :height]
-        square[np.tri(height, dtype=bool)] = 0
-    rows[m, tile[0]] += block.sum(axis=1)
-    for top in range(0, height, STRETCH):
-        rows[m, tile[1]] += block[top : top + STRETCH].sum(axis=0)
+    blocks = [kernel[m, : height * width].reshape(height, width) for kernel in buffer]
+    model.write(number, tile, blocks)
+    for block, sums in zip(blocks, rows[:, m], strict=True):
+        if tile[0].start == tile[1].start:
+            square = block[:, :height]
+            square[np.tri(height, dtype=bool)] = 0
+        sums[tile[0]] += block.sum(axis=1)
+        for top in range(0, height, STRETCH):
+            sums[tile[1]] += block[top : top + STRETCH].sum(axis=0)
 
 
 class Ranks:
@@ -167,8 +191,9 @@ class Ranks:
         steps = Steps.kept(path, [_size(tile) for tile in tiles(n)], checksum)
         return cls(steps, table) if steps else None
 
-    def __call__(self, number: int, tile: Tile, block: np.ndarray) -> None:
+    def __call__(self, number: int, tile: Tile, blocks: list[np.ndarray]) -> None:
         """Writes the ranks of a tile."""
+        (block,) = blocks
         np.take(self.table, self.steps[number].reshape(block.shape), out=block, mode="clip")
 
 
@@ -213,6 +238,7 @@ class OnDisk:
         return np.frombuffer(read, np.float32).reshape(-1, self.shape[1])
 
 
-def spill(form: TileForm, path: Path) -> TileForm:
-    """Returns the form with its features in a scratch file, for studies beyond the memory."""
-    return replace(form, rows=OnDisk(form.rows, path))
+def spill(forms: Sequence[TileForm], path: Path) -> list[TileForm]:
+    """Returns the forms with their features in a scratch file, for studies beyond the memory."""
+    rows = OnDisk(forms[0].rows, path)
+    return [replace(form, rows=rows) for form in forms]
