@@ -1,0 +1,139 @@
+"""Studies and catalogues: read, checked as a whole, resolved to plain values.
+
+A study selects models, datasets and metrics by id or by query; catalogues define them. All
+problems are reported at once, each with its file, place, offence and remedy.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from consilience.config.catalogs import Row, find, read_rows, read_variants
+from consilience.config.checks import check_across, check_metrics, check_sources
+from consilience.config.selection import frame, resolve, select
+from consilience.config.shape import ROOT, Problems, check_shape, read_schema, with_defaults
+from consilience.errors import ConfigError
+from consilience.metrics import get_metric, metric_code
+from consilience.registry import did_you_mean
+
+
+class Known(dict[str, Any]):
+    """A mapping of the study's ids whose missing keys are explained: targets are typed by hand."""
+
+    def __init__(self, what: str, entries: Mapping[str, Any]) -> None:
+        super().__init__(entries)
+        self._what = what
+
+    def __missing__(self, name: str) -> None:
+        raise ConfigError(f"the study has no {self._what} {name!r}{did_you_mean(name, self)}")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study with everything resolved."""
+
+    settings: dict[str, Any]
+    """The study with all defaults filled in."""
+    models: dict[str, Row]
+    datasets: dict[str, Row]
+    metrics: dict[str, dict[str, Any]]
+    """For each metric id: metric, parameters, preprocessing, layers, permutations."""
+    labels: dict[str, str]
+    """For each metric id: its name in figures."""
+
+    @cached_property
+    def models_on(self) -> dict[str, list[str]]:
+        """For each dataset the models whose modality it has, by id."""
+        by_modality: dict[str, list[str]] = {}
+        for model, cells in self.models.items():
+            by_modality.setdefault(cells["modality"], []).append(model)
+        return Known(
+            "dataset",
+            {
+                dataset: sorted(
+                    model
+                    for modality in row["modality"].split("+")
+                    for model in by_modality.get(modality, [])
+                )
+                for dataset, row in self.datasets.items()
+            },
+        )
+
+    @cached_property
+    def extraction(self) -> dict[str, Row]:
+        """For each model the cells that decide its features, without metadata."""
+        rows = {name: _without_metadata(row, "models") for name, row in self.models.items()}
+        return Known("model", rows)
+
+    @cached_property
+    def sampling(self) -> dict[str, Row]:
+        """For each dataset the cells that decide its samples, without metadata."""
+        rows = {name: _without_metadata(row, "datasets") for name, row in self.datasets.items()}
+        return Known("dataset", rows)
+
+    @cached_property
+    def metric_code(self) -> dict[str, str]:
+        """For each metric the hash of the code that decides its values."""
+        return {
+            name: metric_code(get_metric(spec["metric"], **spec["parameters"]))
+            for name, spec in self.metrics.items()
+        }
+
+    def groups(self, columns: Sequence[str], query: str | None = None) -> dict[str, Row]:
+        """Returns {model: {column: value}} for the models that the query selects."""
+        table = frame(self.models)
+        table = table.query(query) if query else table
+        return {model: {c: self.models[model].get(c, "") for c in columns} for model in table.index}
+
+
+def _without_metadata(row: Row, schema: str) -> Row:
+    columns = read_schema(schema)["properties"]
+    return {key: cell for key, cell in row.items() if key in columns and cell}
+
+
+def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> Study:
+    """Returns the checked study of a configuration.
+
+    Args:
+        config: the configuration as Snakemake merged it.
+        where: its file, for messages.
+
+    Raises:
+        ConfigError: lists every problem found.
+    """
+    problems = Problems()
+    settings = with_defaults(config, read_schema("study"))
+    check_shape(settings, "study", where, problems)
+    problems.stop()
+    models = read_rows(settings["catalogs"]["models"], "model", problems)
+    datasets = read_rows(settings["catalogs"]["datasets"], "dataset", problems)
+    variants = read_variants(settings["catalogs"]["metrics"], problems)
+    problems.stop()
+    chosen_models = select(settings["models"], models, "models", where, problems)
+    chosen_datasets = select(settings["datasets"], datasets, "datasets", where, problems)
+    chosen_metrics = select(settings["metrics"], variants, "metrics", where, problems)
+    study = Study(
+        settings,
+        chosen_models,
+        chosen_datasets,
+        Known("metric", {m: resolve(v, settings["similarity"]) for m, v in chosen_metrics.items()}),
+        {m: variant.get("label", m) for m, variant in chosen_metrics.items()},
+    )
+    check_metrics(study, problems)
+    check_sources(study, problems)
+    check_across(study, models, where, problems)
+    problems.stop()
+    return study
+
+
+def use_clone(folder: str | Path) -> None:
+    """Makes processes started from here import the package in `folder`, not an installed copy."""
+    others = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [str(folder), *(path for path in others if path and path != str(folder))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+
+
+__all__ = ["ROOT", "Known", "Problems", "Study", "find", "load_study", "use_clone"]

@@ -1,0 +1,72 @@
+"""Catalogue files: where they are and what they say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from consilience.config.shape import ROOT, Problems, check_shape
+
+Row = dict[str, str]
+
+
+def find(name: str) -> Path:
+    """Returns a catalogue's path: in the working folder if it is there, else in the project."""
+    return Path(name) if Path(name).exists() else ROOT / name
+
+
+def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, Row]:
+    """Returns the rows of TSV catalogues by id."""
+    rows: dict[str, Row] = {}
+    for name in names:
+        for number, row in _read_tsv(name, problems):
+            place = f"{name} line {number} ({row.get(key, '?')})"
+            check_shape(row, f"{key}s", place, problems)
+            if row.get(key) in rows:
+                problems.add(place, f"the {key} {row[key]!r} is defined twice; rename one")
+            rows[row.get(key, "")] = row
+    return rows
+
+
+def _read_tsv(name: str, problems: Problems) -> list[tuple[int, Row]]:
+    path = find(name)
+    if not path.exists():
+        problems.add(name, "no such catalogue; correct the path under `catalogs`")
+        return []
+    lines = path.read_text(encoding="utf8").splitlines()
+    header = lines[0].split("\t") if lines else []
+    rows = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip() or line.startswith("#"):
+            continue
+        cells = line.split("\t")
+        if len(cells) > len(header):
+            problems.add(
+                f"{name} line {number}",
+                f"{len(cells)} cells for {len(header)} columns; cells are separated by one tab",
+            )
+            continue
+        cells += [""] * (len(header) - len(cells))
+        rows.append((number, dict(zip(header, map(str.strip, cells), strict=True))))
+    return rows
+
+
+def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[str, Any]]:
+    """Returns the metric variants of YAML catalogues by id."""
+    variants: dict[str, dict[str, Any]] = {}
+    for name in names:
+        path = find(name)
+        if not path.exists():
+            problems.add(name, "no such catalogue; correct the path under `catalogs`")
+            continue
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf8")) or {}
+        except yaml.YAMLError as error:
+            problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
+            continue
+        check_shape(content, "metrics", name, problems)
+        for variant in sorted(set(variants) & set(content)):
+            problems.add(name, f"the metric {variant!r} is defined twice; rename one")
+        variants |= content
+    return variants

@@ -1,0 +1,72 @@
+"""What a study selects from the catalogues, by id or by query."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from consilience.config.catalogs import Row
+from consilience.config.shape import Problems
+from consilience.metrics import METRICS
+from consilience.registry import did_you_mean
+
+
+def frame(rows: Mapping[str, Row]) -> pd.DataFrame:
+    """Returns rows as a table of texts."""
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def select(
+    wanted: str | Sequence[str], known: Mapping[str, Any], key: str, where: str, problems: Problems
+) -> dict[str, Any]:
+    """Returns the entries that a list of ids or a query names, by id: their order means nothing."""
+    if isinstance(wanted, str):
+        chosen = run_query(wanted, known, f"{where}: {key}", problems)
+        return {name: known[name] for name in sorted(chosen)}
+    for position, name in enumerate(wanted):
+        if name not in known:
+            problems.add(
+                f"{where}: {key}[{position}]",
+                f"{name!r} is not in the catalogue{did_you_mean(name, known)}",
+            )
+    return {name: known[name] for name in sorted(set(wanted) & set(known))}
+
+
+def run_query(query: str, rows: Mapping[str, Row], place: str, problems: Problems) -> list[str]:
+    """Returns the ids that a query over the columns selects; notes if it cannot or selects none."""
+    table = frame(rows)
+    try:
+        chosen = list(table.query(query).index)
+    except Exception as error:
+        columns = ", ".join(table.columns)
+        problems.add(place, f"the query {query!r} cannot be read ({error}); columns: {columns}")
+        return []
+    if not chosen:
+        used = [column for column in table.columns if column in query]
+        values = "; ".join(f"{c}: {', '.join(sorted(set(table[c])))}" for c in used)
+        problems.add(place, f"the query {query!r} selects nothing; values there are: {values}")
+    return chosen
+
+
+def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a metric variant with what is done to the features before it."""
+    ours = ("metric", "label", "row_normalize")
+    parameters = {k: v for k, v in variant.items() if k not in ours}
+    takes_center = "center" in _parameter_names(variant["metric"])
+    preprocessing = {
+        "row_normalize": variant.get("row_normalize", similarity["row_normalize"]),
+        "center": similarity["center"],
+    }
+    if "center" in parameters and not takes_center:
+        preprocessing["center"] = parameters.pop("center")
+    return {
+        "metric": variant["metric"],
+        "parameters": parameters,
+        "preprocessing": preprocessing,
+        "layers": similarity["layers"],
+        "permutations": similarity["permutations"],
+    }
+
+
+def _parameter_names(name: str) -> list[str]:
+    return list(METRICS[name]().parameters) if name in METRICS else []

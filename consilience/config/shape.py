@@ -1,0 +1,81 @@
+"""The shape of studies and catalogue rows: schemas, their defaults, and problems in words."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from consilience.errors import ConfigError
+from consilience.registry import did_you_mean
+
+ROOT = Path(__file__).parents[2]
+"""The project: the folder that holds Snakefile, config and workflow."""
+
+
+class Problems:
+    """Collects problems, to be raised together."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add(self, place: str, text: str) -> None:
+        """Notes one problem at a place."""
+        self.lines.append(f"{place}: {text}")
+
+    def stop(self) -> None:
+        """Raises ConfigError with all problems noted so far, if there are any."""
+        if self.lines:
+            count = "1 problem" if len(self.lines) == 1 else f"{len(self.lines)} problems"
+            raise ConfigError("\n  ".join([f"the study has {count}", *self.lines]))
+
+
+@cache
+def read_schema(name: str) -> dict[str, Any]:
+    """Returns a JSON Schema of workflow/schemas."""
+    path = ROOT / "workflow" / "schemas" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf8"))
+
+
+def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of a mapping in which absent keys have the schema's defaults, nested too."""
+    filled = dict(value)
+    for key, part in schema.get("properties", {}).items():
+        if key not in filled and "default" in part:
+            filled[key] = part["default"]
+        if isinstance(filled.get(key), Mapping):
+            filled[key] = with_defaults(filled[key], part)
+        elif part.get("type") == "boolean":  # `--config fresh=true` arrives as a text
+            filled[key] = {"true": True, "false": False}.get(filled.get(key), filled.get(key))
+    return filled
+
+
+def check_shape(value: Any, schema: str, place: str, problems: Problems) -> None:  # noqa: ANN401
+    """Notes where a value does not have the shape that a schema describes."""
+    validator = jsonschema.Draft202012Validator(read_schema(schema))
+    for error in sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.path]):
+        path = ".".join(str(part) for part in error.path)
+        for text in _say(error):
+            problems.add(f"{place}: {path}" if path else place, text)
+
+
+def _say(error: jsonschema.ValidationError) -> Iterator[str]:
+    """Yields what is wrong and what to do, in words."""
+    rule, wanted, found = error.validator, error.validator_value, error.instance
+    if rule == "additionalProperties" and isinstance(found, Mapping):
+        known = error.schema.get("properties", {})
+        for key in sorted(set(found) - set(known)):
+            yield f"unknown key {key!r}{did_you_mean(str(key), known)}"
+    elif rule == "required":
+        for key in sorted(set(wanted) - set(found)):
+            yield f"{key!r} is missing; add it"
+    elif rule == "enum":
+        yield f"{found!r} is not possible{did_you_mean(str(found), map(str, wanted))}"
+    elif rule == "pattern":
+        yield f"{found!r} does not have the form {wanted}"
+    elif rule == "anyOf":
+        yield f"{found!r} is neither a query nor a list of ids"
+    else:
+        yield f"{error.message}; see config/README.md"
