@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from consilience.config.catalogs import Row, find, read_rows, read_variants
+from consilience.config.catalogs import Row, read_rows, read_variants
 from consilience.config.checks import check_across, check_metrics, check_sources
 from consilience.config.selection import frame, resolve, select
-from consilience.config.shape import ROOT, Problems, check_shape, read_schema, with_defaults
+from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
+from consilience.files import ROOT, find
 from consilience.metrics import get_metric, metric_code
 from consilience.registry import did_you_mean
 
