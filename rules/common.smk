@@ -1,9 +1,9 @@
 import gc
-import inspect
 import os
 from pathlib import Path
 
 from consilience.config import Known, load_study, use_clone
+from consilience.config.paths import Paths, looked_up
 from consilience.errors import ConsilienceError
 from consilience.files import code_digest, digest, file_digest
 from snakemake.exceptions import WorkflowError
@@ -28,6 +28,7 @@ def checked_study():
 
 STUDY = checked_study()
 SETTINGS = STUDY.settings
+PATHS = Paths(STUDY)
 config.update(SETTINGS)  # scripts find the defaults too
 
 
@@ -40,13 +41,15 @@ def code(script, *modules):
 def source_code(kind, rows):
     """For each id the hash of its source's module and of what the sources share."""
     return {
-        name: code_digest(f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source']}")
+        name: code_digest(
+            f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source'] or '_'}"
+        )
         for name, row in rows.items()
     }
 
 
 MODEL_CODE = source_code("models", STUDY.models)
-DATASET_CODE = source_code("datasets", STUDY.datasets)
+DATASET_CODE = source_code("datasets", STUDY.touched)
 # For each model all that decides its features, besides the samples. One parameter and not five:
 # Snakemake spends a tenth of a millisecond on every one of every job.
 EXTRACTION = Known(
@@ -63,38 +66,11 @@ EXTRACTION = Known(
 )
 
 
-def looked_up(function):
-    """A function of the wildcards, its signature written down: Snakemake asks for it three times."""
-    function.__signature__ = inspect.Signature(
-        [inspect.Parameter("wildcards", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
-    )
-    return function
-
-
-def probes():
-    """Probe files of every model on every labelled dataset that it can take."""
-    return [
-        f"results/probe/{dataset}/{model}.parquet"
-        for dataset, row in STUDY.datasets.items()
-        if row.get("labels") != "no"
-        for model in STUDY.models_on[dataset]
-    ]
-
-
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:
     dataset=ID,
     model=ID,
     metric=ID,
-
-
-def features_of(dataset):
-    """Features files of all models that run on a dataset."""
-    return expand(
-        "results/features/{dataset}/{model}.safetensors",
-        dataset=dataset,
-        model=STUDY.models_on[dataset],
-    )
 
 
 def scaled(amount):

@@ -1,8 +1,8 @@
 rule probe:
     """Accuracy of a linear probe on one model's features of one labelled dataset."""
     input:
-        features="results/features/{dataset}/{model}.safetensors",
-        samples="results/samples/{dataset}.parquet",
+        features=looked_up(lambda wc: PATHS.features(wc.dataset, wc.model)),
+        samples=looked_up(lambda wc: PATHS.samples(wc.dataset)),
     output:
         "results/probe/{dataset}/{model}.parquet",
     log:
@@ -18,7 +18,7 @@ rule probe:
     params:
         settings=SETTINGS["probe"],
         seed=SETTINGS["seed"],
-        code=code("probe", "probe", "logistic"),
+        code=code("probe", "probe", "logistic", "samples", "features/views"),
     script:
         "../workflow/scripts/probe.py"
 
@@ -30,7 +30,7 @@ localrules:
 rule accuracy:
     """Probe accuracies of all models and datasets in one table: what figures read."""
     input:
-        probes(),
+        PATHS.probes(),
     output:
         "results/probe/accuracy.parquet",
     log:
@@ -49,5 +49,5 @@ rule accuracy:
 rule all_probe:
     """Probes of every model on every dataset that it can take."""
     input:
-        probes(),
-        "results/probe/accuracy.parquet" if probes() else [],
+        PATHS.probes(),
+        "results/probe/accuracy.parquet" if PATHS.probes() else [],

@@ -128,7 +128,9 @@ def read_samples(path: str | Path) -> Samples:
     return Samples(table, found, classes, row, metadata)
 
 
-def read_chain(paths: Sequence[str | Path]) -> tuple[Samples, np.ndarray | None, Samples]:
+def read_chain(
+    paths: str | Path | Sequence[str | Path],
+) -> tuple[Samples, np.ndarray | None, Samples]:
     """Returns the samples of a view, their rows in the features of its source, and that source's.
 
     Args:
@@ -138,6 +140,7 @@ def read_chain(paths: Sequence[str | Path]) -> tuple[Samples, np.ndarray | None,
     Raises:
         DataError: a file is damaged, or a view was made of other samples than its parent has now.
     """
+    paths = [paths] if isinstance(paths, str | Path) else paths
     chain = [read_samples(path) for path in paths]
     rows = None
     for (view, parent), path in zip(pairwise(chain), paths, strict=False):
