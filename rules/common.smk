@@ -6,6 +6,7 @@ from consilience.config import Known, load_study, use_clone
 from consilience.config.paths import Paths, looked_up
 from consilience.errors import ConsilienceError
 from consilience.files import code_digest, digest, file_digest
+from consilience.prefetch import describe, list_remote
 from snakemake.exceptions import WorkflowError
 
 use_clone(workflow.basedir)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from clones import ROOT, clone_to
+from clones import ROOT, STUDIES, clone_to
 
 from consilience.files import read_table
 
@@ -363,8 +363,8 @@ def test_features_of_other_samples_are_refused(study):
     assert "p4.safetensors" in text
 
 
-@pytest.mark.parametrize("path", ["config/config.yaml", *sorted(
-    f"config/studies/{p.name}" for p in (ROOT / "config" / "studies").glob("*.yaml"))])  # fmt: skip
+@pytest.mark.parametrize("path", ["config/config.yaml", *(
+    f"config/studies/{p.name}" for p in STUDIES)])  # fmt: skip
 def test_every_study_plans(tmp_path, path):
     text = snakemake(ROOT, "-n", "--quiet", "rules", "--directory", str(tmp_path), study=path)
     assert "total" in text
