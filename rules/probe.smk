@@ -1,8 +1,19 @@
+# Patterns are planned faster than functions, and without views they say the same.
+PROBED = {
+    "features": "results/features/{dataset}/{model}.safetensors",
+    "samples": "results/samples/{dataset}.parquet",
+}
+if PATHS.has_views:
+    PROBED = {
+        "features": looked_up(lambda wc: PATHS.features(wc.dataset, wc.model)),
+        "samples": looked_up(lambda wc: PATHS.samples(wc.dataset)),
+    }
+
+
 rule probe:
     """Accuracy of a linear probe on one model's features of one labelled dataset."""
     input:
-        features=looked_up(lambda wc: PATHS.features(wc.dataset, wc.model)),
-        samples=looked_up(lambda wc: PATHS.samples(wc.dataset)),
+        **PROBED,
     output:
         "results/probe/{dataset}/{model}.parquet",
     log:

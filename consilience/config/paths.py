@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -15,6 +16,11 @@ class Paths:
     """Paths relative to the working folder."""
 
     study: Study
+
+    @cached_property
+    def has_views(self) -> bool:
+        """Whether the study holds any view."""
+        return any(len(chain) > 1 for chain in self.study.chains.values())
 
     def is_view(self, dataset: str) -> bool:
         """Returns whether a dataset has no features of its own."""
