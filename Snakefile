@@ -12,6 +12,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/prefetch.smk"
 include: "rules/samples.smk"
 include: "rules/features.smk"
 include: "rules/similarity.smk"

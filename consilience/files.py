@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from consilience.errors import DataError
 
 METADATA_KEY = b"consilience"
+ROOT = Path(__file__).parents[1]
+"""The project: the folder that holds Snakefile, config and workflow."""
 
 
 @contextmanager
@@ -133,6 +135,11 @@ def locate(uri: str, sha256: str = "") -> Path:
             "the file is damaged or another version: install it again"
         )
     return path
+
+
+def find(name: str) -> Path:
+    """Returns a configuration file's path: in the working folder if there, else in the project."""
+    return Path(name) if Path(name).exists() else ROOT / name
 
 
 def _resolve(uri: str) -> Path:

@@ -16,7 +16,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, DataError
-from consilience.features import check_samples, read_header, read_layer
+from consilience.features import check_samples, read_header
+from consilience.features.views import read_rows
 from consilience.files import derive_seed, read_table, write_table
 from consilience.logistic import (
     LogisticFit,
@@ -26,7 +27,7 @@ from consilience.logistic import (
     principal_axes,
     solve_path,
 )
-from consilience.samples import Samples, read_samples
+from consilience.samples import Samples, read_chain
 
 log = logging.getLogger(__name__)
 
@@ -253,7 +254,7 @@ def _balanced_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def make_probe(
     features_path: str | Path,
-    samples_path: str | Path,
+    samples_path: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     layer: str = "last",
@@ -264,7 +265,8 @@ def make_probe(
 
     Args:
         features_path: `features/{dataset}/{model}.safetensors`.
-        samples_path: `samples/{dataset}.parquet`.
+        samples_path: `samples/{dataset}.parquet`; for a view a list: its own, its parent's, …
+            to those that the features are of.
         out: the Parquet file to write; its metadata holds the settings and the samples hash.
         layer: the name of a layer, `last`, or `all`.
         seed: the study seed.
@@ -276,14 +278,15 @@ def make_probe(
         FeaturesError: the features are damaged, lack the layer, or belong to other samples.
     """
     chosen = ProbeSettings(**settings)
-    samples, header = read_samples(samples_path), read_header(features_path)
-    check_samples(header, samples.hash, features_path)
+    samples, rows, source = read_chain(samples_path)
+    header = read_header(features_path)
+    check_samples(header, source.hash, features_path)
     labels, train = _read_labels(samples)
-    dataset, model = header["dataset"], header["model"]["model"]
+    dataset, model = samples.row["dataset"], header["model"]["model"]
     table = pd.concat(
         {
             name: probe(
-                read_layer(features_path, name),
+                read_rows(features_path, name, rows),
                 labels,
                 train,
                 chosen,
@@ -319,6 +322,11 @@ def _read_labels(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
     """Returns labels (n,) and whether each row is for training (n,)."""
     dataset, table = samples.row["dataset"], samples.table
     missing = int(table["label"].isna().sum())
+    if table["labels"].notna().any():
+        raise DataError(
+            f"dataset {dataset!r} has several labels per sample, and a probe predicts one; write "
+            "`no` into its column labels, or take it out of the study"
+        )
     if missing:
         raise DataError(
             f"dataset {dataset!r}: {missing} of {len(table)} samples have no label, so there is "

@@ -1,18 +1,20 @@
 import gc
-import inspect
 import os
 from pathlib import Path
 
 from consilience.config import Known, load_study, use_clone
+from consilience.config.paths import Paths, looked_up
 from consilience.errors import ConsilienceError
 from consilience.files import code_digest, digest, file_digest
+from consilience.prefetch import describe, list_remote
 from snakemake.exceptions import WorkflowError
 
 use_clone(workflow.basedir)
 
 ID = r"[A-Za-z0-9_.-]+"
 
-# Planning makes millions of objects that stay: looking among them for garbage is a tenth of it.
+# Planning makes millions of small objects that live to its end: looking for garbage among them at
+# Python's own pace takes a tenth of the time.
 gc.set_threshold(100_000, 50, 50)
 
 
@@ -27,6 +29,7 @@ def checked_study():
 
 STUDY = checked_study()
 SETTINGS = STUDY.settings
+PATHS = Paths(STUDY)
 config.update(SETTINGS)  # scripts find the defaults too
 
 
@@ -39,13 +42,15 @@ def code(script, *modules):
 def source_code(kind, rows):
     """For each id the hash of its source's module and of what the sources share."""
     return {
-        name: code_digest(f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source']}")
+        name: code_digest(
+            f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source'] or '_'}"
+        )
         for name, row in rows.items()
     }
 
 
 MODEL_CODE = source_code("models", STUDY.models)
-DATASET_CODE = source_code("datasets", STUDY.datasets)
+DATASET_CODE = source_code("datasets", STUDY.touched)
 # For each model all that decides its features, besides the samples. One parameter and not five:
 # Snakemake spends a tenth of a millisecond on every one of every job.
 EXTRACTION = Known(
@@ -62,29 +67,11 @@ EXTRACTION = Known(
 )
 
 
-ONE_ARGUMENT = inspect.signature(lambda wildcards: None)
-
-
-def looked_up(function):
-    """A function of the wildcards, its signature written down: it is asked for three times a job."""
-    function.__signature__ = ONE_ARGUMENT
-    return function
-
-
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:
     dataset=ID,
     model=ID,
     metric=ID,
-
-
-def features_of(dataset):
-    """Features files of all models that run on a dataset."""
-    return expand(
-        "results/features/{dataset}/{model}.safetensors",
-        dataset=dataset,
-        model=STUDY.models_on[dataset],
-    )
 
 
 def scaled(amount):

@@ -16,7 +16,7 @@ rule features:
         runtime=scaled(120),
     params:
         extraction=looked_up(
-            lambda wc: (EXTRACTION[wc.model], STUDY.sampling[wc.dataset])
+            lambda wc: (EXTRACTION[wc.model], STUDY.extracted[wc.dataset])
         ),
     script:
         "../workflow/scripts/features.py"
@@ -29,7 +29,10 @@ localrules:
 rule manifest:
     """Names, shapes and content hashes of a dataset's features: all that similarities depend on."""
     input:
-        lambda wc: features_of(wc.dataset),
+        features=lambda wc: PATHS.all_features(wc.dataset),
+        samples=lambda wc: (
+            PATHS.samples(wc.dataset) if PATHS.is_view(wc.dataset) else []
+        ),
     output:
         "results/features/{dataset}/manifest.parquet",
     log:
@@ -45,7 +48,7 @@ rule manifest:
         features=lambda wc: digest(
             [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]]
         ),
-        code=code("manifest", "features/store"),
+        code=code("manifest", "features/store", "features/views", "samples"),
     script:
         "../workflow/scripts/manifest.py"
 

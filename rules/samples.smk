@@ -1,5 +1,7 @@
 rule samples:
     """Chosen stimuli of a dataset, in order: every later step refers to these rows."""
+    input:
+        unpack(lambda wc: PATHS.view_sources(wc.dataset)),
     output:
         "results/samples/{dataset}.parquet",
     log:

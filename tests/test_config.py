@@ -1,15 +1,13 @@
 """Studies: one mistake, one message; what is right resolves to what it says."""
 # ruff: noqa: E501 - one mistake, one line
 
-from pathlib import Path
-
 import pytest
 import yaml
+from clones import ROOT, STUDIES
 
 from consilience.config import load_study
 from consilience.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf8"))
 TWO = {
     "seed": 0,
@@ -45,9 +43,8 @@ def test_default_study():
 
 
 def test_every_study_in_the_project_is_sound():
-    studies = sorted((ROOT / "config" / "studies").glob("*.yaml"))
-    assert studies
-    for path in studies:
+    assert STUDIES
+    for path in STUDIES:
         load_study({**DEFAULT, **yaml.safe_load(path.read_text(encoding="utf8"))}, path.name)
 
 
@@ -154,3 +151,34 @@ def test_own_catalogue_beside_ours(tmp_path):
         }
     )
     assert set(study.models) == {"mine", "lite0"}
+
+
+CONSISTENCY = "collection == 'similarity_consistency'"
+
+
+def test_the_datasets_of_the_paper_are_there():
+    """23 with similarities, and ImageNet, of which four are views; the draw is by their rule."""
+    study = load_study({**TWO, "datasets": CONSISTENCY})
+    assert len(study.datasets) == 24
+    views = {name for name, row in study.datasets.items() if row["parent"]}
+    assert views == {"imagenet_10k", "living17", "entity30", "nonliving26"}
+    ruled = [row for row in study.datasets.values() if row["rule"] == "similarity_consistency"]
+    assert len(ruled) == 23
+    domains = [row["domain"] for row in ruled]
+    assert [domains.count(d) for d in sorted(set(domains))] == [10, 6, 4, 3]
+    assert list(study.extracted) == sorted(set(study.datasets) - views)
+    rest = load_study({**TWO, "datasets": f"{CONSISTENCY} and dataset != 'imagenet1k'"})
+    assert "imagenet1k" in rest.extracted
+    assert "imagenet1k" not in rest.datasets
+
+
+def test_every_row_of_the_catalogues_is_sound():
+    models = ["lite0", "minilm"]
+    study = load_study({**TWO, "models": models, "datasets": "modality != ''"})
+    assert study.datasets["wit_1024"]["revision"] == "wit_1024"
+    assert set(study.models_on["wit_1024"]) == set(models)
+
+
+def test_the_demo_selects_what_it_did():
+    expected = "digits movie_snippets openmoji openmoji_color openmoji_line photo_crops"
+    assert sorted(load_study(DEFAULT).datasets) == expected.split()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from clones import ROOT, clone_to
+from clones import ROOT, STUDIES, clone_to
 
 from consilience.files import read_table
 
@@ -191,6 +191,37 @@ def test_adding_a_dataset(study):
     assert planned(study) == expected | downstream(["three"], ["knn", "cka"])
 
 
+VIEW = """\
+dataset\tsource\tname\tmodality\tparent\tview\tcap
+one\tpackaged\tshapes:48\timage
+two\tpackaged\tshapes:60\timage
+half\t\t\timage\ttwo\thalf=a
+few\t\t\timage\thalf\tclasses=round.tsv\t20
+"""
+
+
+def test_adding_views_extracts_nothing(study):
+    """Two views, one of the other, whose parent is not selected by the study any more."""
+    (study / "datasets.tsv").write_text(VIEW)
+    (study / "round.tsv").write_text("class\tto\nsquare\tedged\ntriangle\tedged\ncircle\tround\n")
+    replace(study / "study.yaml", "datasets: \"modality == 'image'\"", "datasets: [one, few]")
+    models = ["p4", "p6", "p8", "vit"]
+    expected = {("samples", "half"), ("samples", "few"), ("manifest", "few"), ("accuracy",)}
+    expected |= per_model("probe", ["few"], models)
+    assert planned(study) == expected | downstream(["few"], ["knn", "cka"])
+    snakemake(study, "--cores", "2", "all_similarity", "all_probe")
+    assert planned(study, "all_similarity", "all_probe") == set()
+    table = read_table(study / "results/similarity/few/cka.parquet")
+    assert table.attrs["n"] == len(read_table(study / "results/samples/few.parquet")) <= 20
+    text = snakemake(study, "-n", "results/features/few/p4.safetensors", ok=False)
+    assert "'few' is a view and has no features of its own: they are those of 'two'" in text
+    replace(study / "round.tsv", "square\tedged", "square\t")
+    changed = {job for job in planned(study) if job[0] != "probe"}
+    assert {("samples", "few"), ("manifest", "few")} <= changed
+    assert ("samples", "half") not in changed
+    assert not [job for job in changed if job[0] == "features"]
+
+
 def test_changing_a_models_row(study):
     replace(study / "models.tsv", "image\t8\t", "image\t9\t")
     expected = per_model("features", DATA, ["p8"]) | per_model("probe", DATA, ["p8"])
@@ -332,8 +363,8 @@ def test_features_of_other_samples_are_refused(study):
     assert "p4.safetensors" in text
 
 
-@pytest.mark.parametrize("path", ["config/config.yaml", *sorted(
-    f"config/studies/{p.name}" for p in (ROOT / "config" / "studies").glob("*.yaml"))])  # fmt: skip
+@pytest.mark.parametrize("path", ["config/config.yaml", *(
+    f"config/studies/{p.name}" for p in STUDIES)])  # fmt: skip
 def test_every_study_plans(tmp_path, path):
     text = snakemake(ROOT, "-n", "--quiet", "rules", "--directory", str(tmp_path), study=path)
     assert "total" in text

@@ -6,16 +6,17 @@ problems are reported at once, each with its file, place, offence and remedy.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from consilience.config.catalogs import Row, find, read_rows, read_variants
-from consilience.config.checks import check_across, check_metrics, check_sources
+from consilience.config.catalogs import Row, read_rows, read_variants
+from consilience.config.checks import check_across, check_metrics, check_sources, find_parents
 from consilience.config.selection import frame, resolve, select
-from consilience.config.shape import ROOT, Problems, check_shape, read_schema, with_defaults
+from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
+from consilience.files import ROOT, find
 from consilience.metrics import get_metric, metric_code
 from consilience.registry import did_you_mean
 
@@ -23,11 +24,15 @@ from consilience.registry import did_you_mean
 class Known(dict[str, Any]):
     """A mapping of the study's ids whose missing keys are explained: targets are typed by hand."""
 
-    def __init__(self, what: str, entries: Mapping[str, Any]) -> None:
+    def __init__(
+        self, what: str, entries: Mapping[str, Any], hints: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(entries)
-        self._what = what
+        self._what, self._hints = what, hints or {}
 
     def __missing__(self, name: str) -> None:
+        if name in self._hints:
+            raise ConfigError(self._hints[name])
         raise ConfigError(f"the study has no {self._what} {name!r}{did_you_mean(name, self)}")
 
 
@@ -43,6 +48,24 @@ class Study:
     """For each metric id: metric, parameters, preprocessing, layers, permutations."""
     labels: dict[str, str]
     """For each metric id: its name in figures."""
+    parents: dict[str, Row] = field(default_factory=dict)
+    """Datasets that the study does not select, but views of them."""
+
+    @cached_property
+    def touched(self) -> dict[str, Row]:
+        """The datasets of the study and those that they are views of."""
+        return {**self.parents, **self.datasets}
+
+    @cached_property
+    def chains(self) -> dict[str, list[str]]:
+        """For each dataset itself, its parent, … to the one that has features of its own."""
+        found = {}
+        for dataset in self.touched:
+            chain = [dataset]
+            while parent := self.touched[chain[-1]].get("parent"):
+                chain.append(parent)
+            found[dataset] = chain
+        return Known("dataset", found)
 
     @cached_property
     def models_on(self) -> dict[str, list[str]]:
@@ -58,7 +81,7 @@ class Study:
                     for modality in row["modality"].split("+")
                     for model in by_modality.get(modality, [])
                 )
-                for dataset, row in self.datasets.items()
+                for dataset, row in self.touched.items()
             },
         )
 
@@ -71,8 +94,20 @@ class Study:
     @cached_property
     def sampling(self) -> dict[str, Row]:
         """For each dataset the cells that decide its samples, without metadata."""
-        rows = {name: _without_metadata(row, "datasets") for name, row in self.datasets.items()}
+        rows = {name: _without_metadata(row, "datasets") for name, row in self.touched.items()}
         return Known("dataset", rows)
+
+    @cached_property
+    def extracted(self) -> dict[str, Row]:
+        """The rows of `sampling` of datasets that have features of their own: all but views."""
+        hints = {
+            name: f"{name!r} is a view and has no features of its own: they are those of "
+            f"{chain[-1]!r}, in results/features/{chain[-1]}"
+            for name, chain in self.chains.items()
+            if len(chain) > 1
+        }
+        own = {name: row for name, row in self.sampling.items() if name not in hints}
+        return Known("dataset", own, hints)
 
     @cached_property
     def metric_code(self) -> dict[str, str]:
@@ -114,6 +149,7 @@ def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> 
     problems.stop()
     chosen_models = select(settings["models"], models, "models", where, problems)
     chosen_datasets = select(settings["datasets"], datasets, "datasets", where, problems)
+    parents = find_parents(chosen_datasets, datasets, problems)
     chosen_metrics = select(settings["metrics"], variants, "metrics", where, problems)
     study = Study(
         settings,
@@ -121,6 +157,7 @@ def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> 
         chosen_datasets,
         Known("metric", {m: resolve(v, settings["similarity"]) for m, v in chosen_metrics.items()}),
         {m: variant.get("label", m) for m, variant in chosen_metrics.items()},
+        parents,
     )
     check_metrics(study, problems)
     check_sources(study, problems)

@@ -1,19 +1,14 @@
 """Catalogue files: where they are and what they say."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from consilience.config.shape import ROOT, Problems, check_shape
+from consilience.config.shape import Problems, check_shape
+from consilience.files import find
 
 Row = dict[str, str]
-
-
-def find(name: str) -> Path:
-    """Returns a catalogue's path: in the working folder if it is there, else in the project."""
-    return Path(name) if Path(name).exists() else ROOT / name
 
 
 def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, Row]:

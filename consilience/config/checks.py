@@ -9,8 +9,10 @@ from consilience.config.catalogs import Row
 from consilience.config.selection import frame, run_query
 from consilience.config.shape import Problems
 from consilience.errors import ConfigError
+from consilience.files import find
 from consilience.metrics import get_metric
 from consilience.registry import did_you_mean
+from consilience.samples.views import parse_view
 
 if TYPE_CHECKING:
     from consilience.config import Study
@@ -40,10 +42,44 @@ def check_sources(study: "Study", problems: Problems) -> None:
             hint = did_you_mean(row["source"], known)
             problems.add(f"model {name!r}", f"unknown source {row['source']!r}{hint}")
     known = dataset_sources.list_sources()
-    for name, row in study.datasets.items():
-        if row["source"] not in known:
+    for name, row in study.touched.items():
+        if not row.get("parent") and row["source"] not in known:
             hint = did_you_mean(row["source"], known)
             problems.add(f"dataset {name!r}", f"unknown source {row['source']!r}{hint}")
+
+
+def find_parents(
+    chosen: Mapping[str, Row], known: Mapping[str, Row], problems: Problems
+) -> dict[str, Row]:
+    """Returns the datasets that the chosen ones are views of; notes views that cannot be made."""
+    parents: dict[str, Row] = {}
+    for dataset in chosen:
+        name, seen = dataset, [dataset]
+        while parent := known[name].get("parent"):
+            problem = _view_problem(known[name], parent, known)
+            if parent in seen:
+                problem = f"it is a view of itself ({' of '.join([*seen, parent])})"
+            if problem:
+                problems.add(f"dataset {name!r}", problem)
+                break
+            parents |= {parent: known[parent]} if parent not in chosen else {}
+            name = parent
+            seen.append(name)
+    return parents
+
+
+def _view_problem(row: Row, parent: str, known: Mapping[str, Row]) -> str:
+    if parent not in known:
+        return f"its parent {parent!r} is not in the catalogue{did_you_mean(parent, known)}"
+    if other := set(row["modality"].split("+")) - set(known[parent]["modality"].split("+")):
+        return f"it holds {' and '.join(sorted(other))}, which its parent {parent!r} does not"
+    try:
+        view = parse_view(row)
+    except ConfigError as error:
+        return str(error)
+    if view.classes and not find(view.classes).is_file():
+        return f"column view: {view.classes}: no such table of classes"
+    return ""
 
 
 def check_across(study: "Study", models: Mapping[str, Row], where: str, problems: Problems) -> None:

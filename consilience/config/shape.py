@@ -2,17 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
 from consilience.errors import ConfigError
+from consilience.files import ROOT
 from consilience.registry import did_you_mean
-
-ROOT = Path(__file__).parents[2]
-"""The project: the folder that holds Snakefile, config and workflow."""
 
 
 class Problems:

@@ -24,6 +24,8 @@ class Sample:
     """`train` or `test`; empty where the source has one pool."""
     label: int | None = None
     text: str | None = None
+    labels: tuple[int, ...] | None = None
+    """Of a multilabel dataset, whose samples have no single `label`; may be empty."""
     image: "Callable[[], Image] | None" = None
     """Opens and fully decodes the picture as RGB; raises DataError naming `origin` if it cannot."""
 
@@ -35,6 +37,7 @@ class Dataset(Protocol):
     """Class names by label; empty where there are no labels."""
     verified: bool
     """Whether the content was proven by a hash, so that no picture needs to be tried first."""
+    # Optional, `pin: dict[str, str]`: cells that open the very same content again (`revision`).
 
     def __iter__(self) -> Iterator[Sample]: ...
 

@@ -6,8 +6,12 @@ ROOT/SPLIT/nshards.txt       the number of shards, N
 ROOT/SPLIT/0.tar … N-1.tar   members KEY.webp|png|jpg|jpeg with KEY.cls (label) or KEY.txt (text)
 ```
 
-The column `name` is ROOT, a folder or an http(s) address; `splits` names what to read. Shards of an
-address are fetched once into `$CONSILIENCE_CACHE` (default `~/.cache/consilience`).
+The column `name` is ROOT: a folder, an http(s) address, or a hub repository as `owner/name` or
+`hf://datasets/owner/name`, whose `revision` is resolved to a commit; `splits` names what to read.
+Shards of an address are fetched once into `$CONSILIENCE_CACHE` (default `~/.cache/consilience`),
+those of a repository into the hub client's cache.
+
+In a multilabel dataset KEY.npy holds a 0 or 1 for each class instead of KEY.cls.
 
 The id of a sample is `SPLIT/KEY`, percent-encoded where KEY is not path safe: it stays the same
 when the shards are cut anew. KEY must therefore be unique within its split, also across shards.
@@ -18,80 +22,41 @@ so that every pass sees every sample once and in the same order.
 trying every picture.
 """
 
-import hashlib
-import http.client
-import logging
-import re
-import shutil
+import io
 import tarfile
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from consilience import __version__, files
+import numpy as np
+
 from consilience.datasets import Sample
-from consilience.datasets._base import cache_folder, check_tree, decode, split_roles
+from consilience.datasets._base import check_tree, decode, split_roles
+from consilience.datasets._hub import MissingError
+from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
 from consilience.errors import ConfigError, DataError
 
-log = logging.getLogger(__name__)
-
 IMAGES = ("webp", "png", "jpg", "jpeg")
-TIMEOUT = 60.0
-"""Seconds without a byte after which a server counts as unreachable."""
 _BLOCK = 512
-
-
-class _MissingError(DataError):
-    """The root is there, the file is not."""
-
-
-@dataclass(frozen=True)
-class Root:
-    """A folder or an address under which files are named by relative paths."""
-
-    name: str
-
-    @property
-    def remote(self) -> bool:
-        """Whether files must be fetched."""
-        return self.name.startswith(("http://", "https://"))
-
-    def path(self, relative: str) -> Path:
-        """Returns the local path of a file, fetched into the cache if it is not there yet.
-
-        Raises:
-            DataError: the file does not exist or cannot be fetched whole.
-        """
-        if self.remote:
-            target = self._cache() / relative
-            fetch(f"{self.name.rstrip('/')}/{urllib.parse.quote(relative)}", target)
-            return target
-        path = Path(self.name).expanduser() / relative
-        if not path.is_file():
-            raise _MissingError(f"{path}: no such file")
-        return path
-
-    def _cache(self) -> Path:
-        # Readable, and different for different roots.
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")[-80:]
-        mark = hashlib.sha256(self.name.rstrip("/").encode()).hexdigest()[:12]
-        return cache_folder() / "webdataset" / f"{slug}-{mark}"
 
 
 @dataclass(frozen=True)
 class Shards:
     """The samples of the chosen splits of one root."""
 
-    root: Root
+    root: Root | HubRoot
     roles: Mapping[str, str]
     shards: Mapping[str, int]
     classes: tuple[str, ...]
     verified: bool = False
+
+    @property
+    def pin(self) -> dict[str, str]:
+        """The commit of a hub repository."""
+        return {"revision": self.root.repo.commit} if isinstance(self.root, HubRoot) else {}
 
     def __iter__(self) -> Iterator[Sample]:
         for name in self.names():
@@ -112,7 +77,7 @@ class Shards:
         """
         try:
             return self.root.path(name)
-        except _MissingError as error:
+        except MissingError as error:
             split = name.partition("/")[0]
             raise DataError(
                 f"shard {name} is missing: {split}/nshards.txt says {self.shards[split]} shards "
@@ -127,17 +92,13 @@ def open(row: Mapping[str, Any]) -> Shards:
         ConfigError: the column `splits` is blank, or names splits without a clear role.
         DataError: the root, a split's nshards.txt or a shard is missing or damaged.
     """
-    root, roles = Root(str(row["name"])), split_roles(row)
+    roles = split_roles(row)
     if not roles:
         raise ConfigError(
             f"dataset {row.get('dataset')!r}: the column splits is blank; "
             "name the splits to read, such as `test` or `train,test`"
         )
-    if not root.remote and not Path(root.name).expanduser().is_dir():
-        raise DataError(
-            f"dataset {row.get('dataset')!r}: {root.name} is neither a folder nor an http(s) "
-            "address; correct the column name"
-        )
+    root = open_root(row)
     dataset = Shards(root, roles, {split: _count(root, split) for split in roles}, _classes(root))
     contents = ((name, dataset.shard(name)) for name in dataset.names())
     if not check_tree(row, contents):
@@ -145,50 +106,19 @@ def open(row: Mapping[str, Any]) -> Shards:
     return Shards(root, roles, dataset.shards, dataset.classes, verified=True)
 
 
-def fetch(url: str, path: Path) -> None:
-    """Fetches a file unless `path` exists; two jobs may do so at once.
-
-    The file appears under its name only when it is whole (as long as the server said).
-
-    Raises:
-        DataError: the server cannot be reached, refuses, has no such file, or breaks off.
-    """
-    if path.exists():
-        return
-    log.info("fetching %s", url)
-    request = urllib.request.Request(url, headers={"User-Agent": f"consilience/{__version__}"})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            _store(response, url, path)
-    except urllib.error.HTTPError as error:
-        problem = f"{url}: the server answers {error.code} {error.reason}"
-        if error.code in (404, 410):
-            raise _MissingError(problem) from error
-        raise DataError(f"{problem}; check the address and the right to read it") from error
-    except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as e:
-        raise DataError(
-            f"{url}: the server cannot be reached ({e}); without a network, copy the dataset into "
-            "a folder and put the folder into the column name"
-        ) from e
+def prefetch(row: Mapping[str, Any]) -> None:
+    """Fetches all shards that the row needs, if they are not here."""
+    if is_remote(row):
+        dataset = open(row)
+        for name in dataset.names():
+            dataset.shard(name)
 
 
-def _store(response: http.client.HTTPResponse, url: str, path: Path) -> None:
-    with files.atomic(path) as temporary:
-        with temporary.open("wb") as stream:
-            shutil.copyfileobj(response, stream, 1 << 20)
-        expected, size = response.headers.get("Content-Length"), temporary.stat().st_size
-        if expected is not None and int(expected) != size:
-            raise DataError(
-                f"{url}: {size} of {expected} bytes arrived before the connection broke off; "
-                "run again, what is complete is kept"
-            )
-
-
-def _count(root: Root, split: str) -> int:
+def _count(root: Root | HubRoot, split: str) -> int:
     name = f"{split}/nshards.txt"
     try:
         text = root.path(name).read_text(encoding="utf-8").strip()
-    except _MissingError as error:
+    except MissingError as error:
         raise DataError(
             f"{root.name} has no {name} ({error}); "
             f"the split {split!r} does not exist or the dataset has another layout"
@@ -198,10 +128,10 @@ def _count(root: Root, split: str) -> int:
     return int(text)
 
 
-def _classes(root: Root) -> tuple[str, ...]:
+def _classes(root: Root | HubRoot) -> tuple[str, ...]:
     try:
         text = root.path("classnames.txt").read_text(encoding="utf-8")
-    except _MissingError:
+    except MissingError:
         return ()
     return tuple(line.strip() for line in text.strip().splitlines())
 
@@ -259,8 +189,6 @@ def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
     extension = next((name for name in IMAGES if name in members), None)
     present = ", ".join(sorted(name for name in members if name[0] != "_"))
     origin = f"{shard}:{key}" + (f".{extension}" if extension else "")
-    if "npy" in members:
-        raise DataError(f"{origin}: several labels per sample (npy) are not supported, only cls")
     if extension is None and "txt" not in members:
         wanted = ", ".join(IMAGES)
         raise DataError(f"{origin}: no picture ({wanted}) and no txt among its members ({present})")
@@ -271,6 +199,7 @@ def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
         split=role,
         label=_label(members["cls"], origin) if "cls" in members else None,
         text=_text(members["txt"], origin) if "txt" in members else None,
+        labels=_labels(members["npy"], origin) if "npy" in members else None,
         image=image,
     )
 
@@ -280,6 +209,19 @@ def _label(content: bytes, origin: str) -> int:
         return int(content)
     except ValueError:
         raise DataError(f"{origin}: its cls is {content[:40]!r}, not a whole number") from None
+
+
+def _labels(content: bytes, origin: str) -> tuple[int, ...]:
+    try:
+        marks = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{origin}: its npy is no plain array of numbers") from error
+    if marks.ndim != 1 or marks.dtype.kind not in "biuf" or not np.isin(marks, (0, 1)).all():
+        raise DataError(
+            f"{origin}: its npy is of shape {marks.shape} and type {marks.dtype}; several labels "
+            "are one 0 or 1 for each class"
+        )
+    return tuple(map(int, np.flatnonzero(marks)))
 
 
 def _text(content: bytes, origin: str) -> str:

@@ -84,7 +84,7 @@ def extract_features(  # noqa: PLR0913 - the settings of one job, all but the fi
     ids = samples.table["id"].tolist()
     with _steady(device):
         extractor = load_model(model_row, device)
-        dataset = open_dataset(dataset_row)
+        dataset = open_dataset({**dataset_row, **samples.pin})
         stream = _Stream(
             lambda: iterate(dataset, samples), extractor.preprocess, batch_size, workers
         )

@@ -19,6 +19,7 @@ from consilience import __version__
 from consilience.calibration import NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features import content_hash, read_header, read_layer
+from consilience.features.views import read_rows
 from consilience.files import read_table, write_table
 from consilience.metrics import Metric, Preprocessing, as_features, as_labels, get_metric
 from consilience.pairs import Outcome, PairStore
@@ -225,9 +226,12 @@ def make_similarity(
         task = replace(task, permutations=Permutations(spec["permutations"]))
     pair_store = task.open_store(store, fresh=fresh)
     listed = read_table(manifest)
+    rows = listed.attrs.pop("rows", None)
+    rows = None if rows is None else np.array(rows, dtype=np.int64)
     if spec["layers"] == "last":
         listed = listed.groupby("model", as_index=False, sort=True).tail(1)
-    items = [_listed_item(Path(manifest).parent, row) for row in listed.to_dict("records")]
+    folder = Path(manifest).parent
+    items = [_listed_item(folder, line, rows) for line in listed.to_dict("records")]
     table = similarity_table(task, items, engine, pair_store)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
@@ -277,8 +281,9 @@ def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:
     ]
 
 
-def _listed_item(folder: Path, row: Mapping[str, Any]) -> Item:
-    load = partial(read_layer, folder / row["file"], row["layer"])
+def _listed_item(folder: Path, row: Mapping[str, Any], rows: np.ndarray | None) -> Item:
+    """Returns the item of a manifest's line; a view's manifest says which rows of the files."""
+    load = partial(read_rows, folder / row["file"], row["layer"], rows)
     return Item(row["model"], row["layer"], (row["n"], row["d"]), row["hash"], load)
 
 

@@ -1,0 +1,234 @@
+"""Source `huggingface`: Parquet files of a hub repository, or of a folder of the same layout.
+
+The column `name` is `owner/name`, `owner/name/folder` or a local folder. A file belongs to a split
+if the split is one of the words of its path (`data/train-00000-of-00002.parquet`); without `splits`
+all files are one pool. Files and rows are read in order.
+
+`columns` says what holds what, by default `image=image text=text label=label`; a label column that
+is not named may be absent. Images are bytes, or the hub's records of bytes and path. Texts may be
+lists: `captions` picks the first (default), the one of a number, or `all`, each with the picture as
+a sample of its own. Class names are those that the hub's library wrote into the file; else classes
+are numbers, or the texts in alphabetical order.
+
+The id of a sample is `FILE:ROW` (which a commit fixes), or the column `id=…`; captions but one of
+`all` add `#NUMBER`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consilience.datasets import Sample
+from consilience.datasets._base import check_tree, decode, split_roles
+from consilience.datasets._hub import named_repo, open_repo
+from consilience.errors import ConfigError, DataError
+from consilience.registry import did_you_mean
+
+KINDS = ("image", "text", "label", "id")
+_ROWS = 64  # read at a time: pictures may be large
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The samples of the chosen files."""
+
+    files: Mapping[str, Path]
+    roles: Mapping[str, str]
+    """For each file the role of its split."""
+    columns: Mapping[str, str]
+    """For some of `KINDS` the column."""
+    captions: str
+    classes: tuple[str, ...]
+    pin: Mapping[str, str]
+    verified: bool = False
+
+    def __iter__(self) -> Iterator[Sample]:
+        for name, path in self.files.items():
+            number = 0
+            for batch in _read(path, name, list(self.columns.values())):
+                for record in batch:
+                    yield from self._samples(record, name, number)
+                    number += 1
+
+    def _samples(self, record: Mapping[str, Any], name: str, number: int) -> Iterator[Sample]:
+        """Yields the samples of one row: one, or one for each caption."""
+        origin = f"{name}:{number}"
+        cells = {kind: record[column] for kind, column in self.columns.items()}
+        id_ = str(cells["id"]) if "id" in cells else origin
+        texts = self._texts(cells.get("text"), origin)
+        image = partial(_picture, cells["image"], origin) if "image" in cells else None
+        for index, text in enumerate(texts):
+            yield Sample(
+                id=f"{id_}#{index}" if self.captions == "all" and "text" in cells else id_,
+                origin=origin,
+                split=self.roles[name],
+                label=self._label(cells["label"], origin) if "label" in cells else None,
+                text=text,
+                image=image,
+            )
+
+    def _texts(self, cell: Any, origin: str) -> list[str | None]:  # noqa: ANN401
+        texts = cell if isinstance(cell, list) else [cell]
+        if self.captions == "all" and texts:
+            return texts
+        wanted = int(self.captions) if self.captions.isdecimal() else 0
+        if wanted >= len(texts):
+            raise DataError(f"{origin}: it has {len(texts)} captions, none of the number {wanted}")
+        return [texts[wanted]]
+
+    def _label(self, cell: Any, origin: str) -> int:  # noqa: ANN401
+        if isinstance(cell, int):
+            return cell
+        if not isinstance(cell, str):
+            raise DataError(f"{origin}: its label is {cell!r}, neither a whole number nor a text")
+        return self.classes.index(cell)
+
+
+def open(row: Mapping[str, Any]) -> Tables:
+    """Returns the dataset in the repository or folder `row["name"]`.
+
+    Raises:
+        ConfigError: a cell of the row cannot be used.
+        DataError: no Parquet files, none of a split, no such column, or a damaged file.
+    """
+    place = f"dataset {row.get('dataset')!r}"
+    paths, pin = _locate(row, place)
+    roles = _assign(list(paths), split_roles(row), place)
+    files = {name: paths[name]() for name in roles}
+    schema = _schema(*next(iter(files.items())))
+    columns = _choose_columns(row, schema, place)
+    classes = _classes(files, columns["label"], schema) if "label" in columns else ()
+    verified = check_tree(row, files.items())
+    captions = str(row.get("captions") or "first")
+    return Tables(files, roles, columns, captions, classes, pin, verified)
+
+
+def is_remote(row: Mapping[str, Any]) -> bool:
+    """Returns whether the column `name` names something that must be fetched."""
+    return bool(named_repo(str(row["name"])))
+
+
+def prefetch(row: Mapping[str, Any]) -> None:
+    """Fetches all files that the row needs, if they are not here."""
+    open(row)
+
+
+def _locate(row: Mapping[str, Any], place: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns {name: function that gives the path} of all Parquet files, and what pins them."""
+    name = str(row["name"])
+    if repo_name := named_repo(name):
+        repo = open_repo(repo_name, str(row.get("revision") or ""))
+        found = {file: partial(repo.path, file) for file in repo.files if _is_table(file)}
+        pin = {"revision": repo.commit}
+    else:
+        root = Path(name).expanduser()
+        if not root.is_dir():
+            raise DataError(
+                f"{place}: {name} is neither a folder nor a hub repository (owner/name); "
+                "correct the column name"
+            )
+        paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.parquet")}
+        found = {file: partial(Path, path) for file, path in sorted(paths.items())}
+        pin = {}
+    if not found:
+        raise DataError(
+            f"{place}: {name} holds no Parquet files; the hub keeps converted ones of many "
+            "repositories under the revision refs/convert/parquet"
+        )
+    return found, pin
+
+
+def _is_table(name: str) -> bool:
+    return name.endswith(".parquet")
+
+
+def _assign(names: list[str], roles: Mapping[str, str], place: str) -> dict[str, str]:
+    """Returns {file: role} of the files of the chosen splits, in the order of the splits."""
+    if not roles:
+        return dict.fromkeys(sorted(names), "")
+    chosen = {}
+    for split, role in roles.items():
+        own = [name for name in sorted(names) if split in _words(name)]
+        if not own:
+            shown = ", ".join(sorted(names)[:5])
+            raise DataError(f"{place}: no Parquet file of the split {split!r}; there are: {shown}")
+        chosen |= dict.fromkeys(own, role)
+    return chosen
+
+
+def _words(name: str) -> set[str]:
+    """Returns the words of a path: `data/train-00000-of-00002.parquet` has `train` and `data`."""
+    stem = name.removesuffix(".parquet")
+    return {word for part in stem.split("/") for word in (part, *part.split("-"))}
+
+
+def _schema(name: str, path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{name} ({path}) is no readable Parquet file ({error})") from error
+
+
+def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> dict[str, str]:
+    """Returns {kind: column}: what the row names, and the defaults that the modality needs."""
+    cell = str(row.get("columns") or "")
+    named: dict[str, str] = {}
+    for part in cell.split():
+        kind, _, column = part.partition("=")
+        if kind not in KINDS or not column:
+            hint = did_you_mean(kind, KINDS)
+            raise ConfigError(f"{place}, column columns ({cell!r}): {part!r} is unknown{hint}")
+        named[kind] = column
+    wanted = {kind: named.get(kind, kind) for kind in str(row["modality"]).split("+")} | named
+    if "label" not in named and "label" in schema.names:
+        wanted["label"] = "label"
+    for kind, column in wanted.items():
+        if column not in schema.names:
+            hint = did_you_mean(column, schema.names)
+            raise DataError(f"{place}: no column {column!r} for the {kind}{hint}")
+    return wanted
+
+
+def _classes(files: Mapping[str, Path], column: str, schema: pa.Schema) -> tuple[str, ...]:
+    """Returns the class names: the file's own, else numbers, else the texts that occur."""
+    notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    names = notes.get("info", {}).get("features", {}).get(column, {}).get("names")
+    if names:
+        return tuple(names)
+    found: set[Any] = set()
+    for name, path in files.items():
+        for batch in _read(path, name, [column], rows=1 << 16):
+            found.update(record[column] for record in batch)
+    found.discard(None)
+    if all(isinstance(value, int) for value in found):
+        return tuple(map(str, range(max(found, default=-1) + 1)))
+    return tuple(sorted(map(str, found)))
+
+
+def _read(
+    path: Path, name: str, columns: list[str], rows: int = _ROWS
+) -> Iterator[list[dict[str, Any]]]:
+    try:
+        with pq.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=rows, columns=columns):
+                yield batch.to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{name} ({path}) is damaged or cut off ({error}); delete it and fetch it again"
+        ) from error
+
+
+def _picture(cell: Any, origin: str) -> Any:  # noqa: ANN401
+    content = cell.get("bytes") if isinstance(cell, Mapping) else cell
+    if not isinstance(content, bytes):
+        raise DataError(
+            f"{origin}: its picture is not in the file (there is {str(cell)[:60]!r}); only "
+            "Parquet files that hold the bytes can be read"
+        )
+    return decode(content, origin)

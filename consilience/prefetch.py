@@ -1,0 +1,108 @@
+"""Prefetch: what a study needs from elsewhere, fetched where there is a network.
+
+Jobs then run with `HF_HUB_OFFLINE=1`. Nothing is imported to tell what is remote: a plan must not
+load a deep-learning library.
+"""
+
+import importlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from consilience import datasets, models
+from consilience.datasets import huggingface, webdataset
+from consilience.errors import ConsilienceError, DataError
+from consilience.files import write_table
+
+log = logging.getLogger(__name__)
+
+Row = Mapping[str, str]
+
+REMOTE_DATASETS = {"huggingface": huggingface.is_remote, "webdataset": webdataset.is_remote}
+LOCAL_MODELS = frozenset({"checkpoint", "imported", "raw", "trained"})
+"""Sources whose models are never fetched."""
+_LOCAL_PREFIXES = ("package:", "sdist:", "local-dir:")
+
+
+def list_remote(model_rows: Mapping[str, Row], dataset_rows: Mapping[str, Row]) -> list[Row]:
+    """Returns the rows that need something from elsewhere, each with its `kind`.
+
+    A dataset does if its name is an address or a hub repository; a model if it has the library's
+    own weights, or random ones in an architecture that only the hub describes.
+    """
+    rows = [{"kind": "dataset", **row} for row in dataset_rows.values() if _is_remote_data(row)]
+    return rows + [{"kind": "model", **r} for r in model_rows.values() if _is_remote_model(r)]
+
+
+def _is_remote_data(row: Row) -> bool:
+    source = row.get("source", "")
+    return source in REMOTE_DATASETS and REMOTE_DATASETS[source](row)
+
+
+def _is_remote_model(row: Row) -> bool:
+    weights, name = row.get("weights", ""), row["name"]
+    if row["source"] in LOCAL_MODELS or _is_local(name):
+        return False
+    if weights.startswith("random"):
+        return row["source"] == "transformers"
+    return not weights or "://" in weights
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith(_LOCAL_PREFIXES) or Path(name).expanduser().exists()
+
+
+def describe(rows: Sequence[Row]) -> str:
+    """Returns what will be fetched, one line each."""
+    if not rows:
+        return "Nothing to fetch: all that the study needs is here"
+    lines = [
+        f"  {row['kind']} {row.get(row['kind'], '?')}: {row['source']} {row['name']}"
+        + (f" at {row['revision']}" if row.get("revision") else "")
+        for row in rows
+    ]
+    return "\n".join([f"Fetching, unless it is here already ({len(rows)}):", *lines])
+
+
+def make_prefetch(rows: Sequence[Row], out: str | Path) -> None:
+    """Fetches all that the rows of `list_remote` name, and writes the list of it.
+
+    One failure does not keep the others from being fetched.
+
+    Args:
+        rows: rows of models.tsv and datasets.tsv with their `kind`.
+        out: results/prefetch/fetched.parquet, written if all is here.
+
+    Raises:
+        DataError: lists what could not be fetched, and why.
+    """
+    failures = []
+    for row in rows:
+        what = f"{row['kind']} {row.get(row['kind'])!r}"
+        log.info("%s: fetching %s", what, row["name"])
+        try:
+            fetch(row)
+        except ConsilienceError as error:
+            log.error("%s: %s", what, error)
+            failures.append(f"{what}: {error}")
+    if failures:
+        raise DataError(
+            "\n  ".join([f"{len(failures)} of {len(rows)} things were not fetched", *failures])
+        )
+    columns = ["kind", "id", "source", "name", "revision"]
+    lines = [
+        {**row, "id": row.get(row["kind"]), "revision": row.get("revision", "")} for row in rows
+    ]
+    write_table(pd.DataFrame(lines, columns=columns), out, {"rows": list(map(dict, rows))})
+
+
+def fetch(row: Row) -> None:
+    """Fetches what one row needs: by the source's own `prefetch`, or by loading the model once."""
+    package = datasets if row["kind"] == "dataset" else models
+    source = importlib.import_module(f"{package.__name__}.{row['source']}")
+    if hasattr(source, "prefetch"):
+        source.prefetch(row)
+    elif row["kind"] == "model":
+        models.load_model(row, "cpu")

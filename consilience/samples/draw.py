@@ -1,0 +1,201 @@
+"""The draw: quotas of classes, priorities by hash, and the rules for a cap."""
+
+import hashlib
+import random
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience import files
+from consilience.errors import ConfigError
+
+TEST_SHARE = Fraction(1, 4)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a dataset row asks for."""
+
+    dataset: str
+    seed: int
+    modalities: frozenset[str]
+    cap: int | None
+    test_share: Fraction
+    skip_corrupt: bool
+    rule: str = ""
+
+
+def share_equally(sizes: Sequence[int], cap: int) -> list[int]:
+    """Returns how many samples each class gives so that they sum to min(cap, Σ sizes).
+
+    Water-filling: every class gives min(size, level) for the highest level that fits; what is left
+    goes, one each, to the first classes that have more. A larger cap takes no less from any class.
+
+    Args:
+        sizes: Number of samples of each class, (C,).
+        cap: Number of samples wanted.
+    """
+    if cap >= sum(sizes):
+        return list(sizes)
+    levels = range(max(sizes) + 1)
+    level = bisect_right(levels, cap, key=lambda level: sum(min(n, level) for n in sizes)) - 1
+    quotas = [min(n, level) for n in sizes]
+    rest = cap - sum(quotas)
+    larger = [i for i, n in enumerate(sizes) if n > level]
+    for i in larger[:rest]:
+        quotas[i] += 1
+    return quotas
+
+
+def share_test(sizes: Sequence[int], share: Fraction) -> list[int]:
+    """Returns how many samples of each class go to test: share × Σ sizes in all, rounded half up.
+
+    Each class gives its share rounded down; the largest remainders give one more, ties going to
+    the first. Every class of two or more has a sample on both sides, which takes precedence over
+    the total; a class of one stays in train.
+
+    Args:
+        sizes: Number of samples of each class, (C,).
+        share: Share of test, 0 ≤ share < 1; 0 means no test samples at all.
+    """
+    n = np.asarray(sizes, dtype=np.int64)
+    if not share:
+        return [0] * len(n)
+    up, down = share.numerator, share.denominator
+    low, high = (n >= 2).astype(np.int64), np.maximum(n - 1, 0)
+    quotas = np.clip(n * up // down, low, high)
+    total = (2 * int(n.sum()) * up + down) // (2 * down)
+    while quotas.sum() != total:
+        step = 1 if quotas.sum() < total else -1
+        free = quotas < high if step > 0 else quotas > low
+        if not free.any():
+            break
+        # Integers instead of fractions of floats: 0.29 × 100 is 29.
+        owed = np.where(free, step * (n * up - quotas * down), np.iinfo(np.int64).min)
+        quotas[owed.argmax()] += step
+    return quotas.tolist()
+
+
+def parse_row(row: Mapping[str, Any], seed: int) -> Draw:
+    """Returns what a row asks for; raises ConfigError at a cell that cannot be used."""
+    cells = {key: str(value).strip() for key, value in row.items() if value is not None}
+    dataset = cells["dataset"]
+
+    def refuse(column: str, allowed: str) -> ConfigError:
+        found = cells[column]
+        return ConfigError(f"dataset {dataset!r}, column {column}: {found!r} is not {allowed}")
+
+    cells = {"cap": "", "test_share": "", "skip_corrupt": "", "rule": ""} | cells
+    cap, share, skip, rule = (cells[key] for key in ("cap", "test_share", "skip_corrupt", "rule"))
+    if cap and (not cap.isdecimal() or int(cap) < 1):
+        raise refuse("cap", "a whole number from 1, or blank")
+    if share and not (re.fullmatch(r"\d*\.?\d+", share) and Fraction(share) < 1):
+        raise refuse("test_share", "a number from 0 to below 1, or blank")
+    if skip not in ("", "yes", "no"):
+        raise refuse("skip_corrupt", "yes, no or blank")
+    if rule not in RULES:
+        raise refuse("rule", f"blank or one of: {', '.join(filter(None, RULES))}")
+    return Draw(
+        dataset=dataset,
+        seed=seed,
+        modalities=frozenset(cells["modality"].split("+")),
+        cap=int(cap) if cap else None,
+        test_share=Fraction(share) if share else TEST_SHARE,
+        skip_corrupt=skip == "yes",
+        rule=rule,
+    )
+
+
+def priority(draw: Draw, purpose: str, item: str | int) -> bytes:
+    """Returns what things are sorted by when some are drawn: the same for no two purposes."""
+    text = files.canonical_json([str(draw.seed), draw.dataset, purpose, str(item)])
+    return hashlib.sha256(text.encode()).digest()
+
+
+def share_classes(table: pd.DataFrame, draw: Draw, purpose: str, share: Any) -> dict[int, int]:  # noqa: ANN401
+    """Returns {label: share(sizes)}, the classes in the order of their priority."""
+    sizes = Counter(table["label"].tolist())
+    labels = sorted(sizes, key=lambda label: priority(draw, f"{purpose} class", label))
+    return dict(zip(labels, share([sizes[label] for label in labels]), strict=True))
+
+
+def take_first(
+    table: pd.DataFrame, quotas: Mapping[int, int], draw: Draw, purpose: str
+) -> pd.Series:
+    """Returns whether a sample is among the first quotas[label] of its class in priority."""
+    ranked = pd.Series([priority(draw, purpose, i) for i in table["id"]], table.index)
+    order = table.assign(priority=ranked).sort_values("priority", kind="stable")
+    rank = order.groupby("label").cumcount().reindex(table.index)
+    return rank < table["label"].map(quotas)
+
+
+def cap_samples(listed: pd.DataFrame, draw: Draw, pool: bool = False) -> pd.DataFrame:
+    """Returns at most `cap` samples of each split (of all, if they are one pool), order kept."""
+    if draw.cap is None:
+        return listed
+    keep = pd.Series(False, index=listed.index)
+    for _, part in listed.groupby(np.zeros(len(listed), int) if pool else "split"):
+        keep[part.index] = RULES[draw.rule](part, draw)
+    return listed[keep]
+
+
+def _cap_exactly(part: pd.DataFrame, draw: Draw) -> pd.Series:
+    equal = share_classes(part, draw, "cap", lambda sizes: share_equally(sizes, draw.cap))
+    return take_first(part, equal, draw, "cap")
+
+
+def _cap_as_similarity_consistency(part: pd.DataFrame, draw: Draw) -> pd.Series:
+    """Returns the draw of Ciernik et al. (2025), which is not exact.
+
+    If there are more than `cap` samples, every class gives ceil(cap / classes) or all it has, by
+    NumPy's `choice` from a generator of seed 42, class after class in the order of their labels.
+    They seeded once for all their datasets, in the order of size; here each draws afresh.
+    """
+    if len(part) <= draw.cap:
+        return pd.Series(True, index=part.index)
+    generator = np.random.RandomState(42)
+    labels = part["label"].to_numpy()
+    quota = -(-draw.cap // len(np.unique(labels)))
+    keep = pd.Series(False, index=part.index)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        chosen = generator.choice(rows, min(len(rows), quota), replace=False)
+        keep.iloc[chosen] = True
+    return keep
+
+
+RULES = {"": _cap_exactly, "similarity_consistency": _cap_as_similarity_consistency}
+"""How a cap is drawn, by the value of the column `rule`: which samples of a part are kept."""
+
+
+def take_per_class(part: pd.DataFrame, count: int, draw: Draw, purpose: str) -> pd.Series:
+    """Returns whether a sample is among the `count` that each class gives.
+
+    By the rule `similarity_consistency` these are Python's `random.sample` of seed 42, class after
+    class in the order of their labels, as Ciernik et al. (2025) drew their ImageNet subsets.
+    """
+    sizes = Counter(part["label"].tolist())
+    if draw.rule != "similarity_consistency":
+        return take_first(part, dict.fromkeys(sizes, count), draw, purpose)
+    generator = random.Random(42)
+    keep = pd.Series(False, index=part.index)
+    for label in sorted(sizes):
+        rows = part.index[part["label"] == label].tolist()
+        keep[generator.sample(rows, min(count, len(rows)))] = True
+    return keep
+
+
+def part_pool(chosen: pd.DataFrame, draw: Draw) -> pd.DataFrame:
+    """Returns the samples with the split `train` or `test`; what the source says is kept."""
+    if (chosen["split"] != "").all():
+        return chosen
+    quotas = share_classes(chosen, draw, "test", lambda sizes: share_test(sizes, draw.test_share))
+    test = take_first(chosen, quotas, draw, "test")
+    return chosen.assign(split=np.where(test, "test", "train"))
