@@ -38,9 +38,14 @@ def code(script, *modules):
 
 
 def source_code(kind, rows):
-    """For each id the hash of its source's module and of what the sources share."""
+    """For each id the hash of its source's module, of what sources share, and of the library."""
     return {
-        name: code_digest(f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source']}")
+        name: code_digest(
+            f"{kind}/__init__",
+            f"{kind}/_*",
+            f"{kind}/{row['source']}",
+            f"{kind}/{row['name'].partition(':')[0]}",  # of `timm:resnet50`; else no module
+        )
         for name, row in rows.items()
     }
 
