@@ -119,6 +119,11 @@ class Head:
     unembedding: np.ndarray
     """Its weights (C, d) without bias; d is the width of what enters it."""
 
+    @classmethod
+    def of(cls, network: nn.Module, classifier: nn.Module) -> "Head":
+        """Returns the head of a network that puts out logits, made by a linear or 1 x 1 map."""
+        return cls(Tap(network), classifier.weight.detach().float().cpu().flatten(1).numpy())
+
 
 class NetworkExtractor:
     """A network with taps: one forward pass gives every layer, and the logits of a trained head.

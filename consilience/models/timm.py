@@ -162,7 +162,7 @@ def _head(model: nn.Module) -> Head | None:
     classifier = model.get_classifier()
     if not isinstance(classifier, nn.Linear):
         return None
-    return Head(Tap(model), classifier.weight.detach().float().cpu().numpy())
+    return Head.of(model, classifier)
 
 
 def blocks(model: nn.Module) -> list[str]:

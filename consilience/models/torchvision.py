@@ -112,7 +112,6 @@ def extractor(
     provenance = _weights.provenance(row, weights, model, PACKAGES)
     if weights.tag:
         provenance["weights"] = str(preset)
-    rows = last.weight.detach().float().cpu().flatten(1).numpy()
     return ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": Tap(last, "input")}, lambda: blocks(row, model)),
@@ -121,7 +120,7 @@ def extractor(
         read_pooling(row, channels_last=name.startswith("swin"), prefix=int(name[:4] == "vit_")),
         provenance,
         device,
-        Head(Tap(model), rows) if trained_head else None,
+        Head.of(model, last) if trained_head else None,
     )
 
 
