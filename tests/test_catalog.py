@@ -5,6 +5,7 @@ Rows of `transformers` are checked by their configurations, in test_catalog_text
 
 import csv
 from collections import Counter
+from functools import cache
 
 import open_clip
 import pytest
@@ -40,17 +41,12 @@ def of(collection):
     return [row for row in ROWS if row["collection"] == collection and row["modality"] == "image"]
 
 
-def library_extractor(row, library):
+def library_extractor(row):
+    library = row["source"]
     with torch.device("meta"):
-        model = LIBRARIES[library].bare({**row, "revision": ""})
-    tag = row["weights"] if row["weights"].startswith("IMAGENET") else ""
-    weights = _weights.Weights(tag=tag)
+        model = LIBRARIES[library].bare(row)
+    weights = _weights.Weights(tag=row["weights"] if row["weights"].startswith("IMAGENET") else "")
     return LIBRARIES[library].extractor(row, model, weights, "meta", trained_head=False)
-
-
-def hub_extractor(row):
-    library, _, name = row["name"].partition(":")
-    return library_extractor({**row, "name": name, "transform": "imagenet"}, library)
 
 
 def clip_extractor(row):
@@ -63,39 +59,51 @@ def clip_extractor(row):
     return clip_source.image_extractor(row, model, _weights.Weights(), "meta", transform)
 
 
-BUILD = {
-    "timm": lambda row: library_extractor(row, "timm"),
-    "torchvision": lambda row: library_extractor(row, "torchvision"),
-    "open_clip": clip_extractor,
-    "hub": hub_extractor,
-    "checkpoint": hub_extractor,
-}
+def body_parameters(row, network):
+    """How many parameters a network has without its classifier, which timm takes off itself."""
+    if row["source"] == "torchvision":
+        network.get_submodule(torchvision_source.heads(row, network)[0]).requires_grad_(False)
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+@cache
+def measure(cells):
+    """{layer: shape} of one picture, and the parameters: once for all weights of a network."""
+    row = dict(cells)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_weights, "state_digest", lambda model: "")  # nothing there to hash
+        extractor = (clip_extractor if row["source"] == "open_clip" else library_extractor)(row)
+    count = body_parameters(row, extractor._model)
+    found = extractor.extract([extractor.preprocess(GRAY)])
+    return {layer: tuple(x.shape) for layer, x in found.items()}, count
+
+
+def network_of(row):
+    """The cells of a row that decide the network and what is read of it."""
+    cells = {key: row[key] for key in ("source", "name", "layers", "pool", "input_size")}
+    cells["weights"] = row["weights"] if row["source"] == "torchvision" else ""
+    if row["source"] in ("hub", "checkpoint"):
+        cells["source"], _, cells["name"] = row["name"].partition(":")
+        cells["transform"] = "imagenet"
+    elif row["source"] == "timm":
+        cells["name"] = row["name"].partition(".")[0]
+    return tuple(cells.items())
 
 
 def test_every_row_is_checked_somewhere():
-    assert {row["source"] for row in ROWS} <= set(BUILD) | ELSEWHERE | {"raw"}
+    here = {"timm", "torchvision", "open_clip", "hub", "checkpoint", "raw"}
+    assert {row["source"] for row in ROWS} <= here | ELSEWHERE
 
 
 @pytest.mark.parametrize("row", IMAGES, ids=lambda row: row["model"])
-def test_layers_dimension_and_parameters_are_the_catalogues(row, monkeypatch):
-    # Without weights there is nothing to hash.
-    monkeypatch.setattr(_weights, "state_digest", lambda model: "")
-    extractor = BUILD[row["source"]](row)
-    found = extractor.extract([extractor.preprocess(GRAY)])
+def test_layers_dimension_and_parameters_are_the_catalogues(row):
+    shapes, count = measure(network_of(row))
     wanted = int(row["dimension"])
-    assert [x.shape for x in found.values()][-1] == (1, wanted)
+    assert list(shapes.values())[-1] == (1, wanted)
+    assert count == int(row["parameters"])
     if row["layers"] == "blocks.*":
-        assert list(found) == [f"blocks.{i}" for i in range(len(found))]
-        assert {x.shape[1] for x in found.values()} == {wanted}
-    network = extractor._model
-    head = (
-        network.get_submodule(torchvision_source.heads(row, network)[0])
-        if ("torchvision" in (row["source"], row["name"].partition(":")[0]))
-        else torch.nn.Identity()
-    )
-    counted = sum(p.numel() for p in network.parameters())
-    counted -= sum(p.numel() for p in head.parameters())
-    assert counted == int(row["parameters"])
+        assert list(shapes) == [f"blocks.{i}" for i in range(len(shapes))]
+        assert set(shapes.values()) == {(1, wanted)}
 
 
 @pytest.mark.parametrize("row", IMAGES, ids=lambda row: row["model"])
