@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import huggingface_hub
 import torch
 from huggingface_hub import constants
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from torch import nn
 
 from consilience import files
@@ -148,15 +148,23 @@ def hub_file(
             revision does not exist, it has none of the files, or the hash differs.
     """
     revision = cell(row, "revision") or None
+    absent: LocalEntryNotFoundError | None = None
     with hub(row, f"{repository}{'@' + revision if revision else ''}"):
         for name in names:
             try:
                 found = huggingface_hub.hf_hub_download(repository, name, revision=revision)
+            except LocalEntryNotFoundError as error:  # nothing cached and no answer of the hub
+                if not constants.HF_HUB_OFFLINE:
+                    raise
+                absent = error
+                continue
             except EntryNotFoundError:
                 continue
             path = Path(found)
             digest = local_weights(row, found, sha256).sha256
             return Weights(path=path, sha256=digest, revision=_commit(path))
+        if absent is not None:
+            raise absent
     fail(row, f"{repository} has none of {', '.join(names)}; correct `name` or `revision`")
 
 
@@ -239,7 +247,9 @@ def hub(row: Mapping[str, Any], what: str) -> Iterator[None]:
     except Exception as error:
         if offline:
             fail(row, _offline_message(what, error, switched_off=before))
-        fail(row, f"{what} cannot be loaded: {error}; correct `name` or set `weights`")
+        # The hub's client hides the server's answer behind the absence of a cached file.
+        hidden = isinstance(error, LocalEntryNotFoundError) and error.__cause__
+        fail(row, f"{what} cannot be loaded: {hidden or error}; correct `name` or set `weights`")
     finally:
         constants.HF_HUB_OFFLINE = before
 
