@@ -1,10 +1,13 @@
 """Both towers of open_clip: texts, layers, and the activation that weights were trained with."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
+from huggingface_hub import constants
 from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from test_models import image_row, pictures, texts
@@ -171,3 +174,53 @@ def test_local_weights_of_a_tag_keep_its_activation_and_colours(monkeypatch, tmp
         load_model(image_row("open_clip", "ViT-B-16-SigLIP/webli", weights=str(path)))
     assert asked["image_mean"] == (0.5, 0.5, 0.5) and asked["image_resize_mode"] == "squash"
     assert not asked["force_quick_gelu"]
+
+
+COMMIT = "c" * 40
+
+
+def cached(folder, monkeypatch, repository, files):
+    """Puts files into a cache of the hub as revision v1; there is no network."""
+    root = folder / "hub" / f"models--{repository.replace('/', '--')}"
+    (root / "snapshots" / COMMIT).mkdir(parents=True)
+    (root / "refs").mkdir()
+    (root / "refs" / "v1").write_text(COMMIT)
+    for name, content in files.items():
+        (root / "snapshots" / COMMIT / name).write_bytes(content)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+
+def test_a_tag_is_loaded_from_its_revision_with_its_activation(clip, tmp_path, monkeypatch):
+    row, _ = clip
+    content = Path(row["weights"]).read_bytes()
+    tag = {"hf_hub": "some/where/", "quick_gelu": True, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, row["name"], {"mine": tag})
+    cached(tmp_path, monkeypatch, "some/where", {"open_clip_model.safetensors": content})
+    pinned = {**row, "name": f"{row['name']}/mine", "weights": "", "revision": "v1"}
+    for modality in ("image", "text"):
+        extractor = load_model({**pinned, "modality": modality})
+        assert activations(extractor) == {QuickGELU}
+        assert extractor.provenance["revision"] == COMMIT
+        assert extractor.provenance["weights_sha256"] == hashlib.sha256(content).hexdigest()
+    plain = extract(row, texts(*LINES))[1]["text"]
+    quick = extract(pinned, texts(*LINES))[1]["text"]
+    assert not torch.allclose(plain, quick)  # the same weights: the activation matters
+    x = load_model({**pinned, "modality": "image"}).preprocess(pictures(1)[0])
+    assert x.min() >= -2 and x.max() <= 2  # (0 to 1 less 0.5) / 0.25
+    with pytest.raises(ModelError, match="is not in the local cache"):
+        load_model({**pinned, "revision": "v2"})
+
+
+def test_a_model_of_the_hub_is_loaded_from_its_revision(clip, tmp_path, monkeypatch):
+    row, model = clip
+    config = {"model_cfg": {**SMALL, "custom_text": hasattr(model, "text")}, "preprocess_cfg": {}}
+    files = {
+        "open_clip_config.json": json.dumps(config).encode(),
+        "open_clip_model.safetensors": Path(row["weights"]).read_bytes(),
+    }
+    cached(tmp_path, monkeypatch, "some/model", files)
+    pinned = {**row, "name": "hf-hub:some/model", "weights": "", "revision": "v1"}
+    extractor, found = extract(pinned, texts(*LINES))
+    assert extractor.provenance["revision"] == COMMIT
+    assert torch.equal(found["text"], extract(row, texts(*LINES))[1]["text"])

@@ -33,6 +33,13 @@ _PLAIN = [
         for core in ("core", "_core")
     ),
 ]
+_EXPECTED = "expected safetensors or tensors"
+_CONVERT = """\
+it is a pickle with more than tensors ({} of it would be run). If you trust it, convert it once, \
+where nothing can be harmed: python -c "import torch; s = torch.load('OLD', map_location='cpu', \
+weights_only=False); torch.save(s['state_dict'], 'NEW')", with the entry that holds the tensors in \
+place of state_dict, and set `weights` to NEW\
+"""
 
 
 def load_state(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
@@ -67,21 +74,13 @@ def _read(row: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
         with torch.serialization.safe_globals(_PLAIN):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"{asked[1]} of it would be run" if asked else str(error).splitlines()[0]
-        fail(
-            row,
-            f"{path} cannot be read as weights: it is a pickle with more than tensors ({what}). "
-            'If you trust it, convert it once, where nothing can be harmed: python -c "import '
-            "torch; s = torch.load('OLD', map_location='cpu', weights_only=False); "
-            "torch.save(s['state_dict'], 'NEW')\", with the entry that holds the tensors in place "
-            "of state_dict, and set `weights` to NEW",
-        )
+        if asked := re.search(r"GLOBAL (\S+)", str(error)):
+            fail(row, f"{path} cannot be read as weights: {_CONVERT.format(asked[1])}")
+        said = re.search(r"Unpickler error: *(.+)", str(error)) or re.match(r"(.*)", str(error))
+        fail(row, f"{path} cannot be read as weights ({said[1]}); {_EXPECTED}")
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        fail(
-            row, f"{path} cannot be read as weights ({reason[0]}); expected safetensors or tensors"
-        )
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        fail(row, f"{path} cannot be read as weights ({said}); {_EXPECTED}")
 
 
 def _only_tensors(loaded: Mapping[Any, Any]) -> bool:

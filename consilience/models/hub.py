@@ -91,8 +91,9 @@ def _call(place: str, entry: str, source: str) -> nn.Module:
 
 
 def _cached(place: str, revision: str) -> bool:
-    known = "_".join(place.split("/"))
-    return any(Path(torch.hub.get_dir()).glob(f"{known}_{revision.replace('/', '_') or '*'}"))
+    repository, _, branch = place.partition(":")
+    names = [repository, revision or branch or "*"]
+    return any(Path(torch.hub.get_dir()).glob("_".join(names).replace("/", "_")))
 
 
 def _blocks(model: nn.Module) -> list[str]:
