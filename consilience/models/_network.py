@@ -77,9 +77,12 @@ def _expand(
         return [entry]
     if entry == "last":
         return list(special)[-1:]
-    if entry == "all":
-        return [*blocks(), *special]
     network = _weights.cell(row, "name")
+    if entry == "all":
+        if not (found := blocks()):
+            known = ", ".join(name for name in modules if "." not in name)
+            _weights.fail(row, f"{network!r} lists no blocks; name layers. Its parts: {known}")
+        return [*found, *special]
     if not _GLOB.search(entry):
         hint = did_you_mean(entry, [*special, *modules])
         _weights.fail(row, f"{network!r} has no layer {entry!r}{hint}")

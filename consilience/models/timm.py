@@ -3,8 +3,8 @@
 The column `layers` is blank or `last` for `pre_logits`, the pooled features that enter the
 classifier; `all` for the children of `blocks`, else what timm lists as the stages of the network,
 and `pre_logits`; or a comma list of module names and patterns. The logits of a trained classifier
-come out beside the layers; an untrained one says nothing that its input does not, and is removed.
-Preprocessing is the model's own; `input_size` changes its size only.
+that is one linear layer come out beside the layers; an untrained one says nothing that its input
+does not, and is removed. Preprocessing is the model's own; `input_size` changes its size only.
 """
 
 import sys
@@ -167,10 +167,11 @@ def _head(model: nn.Module) -> Head | None:
 
 def blocks(model: nn.Module) -> list[str]:
     """Returns the names of a network's blocks or stages."""
-    stages = getattr(model, "feature_info", None) or []
-    if not isinstance(stages, list):
-        stages = stages.info
-    return children_of(model, "blocks") or [stage["module"] for stage in stages]
+    listed = getattr(model, "feature_info", None) or []
+    stages = [stage["module"] for stage in (listed if isinstance(listed, list) else listed.info)]
+    known = {name for name, _ in model.named_modules()}
+    stages = stages if known.issuperset(stages) else []  # timm's list may name other modules
+    return children_of(model, "blocks") or stages or children_of(model, "stages", "layers")
 
 
 def _own_transform(row: Mapping[str, Any], model: nn.Module) -> Callable[..., Any]:
