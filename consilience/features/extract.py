@@ -329,6 +329,7 @@ class Collector:
         Raises:
             FeaturesError: a layer is absent, of another shape than before, or not finite.
         """
+        outputs = {name: outputs[name] for name in outputs if name != "logits"}
         if tuple(outputs) != tuple(self._layers):
             raise FeaturesError(f"{self._place}: layers {list(outputs)} for {list(self._layers)}")
         ids = self._ids[self.done : self.done + count]

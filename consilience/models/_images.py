@@ -1,23 +1,29 @@
-"""What the image sources share: taps into a network, pooling, and the extractor around them."""
+"""What the image sources share: pooling, transforms, and the extractor around a network."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torchvision import transforms
+from torchvision.transforms import functional
 
 from consilience.datasets import Sample
 from consilience.errors import DataError, ModelError
 from consilience.models import _weights
+from consilience.models._network import Head, NetworkExtractor, Tap
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 POOLS = ("mean", "cls", "flatten")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's training pictures, red, green, blue in [0, 1]."""
+CAFFE_MEAN = (104.006, 116.669, 122.679)
+"""Mean of ImageNet's training pictures in the order blue, green, red."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -66,37 +72,6 @@ class Pooling:
         return activation[:, skip:].float().mean(1)
 
 
-@dataclass(frozen=True)
-class Tap:
-    """A place in a network: what a module puts out, or what enters it."""
-
-    module: nn.Module
-    side: str = "output"
-
-
-def find_taps(
-    row: Mapping[str, Any], root: nn.Module, special: Mapping[str, Tap]
-) -> dict[str, Tap]:
-    """Returns the taps of the column `layers`, in its order; blank: those of `special`.
-
-    Args:
-        row: row of models.tsv.
-        root: the network whose module names the column may use.
-        special: names that the source offers beside them, such as `pre_logits`.
-
-    Raises:
-        ModelError: a name is neither.
-    """
-    modules = {name: module for name, module in root.named_modules() if name}
-    taps = {}
-    for name in _weights.names_in(row, "layers") or list(special):
-        if name not in special and name not in modules:
-            hint = did_you_mean(name, [*special, *modules])
-            _weights.fail(row, f"{_weights.cell(row, 'name')!r} has no layer {name!r}{hint}")
-        taps[name] = special.get(name) or Tap(modules[name])
-    return taps
-
-
 def read_pooling(row: Mapping[str, Any], **layout: Any) -> Pooling:  # noqa: ANN401
     """Returns the pooling that the column `pool` names (default `mean`).
 
@@ -109,17 +84,71 @@ def read_pooling(row: Mapping[str, Any], **layout: Any) -> Pooling:  # noqa: ANN
     return Pooling(how, **layout)
 
 
-class ImageExtractor:
-    """An image network with taps: one forward pass gives every layer.
+class CaffeTransform:
+    """Resizes the short side to 256/224 of `size`, crops the centre, and centres BGR values."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __call__(self, image: "Image") -> Tensor:
+        """Returns (3, size, size) in the order blue, green, red."""
+        resized = functional.resize(image, round(self._size * 256 / 224), antialias=True)
+        rgb = functional.pil_to_tensor(functional.center_crop(resized, self._size)).float()
+        return rgb.flip(0) - torch.tensor(CAFFE_MEAN)[:, None, None]
+
+    def __repr__(self) -> str:
+        return f"CaffeTransform(size={self._size}, mean={CAFFE_MEAN}, order=BGR)"
+
+
+def imagenet_transform(size: int) -> Callable[["Image"], Tensor]:
+    """Returns the usual evaluation transform: 256/224 of `size`, bilinear, centre crop."""
+    return transforms.Compose(
+        [
+            transforms.Resize(round(size * 256 / 224)),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+
+
+TRANSFORMS: dict[str, Callable[[int], Callable[["Image"], Tensor]]] = {
+    "caffe": CaffeTransform,
+    "imagenet": imagenet_transform,
+}
+
+
+def read_transform(
+    row: Mapping[str, Any], own: Callable[[], Callable[["Image"], Tensor]]
+) -> Callable[["Image"], Tensor]:
+    """Returns the transform that the column `transform` names; blank: the model's own.
+
+    Raises:
+        ModelError: the name is unknown.
+    """
+    kind = _weights.cell(row, "transform")
+    if not kind:
+        return own()
+    if kind not in TRANSFORMS:
+        hint = did_you_mean(kind, TRANSFORMS)
+        _weights.fail(row, f"unknown transform {kind!r}{hint}; blank is the model's own")
+    return TRANSFORMS[kind](_weights.input_size(row) or 224)
+
+
+class ImageExtractor(NetworkExtractor):
+    """An image network with taps (see `NetworkExtractor`).
 
     Args:
         model: the network; it is set to evaluation mode on `device`.
-        taps: the places to read, by layer name.
+        taps: the places to read, by layer name, from input to output.
         transform: turns an RGB picture into a (3, h, w) tensor.
         pooling: reduces activations to (b, d).
         provenance: what the source knows about the weights.
         device: where to compute.
+        head: the trained classifier, if there is one.
     """
+
+    inputs = "pictures"
 
     def __init__(
         self,
@@ -129,56 +158,21 @@ class ImageExtractor:
         pooling: Pooling,
         provenance: Mapping[str, str],
         device: str,
+        head: Head | None = None,
     ) -> None:
         # Channels last makes convolutions on a CPU 1.2 to 2.2 times faster.
         self._format = torch.channels_last if device == "cpu" else torch.contiguous_format
-        self._model = model.eval().to(device=device, memory_format=self._format)
-        self._device, self._transform, self._pooling = device, transform, pooling
-        self._caught: dict[str, Tensor] = {}
-        self.layers = tuple(taps)
-        self.provenance = {
-            **provenance,
+        model = model.to(memory_format=self._format)
+        described = {
             "transform": _ADDRESS.sub("", " ".join(repr(transform).split())),
             "pooling": pooling.how,
         }
-        for layer, tap in taps.items():
-            if tap.side == "input":
-                tap.module.register_forward_pre_hook(partial(self._catch_input, layer))
-            else:
-                tap.module.register_forward_hook(partial(self._catch_output, layer))
-
-    def _catch_input(self, layer: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self._catch(layer, inputs[0])
-
-    def _catch_output(self, layer: str, _module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401
-        self._catch(layer, output[0] if isinstance(output, tuple | list) else output)
-
-    def _catch(self, layer: str, activation: object) -> None:
-        if not isinstance(activation, Tensor):
-            raise ModelError(f"layer {layer!r} gives {type(activation).__name__}, not a tensor")
-        try:
-            # A copy: the next module may work in place, as ReLU often does.
-            self._caught[layer] = self._pooling(activation).clone()
-        except ModelError as error:
-            raise ModelError(f"layer {layer!r}: {error}") from None
+        super().__init__(model, taps, pooling, {**provenance, **described}, device, head)
+        self._transform = transform
 
     def preprocess(self, sample: Sample) -> Tensor:
         """Returns the picture as a (3, h, w) tensor; raises DataError if there is none."""
         return self._transform(picture(sample))
 
-    def extract(self, batch: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Returns {layer: (b, d)} for b preprocessed pictures.
-
-        Raises:
-            ModelError: a layer was not reached, or does not give one row per picture.
-        """
-        images = batch if isinstance(batch, Tensor) else torch.stack(tuple(batch))
-        self._caught.clear()
-        with torch.inference_mode():
-            self._model(images.to(device=self._device, memory_format=self._format))
-        found = {layer: self._caught.pop(layer, None) for layer in self.layers}
-        for layer, features in found.items():
-            if features is None or len(features) != len(images):
-                what = "is not used" if features is None else f"gives {len(features)} rows"
-                raise ModelError(f"layer {layer!r} {what} for {len(images)} pictures; drop it")
-        return found
+    def _batch(self, batch: Sequence[Tensor]) -> Tensor:
+        return super()._batch(batch).to(memory_format=self._format)

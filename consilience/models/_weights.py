@@ -4,27 +4,25 @@ import hashlib
 import importlib.metadata
 import logging
 import re
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import safetensors.torch
+import huggingface_hub
 import torch
 from huggingface_hub import constants
-from torch import Tensor, nn
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from torch import nn
 
 from consilience import files
 from consilience.errors import ConsilienceError, DataError, ModelError
+from consilience.models._download import fetch, reachable
 
 logger = logging.getLogger(__name__)
 
-PROBE_SECONDS = 5.0
-"""How long a hub may take to answer before this process works from its local cache only."""
+HUB = "hf-hub:"
 FOLDER_FILES = (
     "model.safetensors",
     "open_clip_model.safetensors",
@@ -32,8 +30,6 @@ FOLDER_FILES = (
     "open_clip_pytorch_model.bin",
 )
 """The files, in order of preference, whose hash stands for a folder of weights."""
-_NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
-_WRAPPERS = ("module.", "_orig_mod.")
 _TAG = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -49,6 +45,8 @@ class Weights:
     """Hash of the local file, or of the weights file inside the local folder."""
     tag: str = ""
     """The library's own name of a set of weights, such as `IMAGENET1K_V1`."""
+    revision: str = ""
+    """The hub's commit that the file is of."""
 
     @property
     def drawn(self) -> str:
@@ -96,15 +94,25 @@ def read_weights(row: Mapping[str, Any]) -> Weights:
     """Returns what the columns `weights` and `sha256` ask for.
 
     Blank is the hub's default, `random` or `random:SEED` untrained, one word without dot and slash
-    a tag of the library, anything else a local path (see `files.locate`).
+    a tag of the library, `https://…` a file to fetch, `hf-hub:OWNER/REPOSITORY/FILE` a file of the
+    hub, anything else a local path (see `files.locate`).
 
     Raises:
-        ModelError: nothing lies at the path, or its hash differs.
+        ModelError: nothing lies at the path, the file cannot be had, or its hash differs.
     """
     text, sha256 = cell(row, "weights"), cell(row, "sha256")
     kind, _, rest = text.partition(":")
     if kind == "random":
         return Weights(seed=rest or "0")
+    if kind in ("http", "https"):
+        try:
+            path = fetch(text, digest=sha256)
+        except ModelError as error:
+            fail(row, str(error))
+        return Weights(path=path, sha256=files.file_digest(path))
+    if text.startswith(HUB):
+        repository, _, file = rest.rpartition("/")
+        return hub_file(row, repository, [file], sha256)
     if not text or (_TAG.fullmatch(text) and not Path(text).exists()):
         return Weights(tag=text)
     return local_weights(row, text, sha256)
@@ -130,6 +138,51 @@ def local_weights(row: Mapping[str, Any], uri: str, sha256: str = "") -> Weights
         fail(row, str(error))
 
 
+def hub_file(
+    row: Mapping[str, Any], repository: str, names: Sequence[str], sha256: str = ""
+) -> Weights:
+    """Returns the first file of `names` that a repository of the hub has, in the row's revision.
+
+    Raises:
+        ModelError: the hub cannot be reached and the cache lacks the file, the repository or its
+            revision does not exist, it has none of the files, or the hash differs.
+    """
+    revision = cell(row, "revision") or None
+    absent: LocalEntryNotFoundError | None = None
+    with hub(row, f"{repository}{'@' + revision if revision else ''}"):
+        for name in names:
+            try:
+                found = huggingface_hub.hf_hub_download(repository, name, revision=revision)
+            except LocalEntryNotFoundError as error:  # nothing cached and no answer of the hub
+                if not constants.HF_HUB_OFFLINE:
+                    raise
+                absent = error
+                continue
+            except EntryNotFoundError:
+                continue
+            path = Path(found)
+            digest = local_weights(row, found, sha256).sha256
+            return Weights(path=path, sha256=digest, revision=_commit(path))
+        if absent is not None:
+            raise absent
+    fail(row, f"{repository} has none of {', '.join(names)}; correct `name` or `revision`")
+
+
+def cached_weights(repository: str, revision: str = "") -> Weights:
+    """Returns hash and commit of the weights that a library has just taken from the hub."""
+    for name in FOLDER_FILES:
+        found = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision or None)
+        if isinstance(found, str):
+            return Weights(sha256=files.file_digest(found), revision=_commit(Path(found)))
+    return Weights()
+
+
+def _commit(path: Path) -> str:
+    """Returns the commit of a file in the hub's cache: …/snapshots/COMMIT/FILE."""
+    parts = path.parts
+    return parts[parts.index("snapshots") + 1] if "snapshots" in parts else ""
+
+
 def _weights_file(folder: Path) -> Path | None:
     return next((folder / name for name in FOLDER_FILES if (folder / name).is_file()), None)
 
@@ -143,104 +196,6 @@ def seeded(*parts: str) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(files.derive_seed("weights", *parts))
         yield
-
-
-def load_state(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Returns the tensors of a checkpoint by name; nothing in the file is executed.
-
-    `.safetensors` files and PyTorch files that hold tensors only are read. The usual wrappers (an
-    entry `state_dict` or `model`, its moving average first; name prefixes of parallel or compiled
-    modules) are taken off.
-
-    Raises:
-        ModelError: the file cannot be read, or holds more than tensors.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            loaded: Any = safetensors.torch.load_file(path)
-        else:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        fail(
-            row, f"{path} cannot be read as weights ({reason[0]}); expected safetensors or tensors"
-        )
-    for key in _NESTED:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
-    if not isinstance(loaded, Mapping) or not loaded or not _only_tensors(loaded):
-        fail(row, f"{path} holds no plain table of tensors; save the model's state_dict() again")
-    return {_plain(name): tensor for name, tensor in loaded.items()}
-
-
-def _only_tensors(loaded: Mapping[Any, Any]) -> bool:
-    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in loaded.items())
-
-
-def _plain(name: str) -> str:
-    while name.startswith(_WRAPPERS):
-        name = name.split(".", 1)[1]
-    return name
-
-
-def fit_state(
-    row: Mapping[str, Any],
-    model: nn.Module,
-    state: Mapping[str, Tensor],
-    path: Path,
-    head: Sequence[str] = (),
-) -> None:
-    """Loads `state` into `model`, all of it or not at all.
-
-    Names must agree; or else, for checkpoints of another code base, the tensors must be as many,
-    in the same order and of the same shapes. Modules named in `head` (classifiers that are
-    not used) may be missing, differ or be left over.
-
-    Raises:
-        ModelError: the checkpoint does not fit; names the first tensors that do not.
-    """
-    own = model.state_dict()
-    body = {name: tensor for name, tensor in own.items() if not _inside(name, head)}
-    given = {name: tensor for name, tensor in state.items() if not _inside(name, head)}
-    if _shapes(body) == _shapes(given):
-        model.load_state_dict({**own, **given})
-    elif list(_shapes(own).values()) == list(_shapes(state).values()):
-        logger.info("%s: names differ from the model's; taken by position, all shapes agree", path)
-        model.load_state_dict(dict(zip(own, state.values(), strict=True)))
-    else:
-        fail(row, f"{path} does not fit {cell(row, 'name')!r}: {_misfit(body, given)}")
-
-
-def _inside(name: str, modules: Sequence[str]) -> bool:
-    return any(name.startswith(f"{module}.") for module in modules)
-
-
-def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
-    ours, theirs = _shapes(own), _shapes(given)
-    shapes = [
-        f"{name} is {theirs[name]}, expected {ours[name]}"
-        for name in ours
-        if name in theirs and theirs[name] != ours[name]
-    ]
-    parts = [
-        _some("missing", [name for name in ours if name not in theirs]),
-        _some("not known to the model", [name for name in theirs if name not in ours]),
-        _some("of another shape", shapes),
-    ]
-    counts = f"{len(theirs)} tensors for {len(ours)}"
-    remedy = "correct `name` or `weights` in models.tsv"
-    return "; ".join([counts, *filter(None, parts), remedy])
-
-
-def _some(what: str, names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    return f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
 
 
 def state_digest(model: nn.Module) -> str:
@@ -262,7 +217,7 @@ def provenance(
         "weights": cell(row, "weights", "default") if weights.seed is None else weights.drawn,
         "weights_sha256": weights.sha256,
         "state_sha256": state_digest(model),
-        "revision": cell(row, "revision"),
+        "revision": weights.revision or cell(row, "revision"),
         "libraries": versions(*packages),
     }
 
@@ -270,28 +225,6 @@ def provenance(
 def versions(*packages: str) -> str:
     """Returns the installed versions of distributions as JSON."""
     return files.canonical_json({name: importlib.metadata.version(name) for name in packages})
-
-
-def reachable(url: str) -> bool:
-    """Returns whether the host of `url` answers within `PROBE_SECONDS`, name look-up included."""
-    answered: list[bool] = []
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            # An opener of its own: the shared one keeps the proxies of its first use.
-            urllib.request.build_opener().open(request, timeout=PROBE_SECONDS).close()
-        except urllib.error.HTTPError:
-            pass  # an answer, if a refusal: the library will tell what it means
-        except (OSError, ValueError):
-            return
-        answered.append(True)
-
-    # A thread, because the time-out of a connection does not bound the look-up of its name.
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PROBE_SECONDS)
-    return bool(answered)
 
 
 @contextmanager
@@ -314,7 +247,9 @@ def hub(row: Mapping[str, Any], what: str) -> Iterator[None]:
     except Exception as error:
         if offline:
             fail(row, _offline_message(what, error, switched_off=before))
-        fail(row, f"{what} cannot be loaded: {error}; correct `name` or set `weights`")
+        # The hub's client hides the server's answer behind the absence of a cached file.
+        hidden = isinstance(error, LocalEntryNotFoundError) and error.__cause__
+        fail(row, f"{what} cannot be loaded: {hidden or error}; correct `name` or set `weights`")
     finally:
         constants.HF_HUB_OFFLINE = before
 
@@ -338,3 +273,24 @@ def local(row: Mapping[str, Any], what: str) -> Iterator[None]:
         raise
     except Exception as error:
         fail(row, f"{what} cannot be loaded: {error}")
+
+
+__all__ = [
+    "HUB",
+    "Weights",
+    "cached_weights",
+    "cell",
+    "fail",
+    "hub",
+    "hub_file",
+    "input_size",
+    "local",
+    "local_weights",
+    "names_in",
+    "provenance",
+    "reachable",
+    "read_weights",
+    "seeded",
+    "state_digest",
+    "versions",
+]

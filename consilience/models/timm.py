@@ -1,10 +1,13 @@
 """Image models of timm, by architecture name, hub name, local folder or local checkpoint.
 
-The column `layers` is a comma list of module names; blank is `pre_logits`, the pooled features
-that enter the classifier. The classifier itself is removed. Preprocessing is the model's own;
-`input_size` changes its size only.
+The column `layers` is blank or `last` for `pre_logits`, the pooled features that enter the
+classifier; `all` for the children of `blocks`, else what timm lists as the stages of the network,
+and `pre_logits`; or a comma list of module names and patterns. The logits of a trained classifier
+that is one linear layer come out beside the layers; an untrained one says nothing that its input
+does not, and is removed. Preprocessing is the model's own; `input_size` changes its size only.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,10 +16,12 @@ import timm.data
 from torch import nn
 
 from consilience.models import _weights
-from consilience.models._images import ImageExtractor, Tap, find_taps, read_pooling
+from consilience.models._images import ImageExtractor, read_pooling, read_transform
+from consilience.models._network import Head, Tap, children_of, find_taps
+from consilience.models._state import State, fit_state, load_state
 from consilience.registry import did_you_mean
 
-HUB, FOLDER = "hf-hub:", "local-dir:"
+HUB, FOLDER = _weights.HUB, "local-dir:"
 PACKAGES = ("timm", "torch", "torchvision", "pillow")
 
 
@@ -26,60 +31,78 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
     Raises:
         ModelError: unknown name, layer or pool; weights that cannot be had or do not fit.
     """
-    weights = _weights.read_weights(row)
-    model = build(row, weights)
-    model.reset_classifier(0)
-    pooling = read_pooling(
-        row,
-        channels_last=str(getattr(model, "output_fmt", "")).upper().endswith("NHWC"),
-        prefix=getattr(model, "num_prefix_tokens", 0),
-    )
-    return ImageExtractor(
-        model,
-        find_taps(row, model, {"pre_logits": Tap(model)}),
-        _transform(row, model),
-        pooling,
-        _weights.provenance(row, weights, model, PACKAGES),
-        device,
-    )
+    model, weights, trained = build(row, _weights.read_weights(row))
+    return extractor(row, model, weights, device, trained_head=trained)
 
 
-def build(row: Mapping[str, Any], weights: _weights.Weights) -> nn.Module:
-    """Returns the whole model of a row, classifier included, in evaluation mode."""
-    name = _check_name(row)
-    size = _fixed_size(row, name)
+def build(
+    row: Mapping[str, Any], weights: _weights.Weights
+) -> tuple[nn.Module, _weights.Weights, bool]:
+    """Returns the whole model of a row, where its weights are from, and if its head is trained."""
+    name = check_name(row)
     if weights.tag:
         _weights.fail(row, f"weights {weights.tag!r}: write the tag as `name` {name}.{weights.tag}")
     if weights.seed is not None:
-        with _weights.local(row, name), _weights.seeded(weights.seed, name):
-            model = timm.create_model(name, pretrained=False, **size)
-    elif weights.path is not None:
+        with _weights.seeded(weights.seed, name):
+            return bare(row), weights, False
+    if weights.path is not None:
+        with _weights.seeded("0", name):
+            model = bare(row)
+        state = load_state(row, weights.path)
+        head = heads(row, model)
+        return model, weights, fit_state(row, model, state, weights.path, head, convert)
+    return *_pretrained(row, name), True
+
+
+def bare(row: Mapping[str, Any]) -> nn.Module:
+    """Returns the architecture of a row without its weights."""
+    name = check_name(row)
+    if _weights.cell(row, "revision") and not _weights.cell(row, "weights").startswith(HUB):
+        _weights.fail(row, f"a revision needs weights of a hub, such as `name` = {HUB}OWNER/MODEL")
+    with _weights.local(row, name):
+        return timm.create_model(name, pretrained=False, **_fixed_size(row, name)).eval()
+
+
+def _pretrained(row: Mapping[str, Any], name: str) -> tuple[nn.Module, _weights.Weights]:
+    options: dict[str, Any] = _fixed_size(row, name)
+    if name.startswith(FOLDER):
+        weights = _weights.local_weights(
+            row, name.removeprefix(FOLDER), _weights.cell(row, "sha256")
+        )
         with _weights.local(row, name):
-            model = timm.create_model(name, pretrained=False, **size)
-        state = _weights.load_state(row, weights.path)
-        _weights.fit_state(row, model, state, weights.path, head=_head(model))
-    else:
-        access = _weights.local if name.startswith(FOLDER) else _weights.hub
-        with access(row, name):
-            model = timm.create_model(name, pretrained=True, **size)
-    return model.eval()  # timm hands models out in training mode
+            return timm.create_model(name, pretrained=True, **options).eval(), weights
+    revision = _weights.cell(row, "revision")
+    repository = name.removeprefix(HUB)
+    if not name.startswith(HUB):
+        config = timm.get_pretrained_cfg(name)
+        repository = config.hf_hub_id if config else None
+        if revision and not repository:
+            _weights.fail(row, f"{name} is not on the hub, so it has no revision {revision!r}")
+        if revision:
+            options["pretrained_cfg_overlay"] = {"hf_hub_id": f"{repository}@{revision}"}
+    elif revision:
+        name = f"{name}@{revision}"
+    with _weights.hub(row, name):
+        model = timm.create_model(name, pretrained=True, **options)  # in training mode
+    found = _weights.cached_weights(repository, revision) if repository else _weights.Weights()
+    wanted = _weights.cell(row, "sha256")
+    if wanted and found.sha256 != wanted:
+        _weights.fail(row, f"the SHA-256 of {name} is {found.sha256}, expected {wanted}")
+    return model.eval(), found
 
 
-def _check_name(row: Mapping[str, Any]) -> str:
-    name, revision = _weights.cell(row, "name"), _weights.cell(row, "revision")
+def check_name(row: Mapping[str, Any]) -> str:
+    """Returns the name of a row as timm takes it; raises ModelError if timm does not know it."""
+    name = _weights.cell(row, "name")
     if name.startswith(FOLDER):
         return FOLDER + str(_weights.local_weights(row, name.removeprefix(FOLDER)).path)
-    if name.startswith(HUB):
-        return f"{name}@{revision}" if revision else name
-    if revision:
-        _weights.fail(row, f"a revision needs a hub name; write `name` as {HUB}OWNER/{name}")
-    if not timm.is_model(name.split(".")[0]):
+    if not name.startswith(HUB) and not timm.is_model(name.split(".")[0]):
         hint = did_you_mean(name, timm.list_models())
         _weights.fail(row, f"timm has no model {name!r}{hint}")
     return name
 
 
-def _fixed_size(row: Mapping[str, Any], name: str) -> dict[str, int]:
+def _fixed_size(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Returns the argument that resizes models which are built for one input size."""
     size = _weights.input_size(row)
     if size is None or name.startswith((HUB, FOLDER)):
@@ -88,12 +111,70 @@ def _fixed_size(row: Mapping[str, Any], name: str) -> dict[str, int]:
     return {"img_size": size} if config and config.fixed_input_size else {}
 
 
-def _head(model: nn.Module) -> tuple[str, ...]:
+def heads(_row: Mapping[str, Any], model: nn.Module) -> tuple[str, ...]:
+    """Returns the names of the modules that classify."""
     names = model.pretrained_cfg.get("classifier") or ()
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _transform(row: Mapping[str, Any], model: nn.Module) -> Callable[..., Any]:
+def convert(model: nn.Module, state: State) -> State:
+    """Returns a published checkpoint with the names and shapes of timm, as timm converts it."""
+    own = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    try:
+        return own(dict(state), model) if own else state
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError, AssertionError):
+        return state  # of another architecture: the caller says what does not fit
+
+
+def extractor(
+    row: Mapping[str, Any],
+    model: nn.Module,
+    weights: _weights.Weights,
+    device: str,
+    *,
+    trained_head: bool,
+) -> ImageExtractor:
+    """Returns the extractor around a model of timm with its weights loaded."""
+    head = _head(model) if trained_head else None
+    if head is None:
+        model.reset_classifier(0)
+        last = Tap(model)
+    else:
+        last = Tap(model.get_classifier(), "input")
+    pooling = read_pooling(
+        row,
+        channels_last=str(getattr(model, "output_fmt", "")).upper().endswith("NHWC"),
+        prefix=getattr(model, "num_prefix_tokens", 0),
+    )
+    return ImageExtractor(
+        model,
+        find_taps(row, model, {"pre_logits": last}, lambda: blocks(model)),
+        read_transform(row, lambda: _own_transform(row, model)),
+        pooling,
+        _weights.provenance(row, weights, model, PACKAGES),
+        device,
+        head,
+    )
+
+
+def _head(model: nn.Module) -> Head | None:
+    """Returns the classifier if it is one linear map; some models have two, or none."""
+    classifier = model.get_classifier()
+    if not isinstance(classifier, nn.Linear):
+        return None
+    return Head.of(model, classifier)
+
+
+def blocks(model: nn.Module) -> list[str]:
+    """Returns the names of a network's blocks or stages."""
+    listed = getattr(model, "feature_info", None) or []
+    stages = [stage["module"] for stage in (listed if isinstance(listed, list) else listed.info)]
+    known = {name for name, _ in model.named_modules()}
+    stages = stages if known.issuperset(stages) else []  # timm's list may name other modules
+    return children_of(model, "blocks") or stages or children_of(model, "stages", "layers")
+
+
+def _own_transform(row: Mapping[str, Any], model: nn.Module) -> Callable[..., Any]:
     size = _weights.input_size(row)
     wanted = {"input_size": (3, size, size)} if size else {}
     config = timm.data.resolve_data_config(wanted, model=model)

@@ -4,11 +4,13 @@
 state dict, or `random`. A `.pkl` file is read as the SqueezeNet 1.1 of the Caffe and Keras ports:
 a table {layer: [kernel (h, w, in, out), bias (out)]}.
 
-The column `layers` is a comma list of module names. Blank is `pre_logits`: what enters the last
-linear or convolutional layer of the network, averaged over positions. That is the pooled feature
-map of ResNet, EfficientNet, DenseNet, ConvNeXt and SqueezeNet (its classifier is a convolution),
-the class token of ViT and the second hidden layer of VGG's classifier; write `classifier.3` for
-VGG's before its last non-linearity.
+The column `layers` is blank or `last` for `pre_logits`: what enters the last linear or
+convolutional layer of the network, averaged over positions. That is the pooled feature map of
+ResNet, EfficientNet, DenseNet, ConvNeXt and SqueezeNet (its classifier is a convolution), the class
+token of ViT and the second hidden layer of VGG's classifier; write `classifier.3` for VGG's before
+its last non-linearity. `all` is `pre_logits` and what the network consists of: the blocks of a
+transformer, the children of `features`, the stages of others. Else it is a comma list of module
+names and patterns. The logits of a trained classifier come out beside the layers.
 
 Preprocessing is the preset of the weights (of the model's first preset for local and random
 weights); `input_size` scales its resize and crop alike. `transform` = `caffe` takes Caffe's: BGR,
@@ -16,6 +18,7 @@ weights); `input_size` scales its resize and crop alike. `transform` = `caffe` t
 """
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,19 +27,20 @@ import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.transforms import functional
 
-from consilience.errors import ModelError
+from consilience import files
+from consilience.errors import DataError, ModelError
 from consilience.models import _weights
-from consilience.models._images import ImageExtractor, Tap, find_taps, read_pooling
+from consilience.models._download import fetch
+from consilience.models._images import ImageExtractor, read_pooling, read_transform
+from consilience.models._network import Head, Tap, children_of, find_taps
+from consilience.models._state import State, fit_state, load_state
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PACKAGES = ("torch", "torchvision", "pillow")
-CAFFE_MEAN = (104.006, 116.669, 122.679)
-"""Mean of ImageNet's training pictures in the order blue, green, red."""
 SQUEEZENET_FIRES = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
 """Position in `features` of each fire module of SqueezeNet 1.1."""
 
@@ -48,38 +52,76 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
         ModelError: unknown name, tag, layer, pool or transform; weights that cannot be had or do
             not fit.
     """
-    weights = _weights.read_weights(row)
-    model, preset = build(row, weights)
+    model, weights, trained = build(row, _weights.read_weights(row))
+    return extractor(row, model, weights, device, trained_head=trained)
+
+
+def build(
+    row: Mapping[str, Any], weights: _weights.Weights
+) -> tuple[nn.Module, _weights.Weights, bool]:
+    """Returns the whole model of a row, where its weights are from, and if its head is trained."""
+    name = check_name(row)
+    if weights.seed is not None:
+        with _weights.seeded(weights.seed, name):
+            return bare(row), weights, False
+    if weights.path is not None:
+        with _weights.seeded("0", name):
+            model = bare(row)
+        state = _read_state(row, weights.path)
+        return model, weights, fit_state(row, model, state, weights.path, heads(row, model))
+    preset = _preset(row, weights.tag or "DEFAULT")
+    return *_download(row, name, preset), True
+
+
+def bare(row: Mapping[str, Any]) -> nn.Module:
+    """Returns the architecture of a row without its weights."""
+    name = check_name(row)
+    if _weights.cell(row, "revision") and not _weights.cell(row, "weights").startswith(
+        _weights.HUB
+    ):
+        _weights.fail(row, "torchvision has no revisions; name a tag in `weights`")
+    return torchvision.models.get_model(name, weights=None, **_arguments(name)).eval()
+
+
+def check_name(row: Mapping[str, Any]) -> str:
+    """Returns the name of a row; raises ModelError if torchvision does not know it."""
     name = _weights.cell(row, "name")
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        hint = did_you_mean(name, known)
+        _weights.fail(row, f"torchvision has no image classifier {name!r}{hint}")
+    return name
+
+
+def convert(_model: nn.Module, state: State) -> State:
+    """Returns a published checkpoint as it is: torchvision's names are what others imitate."""
+    return state
+
+
+def extractor(
+    row: Mapping[str, Any],
+    model: nn.Module,
+    weights: _weights.Weights,
+    device: str,
+    *,
+    trained_head: bool,
+) -> ImageExtractor:
+    """Returns the extractor around a model of torchvision with its weights loaded."""
+    name, last = _weights.cell(row, "name"), _last_map(row, model)[1]
+    preset = _preset(row, weights.tag) if weights.tag else _first_preset(name)
     provenance = _weights.provenance(row, weights, model, PACKAGES)
-    if weights.seed is None and weights.path is None:
+    if weights.tag:
         provenance["weights"] = str(preset)
     return ImageExtractor(
         model,
-        find_taps(row, model, {"pre_logits": Tap(_last_map(row, model), "input")}),
-        _transform(row, preset),
+        find_taps(row, model, {"pre_logits": Tap(last, "input")}, lambda: blocks(row, model)),
+        read_transform(row, lambda: _own_transform(row, preset)),
         # Swin keeps (b, h, w, d); ViT puts a class token first.
         read_pooling(row, channels_last=name.startswith("swin"), prefix=int(name[:4] == "vit_")),
         provenance,
         device,
+        Head.of(model, last) if trained_head else None,
     )
-
-
-def build(row: Mapping[str, Any], weights: _weights.Weights) -> tuple[nn.Module, Any]:
-    """Returns the model of a row, classifier included, and the preset it is used with."""
-    name = _weights.cell(row, "name")
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        hint = did_you_mean(name, torchvision.models.list_models(module=torchvision.models))
-        _weights.fail(row, f"torchvision has no image classifier {name!r}{hint}")
-    presets = torchvision.models.get_model_weights(name)
-    if weights.seed is not None or weights.path is not None:
-        with _weights.seeded(weights.seed or "0", name):
-            model = torchvision.models.get_model(name, weights=None, **_arguments(name))
-        if weights.path is not None:
-            _weights.fit_state(row, model, _read_state(row, weights.path), weights.path)
-        return model.eval(), next(iter(presets))
-    preset = _preset(row, presets, weights.tag or "DEFAULT")
-    return _download(row, name, preset).eval(), preset
 
 
 def _arguments(name: str) -> dict[str, Any]:
@@ -87,64 +129,67 @@ def _arguments(name: str) -> dict[str, Any]:
     return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
-def _preset(row: Mapping[str, Any], presets: Any, tag: str) -> Any:  # noqa: ANN401
+def _first_preset(name: str) -> Any:  # noqa: ANN401
+    return next(iter(torchvision.models.get_model_weights(name)))
+
+
+def _preset(row: Mapping[str, Any], tag: str) -> Any:  # noqa: ANN401
+    name = _weights.cell(row, "name")
+    presets = torchvision.models.get_model_weights(name)
     if tag not in presets.__members__:
         hint = did_you_mean(tag, presets.__members__)
-        _weights.fail(row, f"{_weights.cell(row, 'name')!r} has no weights {tag!r}{hint}")
+        _weights.fail(row, f"{name!r} has no weights {tag!r}{hint}")
     return presets[tag]
 
 
-def _download(row: Mapping[str, Any], name: str, preset: Any) -> nn.Module:  # noqa: ANN401
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / Path(preset.url).name
-    if not cached.exists() and not _weights.reachable(preset.url):
-        _weights.fail(
-            row,
-            f"{preset} is not in {cached.parent} and its server cannot be reached; load it once "
-            "on a machine with network, or set `weights` to a local file",
-        )
+def _download(
+    row: Mapping[str, Any],
+    name: str,
+    preset: Any,  # noqa: ANN401
+) -> tuple[nn.Module, _weights.Weights]:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(preset.url).name
+    digits = re.search(r"-([0-9a-f]{8,})\.", path.name)  # the first of its hash
+    try:
+        fetch(preset.url, path, digits[1] if digits else "")
+        found = files.locate(str(path), _weights.cell(row, "sha256"))
+    except (DataError, ModelError) as error:
+        _weights.fail(row, f"{preset}: {error}")
     with _weights.local(row, str(preset)):
-        return torchvision.models.get_model(name, weights=preset)
+        model = torchvision.models.get_model(name, weights=preset).eval()
+    return model, _weights.Weights(tag=preset.name, sha256=files.file_digest(found))
 
 
-def _last_map(row: Mapping[str, Any], model: nn.Module) -> nn.Module:
-    """Returns the last linear or convolutional layer in order of registration."""
-    maps = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+def heads(row: Mapping[str, Any], model: nn.Module) -> tuple[str, ...]:
+    """Returns the name of the module that classifies."""
+    return (_last_map(row, model)[0],)
+
+
+def _last_map(row: Mapping[str, Any], model: nn.Module) -> tuple[str, nn.Module]:
+    """Returns the last linear or convolutional layer in order of registration, and its name."""
+    maps = [pair for pair in model.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)]
     if not maps:
         _weights.fail(row, "no linear layer was found; name the layers in the column `layers`")
     return maps[-1]
 
 
-def _transform(row: Mapping[str, Any], preset: Any) -> Callable[["Image"], Tensor]:  # noqa: ANN401
-    size, kind = _weights.input_size(row), _weights.cell(row, "transform")
-    if kind == "caffe":
-        return CaffeTransform(size or 224)
-    if kind:
-        _weights.fail(row, f"unknown transform {kind!r}; leave it blank or write caffe")
+def blocks(row: Mapping[str, Any], model: nn.Module) -> list[str]:
+    """Returns the names of a network's blocks or stages."""
+    found = children_of(model, "encoder.layers", "features", "trunk_output", "blocks", "layers")
+    head = heads(row, model)[0]
+    parts = [name for name, part in model.named_children() if next(part.children(), None)]
+    return found or [n for n in parts if "aux" not in n.lower() and not head.startswith(n)]
+
+
+def _own_transform(row: Mapping[str, Any], preset: Any) -> Callable[["Image"], Tensor]:  # noqa: ANN401
+    size, own = _weights.input_size(row), preset.transforms()
     if size is None:
-        return preset.transforms()
-    own = preset.transforms()
+        return own
     resize = round(size * own.resize_size[0] / own.crop_size[0])
     return preset.transforms(crop_size=size, resize_size=resize)
 
 
-class CaffeTransform:
-    """Resizes the short side to 256/224 of `size`, crops the centre, and centres BGR values."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-
-    def __call__(self, image: "Image") -> Tensor:
-        """Returns (3, size, size) in the order blue, green, red."""
-        resized = functional.resize(image, round(self._size * 256 / 224), antialias=True)
-        rgb = functional.pil_to_tensor(functional.center_crop(resized, self._size)).float()
-        return rgb.flip(0) - torch.tensor(CAFFE_MEAN)[:, None, None]
-
-    def __repr__(self) -> str:
-        return f"CaffeTransform(size={self._size}, mean={CAFFE_MEAN}, order=BGR)"
-
-
 def _read_state(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    return read_caffe(row, path) if path.suffix == ".pkl" else _weights.load_state(row, path)
+    return read_caffe(row, path) if path.suffix == ".pkl" else load_state(row, path)
 
 
 def read_caffe(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

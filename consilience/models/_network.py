@@ -1,0 +1,204 @@
+"""Taps into a network: layers chosen by name, pattern, `last` or `all`, read in one forward pass.
+
+Layers stand in the order of the network, from input to output: that of its modules as they are
+registered, a module after its parts.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from consilience.errors import ModelError
+from consilience.models import _weights
+from consilience.registry import did_you_mean
+
+LOGITS = "logits"
+_GLOB = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place in a network: what a module puts out, or what enters it."""
+
+    module: nn.Module
+    side: str = "output"
+
+
+def find_taps(
+    row: Mapping[str, Any],
+    root: nn.Module,
+    special: Mapping[str, Tap],
+    blocks: Callable[[], Sequence[str]],
+) -> dict[str, Tap]:
+    """Returns the taps of the column `layers`, from input to output.
+
+    An entry of the column is the name of a module of `root`; a pattern of names, whose `*` stands
+    for one part between two dots; `last` (also where the column is blank): the last of `special`;
+    or `all`: the `blocks` and `special`.
+
+    Args:
+        row: row of models.tsv.
+        root: the network whose module names the column may use.
+        special: names that the source offers beside them, such as `pre_logits`.
+        blocks: gives the names of the modules that a network of this kind consists of.
+
+    Raises:
+        ModelError: a name or pattern is none of these.
+    """
+    modules = {name: module for name, module in root.named_modules() if name}
+    taps: dict[str, Tap] = {}
+    for entry in _weights.names_in(row, "layers") or ["last"]:
+        for name in _expand(row, entry, modules, special, blocks):
+            taps[name] = special.get(name) or Tap(modules[name])
+    order = {id(module): place for place, module in enumerate(_outwards(root))}
+
+    def place(name: str) -> float:
+        tap = taps[name]
+        return order.get(id(tap.module), len(order)) - (tap.side == "input") / 2
+
+    return {name: taps[name] for name in sorted(taps, key=place)}
+
+
+def _expand(
+    row: Mapping[str, Any],
+    entry: str,
+    modules: Mapping[str, nn.Module],
+    special: Mapping[str, Tap],
+    blocks: Callable[[], Sequence[str]],
+) -> list[str]:
+    if entry in special or entry in modules:
+        return [entry]
+    if entry == "last":
+        return list(special)[-1:]
+    network = _weights.cell(row, "name")
+    if entry == "all":
+        if not (found := blocks()):
+            known = ", ".join(name for name in modules if "." not in name)
+            _weights.fail(row, f"{network!r} lists no blocks; name layers. Its parts: {known}")
+        return [*found, *special]
+    if not _GLOB.search(entry):
+        hint = did_you_mean(entry, [*special, *modules])
+        _weights.fail(row, f"{network!r} has no layer {entry!r}{hint}")
+    found = [name for name in modules if _matches(name, entry)]
+    if not found:
+        known = ", ".join(sorted({name.split(".")[0] for name in modules}))
+        _weights.fail(row, f"no layer of {network!r} has the form {entry!r}; its parts: {known}")
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    parts, patterns = name.split("."), pattern.split(".")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+
+
+def _outwards(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        yield from _outwards(child)
+    yield module
+
+
+def children_of(root: nn.Module, *containers: str) -> list[str]:
+    """Returns the names of the children of the first of `containers` that `root` has."""
+    modules = dict(root.named_modules())
+    for container in containers:
+        if container in modules:
+            return [f"{container}.{name}" for name, _ in modules[container].named_children()]
+    return []
+
+
+@dataclass(frozen=True)
+class Head:
+    """A trained classifier: where its scores come out, and its weights."""
+
+    tap: Tap
+    """Puts out the logits (b, C)."""
+    unembedding: np.ndarray
+    """Its weights (C, d) without bias; d is the width of what enters it."""
+
+    @classmethod
+    def of(cls, network: nn.Module, classifier: nn.Module) -> "Head":
+        """Returns the head of a network that puts out logits, made by a linear or 1 x 1 map."""
+        return cls(Tap(network), classifier.weight.detach().float().cpu().flatten(1).numpy())
+
+
+class NetworkExtractor:
+    """A network with taps: one forward pass gives every layer, and the logits of a trained head.
+
+    Subclasses say how one sample and a batch of them become inputs.
+
+    Args:
+        model: the network; it is set to evaluation mode on `device`.
+        taps: the places to read, by layer name, from input to output.
+        pooling: reduces activations to (b, d).
+        provenance: what the source knows about the weights.
+        device: where to compute.
+        head: the trained classifier, if there is one.
+    """
+
+    inputs = "samples"
+    """What messages call the inputs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        taps: Mapping[str, Tap],
+        pooling: Callable[[Tensor], Tensor],
+        provenance: Mapping[str, str],
+        device: str,
+        head: Head | None = None,
+    ) -> None:
+        self._model = model.eval().to(device)
+        self._device, self._pooling = device, pooling
+        self._caught: dict[str, Tensor] = {}
+        self.layers = tuple(taps)
+        self.outputs = (LOGITS,) if head else ()
+        self.unembedding = head.unembedding if head else None
+        self.provenance = dict(provenance)
+        for name, tap in (taps | {LOGITS: head.tap} if head else taps).items():
+            if tap.side == "input":
+                tap.module.register_forward_pre_hook(partial(self._catch_input, name))
+            else:
+                tap.module.register_forward_hook(partial(self._catch_output, name))
+
+    def _catch_input(self, layer: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self._catch(layer, inputs[0])
+
+    def _catch_output(self, layer: str, _module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401
+        self._catch(layer, output[0] if isinstance(output, tuple | list) else output)
+
+    def _catch(self, layer: str, activation: object) -> None:
+        if not isinstance(activation, Tensor):
+            raise ModelError(f"layer {layer!r} gives {type(activation).__name__}, not a tensor")
+        try:
+            # A copy: the next module may work in place, as ReLU often does.
+            self._caught[layer] = self._pooling(activation).clone()
+        except ModelError as error:
+            raise ModelError(f"layer {layer!r}: {error}") from None
+
+    def _batch(self, batch: Sequence[Any]) -> Tensor:
+        """Returns the network's input for preprocessed samples."""
+        images = batch if isinstance(batch, Tensor) else torch.stack(tuple(batch))
+        return images.to(self._device)
+
+    def extract(self, batch: Sequence[Any]) -> dict[str, Tensor]:
+        """Returns {layer: (b, d)} for b preprocessed samples, and `logits` (b, C) after them.
+
+        Raises:
+            ModelError: a layer was not reached, or does not give one row per sample.
+        """
+        self._caught.clear()
+        with torch.inference_mode():
+            self._model(self._batch(batch))
+        found = {name: self._caught.pop(name, None) for name in (*self.layers, *self.outputs)}
+        for layer, features in found.items():
+            if features is None or len(features) != len(batch):
+                what = "is not used" if features is None else f"gives {len(features)} rows"
+                raise ModelError(f"layer {layer!r} {what} for {len(batch)} {self.inputs}; drop it")
+        return found
