@@ -17,6 +17,7 @@ import yaml
 
 from consilience import datasets as dataset_sources
 from consilience import models as model_sources
+from consilience.alignment import alignment_problems
 from consilience.errors import ConfigError
 from consilience.metrics import METRICS, get_metric, metric_code
 from consilience.registry import did_you_mean
@@ -315,13 +316,15 @@ def _query(query: str, rows: Mapping[str, Row], place: str, problems: Problems) 
 
 def _resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a metric variant with what is done to the features before it."""
-    ours = ("metric", "label", "row_normalize")
+    ours = ("metric", "label", "row_normalize", "clip")
     parameters = {k: v for k, v in variant.items() if k not in ours}
     takes_center = "center" in _parameter_names(variant["metric"])
     preprocessing = {
         "row_normalize": variant.get("row_normalize", similarity["row_normalize"]),
         "center": similarity["center"],
     }
+    if clip := variant.get("clip", similarity["clip"]):
+        preprocessing["clip"] = clip
     if "center" in parameters and not takes_center:
         preprocessing["center"] = parameters.pop("center")
     return {
@@ -388,6 +391,8 @@ def _check_across(study: Study, models: Mapping[str, Row], where: str, problems:
             problems.add(f"{where}: {place}", f"no column {column!r} in the models{hint}")
     if settings["models"]:
         _query(settings["models"], study.models, f"{where}: consistency.models", problems)
+    for key, text in alignment_problems(study, columns):
+        problems.add(f"{where}: {key}", text)
 
 
 __all__ = ["Problems", "Study", "find", "load_study", "use_clone"]

@@ -210,7 +210,7 @@ class InnerProductMetric(Metric):
 
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the inner products of all pairs of vectors."""
-        return np.stack(forms_x) @ np.stack(forms_y).T
+        return np.asarray(forms_x) @ np.asarray(forms_y).T
 
     def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Returns the vector over pairs of the permuted samples."""
@@ -319,23 +319,39 @@ class Preprocessing:
     """What is done to features before any metric; recorded in every similarity table."""
 
     center: bool = False
-    """Subtract the mean of each unit over the samples (done first)."""
+    """Subtract the mean of each unit over the samples (before the rows are normalised)."""
     row_normalize: bool = False
     """Divide each row by its Euclidean norm."""
+    clip: float | None = None
+    """Quantile of the absolute values to which larger ones are cut (done first)."""
 
-    parameters: ClassVar[tuple[str, ...]] = ("center", "row_normalize")
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 0 < self.clip < 1:
+            raise ConfigError(f"clip is {self.clip}; it is a quantile between 0 and 1, or null")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Returns the preprocessed copy of x: (n, d).
 
         Raises:
-            MetricError: a zero row cannot be normalised.
+            MetricError: a zero row cannot be normalised, or clipping would leave nothing.
         """
+        if self.clip is not None:
+            x = clip_outliers(x, self.clip)
         if self.center:
             x = x - x.mean(axis=0)
         if self.row_normalize:
             x = unit_rows(x)
         return x
+
+
+def clip_outliers(x: np.ndarray, quantile: float) -> np.ndarray:
+    """Returns x: (n, d) cut to [-t, t], t its ⌊quantile · nd⌋-th smallest absolute value."""
+    sizes = np.abs(x).ravel()
+    rank = max(int(quantile * sizes.size), 1)
+    t = np.partition(sizes, rank - 1)[rank - 1]
+    if t == 0:
+        raise MetricError(f"clipping at quantile {quantile} leaves nothing: so many values are 0")
+    return np.clip(x, -t, t)
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:
@@ -370,6 +386,7 @@ __all__ = [
     "Preprocessing",
     "as_features",
     "as_labels",
+    "clip_outliers",
     "get_metric",
     "list_metrics",
     "metric",
