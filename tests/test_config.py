@@ -57,7 +57,12 @@ def test_switches_on_the_command_line_are_texts():
 
 
 def test_query_selects_by_any_column():
-    study = load_study({**TWO, "models": "objective == 'untrained' and modality == 'image'"})
+    study = load_study(
+        {
+            **TWO,
+            "models": "objective == 'untrained' and modality == 'image' and collection == 'demo'",
+        }
+    )
     assert list(study.models) == ["lite0_random", "squeezenet_random"]
 
 
@@ -89,7 +94,7 @@ def test_variant_overrides_the_study(tmp_path):
         ({"plots": {"group": "colour"}}, "plots.group: no column 'colour'"),
         ({"models": "objective == 'none'", "datasets": ["movie_snippets"], "metrics": ["x"]}, "'x' is not in the catalogue"),
         ({"models": "objectiv == 'ssl'"}, "cannot be read"),
-        ({"models": "objective == 'ssl'"}, "selects nothing; values there are: objective: contrastive, none, supervised, untrained"),
+        ({"models": "objective == 'ssl'"}, "selects nothing; values there are: objective: contrastive, language-model, none, supervised, untrained"),
         ({"datasets": ["movie_snippets"]}, "'movie_snippets' holds text and no model of the study takes that"),
         ({"features": {"dtype": "float8"}}, "features.dtype: 'float8' is not possible"),
         ({"models": 3}, "3 is neither a query nor a list of ids"),

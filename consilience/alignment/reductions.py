@@ -137,7 +137,7 @@ def reduce_layers(
     Args:
         metric: what compares.
         x: prepared forms of one model.
-        y: of the other, whose samples are permuted.
+        y: of the other. The samples of the one with fewer layers are permuted (of y, if equal).
         names: the layers of both.
         orders: for each part of the samples (K, rows) permutations.
     """
@@ -147,10 +147,14 @@ def reduce_layers(
     count = len(orders["all"])
     draws = np.empty((count, len(REDUCTIONS)))
     for k in range(count):
-        moved = {
-            part: metric.compare_all(x[part], _permuted(metric, y[part], order[k]))
-            for part, order in orders.items()
-        }
+        moved = {}
+        for part, order in orders.items():
+            a, b = x[part], y[part]
+            if len(a) < len(b):
+                a = _permuted(metric, a, order[k])
+            else:
+                b = _permuted(metric, b, order[k])
+            moved[part] = metric.compare_all(a, b)
         draws[k] = _reduce(moved, sign)[0]
     if not (np.isfinite(draws).all() and np.isfinite(values).all()):
         raise MetricError("the metric is undefined for some layers or permutations of the samples")

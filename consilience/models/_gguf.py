@@ -132,8 +132,15 @@ def _unpack(data: np.ndarray, name: str, shape: list[int], kind: int, start: int
     return unpack(packed.reshape(blocks, size)).reshape(shape)
 
 
-def load(row: Mapping[str, Any], path: Path) -> tuple[nn.Module, PreTrainedTokenizerFast]:
+def load(
+    row: Mapping[str, Any], path: Path, seed: str | None = None
+) -> tuple[nn.Module, PreTrainedTokenizerFast]:
     """Returns the language model and the tokenizer of a GGUF file.
+
+    Args:
+        row: row of models.tsv.
+        path: the file.
+        seed: draw the weights from it instead of reading them.
 
     Raises:
         ModelError: the file is damaged or of another kind than Llama's with a byte-level tokenizer.
@@ -146,17 +153,28 @@ def load(row: Mapping[str, Any], path: Path) -> tuple[nn.Module, PreTrainedToken
     if kinds != ("llama", "gpt2") or settings.get("tokenizer.ggml.pre") not in _PRE:
         _refuse(row, path, settings)
     config = _config(settings, tied="output.weight" not in tensors)
+    if seed is not None:
+        with _weights.seeded(seed, _weights.cell(row, "name")):
+            return LlamaForCausalLM(config), _tokenizer(settings)
+    return _filled(row, path, config, _state(tensors, config)), _tokenizer(settings)
+
+
+def _filled(
+    row: Mapping[str, Any], path: Path, config: LlamaConfig, state: dict[str, torch.Tensor]
+) -> nn.Module:
+    """Returns the network with the weights of a file, all of them or none."""
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    state = _state(tensors, config)
     if config.tie_word_embeddings:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    model = model.to_empty(device="cpu")
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        _weights.fail(row, f"{path} does not fit its own settings: {' '.join(str(error).split())}")
+    model.tie_weights()
     # What a file does not hold but the network computes for itself: the angles of positions.
     model.model.rotary_emb = type(model.model.rotary_emb)(config=config)
-    _weights.fit_state(row, model, state, path)
-    model.tie_weights()
-    return model, _tokenizer(settings)
+    return model
 
 
 def _refuse(row: Mapping[str, Any], path: Path, settings: Mapping[str, Any]) -> NoReturn:

@@ -70,7 +70,7 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     if Path(place).suffix == ".gguf":
         from consilience.models import _gguf  # noqa: PLC0415 - kept beside its only use
 
-        model, tokenizer = _gguf.load(row, Path(place))
+        model, tokenizer = _gguf.load(row, Path(place), weights.seed)
         return _text_extractor(row, weights, model.to(_dtype(row)), tokenizer, device)
     access = _weights.local if Path(place).is_dir() else _weights.hub
     options = {"trust_remote_code": _weights.cell(row, "trust_remote_code") == "yes"}
