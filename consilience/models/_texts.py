@@ -161,10 +161,9 @@ def prediction_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     for scores, tokens, length in zip(logits, ids.to(logits.device), mask.sum(1), strict=True):
         count = int(length) - 1
         scores, wanted = scores[:count].float(), tokens[1 : count + 1]  # noqa: PLW2901
-        likelihood = scores.gather(1, wanted[:, None])[:, 0] - torch.logsumexp(scores, 1)
-        rows.append(
-            torch.stack([-likelihood.double().sum(), likelihood.new_tensor(count).double()])
-        )
+        surprise = torch.logsumexp(scores, 1) - scores.gather(1, wanted[:, None])[:, 0]
+        total = surprise.double().sum()
+        rows.append(torch.stack([total, torch.full_like(total, count)]))
     return torch.stack(rows).float()
 
 

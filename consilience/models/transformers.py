@@ -164,7 +164,7 @@ def _build(
         model, report = kind.from_pretrained(
             place, dtype=_dtype(row), output_loading_info=True, weights_only=True, **options
         )
-        _check_report(row, place, report)
+        _check_report(row, place, report, _UNUSED if kind is AutoModel else ())
     _check_placed(row, model)
     return model
 
@@ -182,9 +182,12 @@ def _quiet() -> Iterator[None]:
             enable_progress_bar()
 
 
-def _check_report(row: Mapping[str, Any], place: str, report: Mapping[str, Any]) -> None:
+def _check_report(
+    row: Mapping[str, Any], place: str, report: Mapping[str, Any], unused: Sequence[str]
+) -> None:
     """Raises if weights were left at random values, which the library only warns about."""
-    lost = sorted(str(k) for k in report.get("missing_keys", ()) if not _unused(str(k)))
+    missing = sorted(map(str, report.get("missing_keys", ())))
+    lost = [key for key in missing if not any(part in key for part in unused)]
     lost += sorted(str(k) for k in report.get("mismatched_keys", ()))
     if lost:
         _weights.fail(
@@ -192,10 +195,6 @@ def _check_report(row: Mapping[str, Any], place: str, report: Mapping[str, Any])
             f"{place} lacks {len(lost)} weights of its own architecture ({', '.join(lost[:3])}); "
             "the file is damaged or belongs to another config.json",
         )
-
-
-def _unused(key: str) -> bool:
-    return any(part in key for part in _UNUSED)
 
 
 def _check_placed(row: Mapping[str, Any], model: nn.Module) -> None:
