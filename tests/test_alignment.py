@@ -11,7 +11,8 @@ from consilience.alignment import REDUCTIONS, align, make_alignment, pairs_acros
 from consilience.alignment.reductions import Parts
 from consilience.config import load_study
 from consilience.errors import ConfigError, MetricError
-from consilience.files import read_table
+from consilience.features import read_layer
+from consilience.files import derive_seed, read_table, write_table
 from consilience.metrics import Preprocessing, clip_outliers, get_metric
 
 SPEC = {
@@ -259,6 +260,32 @@ def test_damaged_store_is_started_anew(tmp_path):
     make(manifest, out, store=store, groups=groups("ad"))
     assert out.read_bytes() == content
     assert len(read_table(store)) == len(REDUCTIONS)
+
+
+def test_a_view_is_aligned_on_its_own_rows(tmp_path):
+    manifest = make_features(tmp_path / "features", "ad")
+    rows = [40, 3, 7, 12, 13, 14, 28, 29, 30, 31, 45, 0, 49, 20]
+    listed = read_table(manifest)
+    metadata, listed.attrs = {**listed.attrs, "rows": rows}, {}
+    listed["n"] = len(rows)
+    write_table(listed, manifest, metadata)
+    table = make(manifest, tmp_path / "t.parquet", groups=groups("ad"))
+    whole = [
+        {k: read_layer(manifest.parent / f"{m}.safetensors", k) for k in layers_}
+        for m, layers_ in (("a", ["0", "3", "6"]), ("d", ["last"]))
+    ]
+    x, y = ({k: v[rows] for k, v in side.items()} for side in whole)
+    found = align(
+        get_metric("mutual_knn", k=4),
+        x,
+        y,
+        permutations=19,
+        seed=derive_seed("alignment", 0, "d"),
+        preprocessing=Preprocessing(**SPEC["preprocessing"]),
+    )
+    assert table.value.tolist() == [r.value for r in found]
+    assert table.p.tolist() == [r.null.p for r in found]
+    assert table.n.tolist() == [14, 14, 14, 7]
 
 
 def test_a_metric_that_is_not_symmetric_is_given_in_both_orders(tmp_path):

@@ -95,18 +95,24 @@ class _Job:
     permutations: int
     key: str
     """Hash of all that decides a pair's rows, besides the features."""
+    rows: np.ndarray | None
+    """The rows of the files that a view of another dataset consists of; None for all."""
     known: dict[str, list[tuple]] = field(default_factory=dict)
 
     def load(self, model: str) -> Forms:
-        rows = self.layers[model].to_dict("records")
-        loads = {r["layer"]: partial(read_layer, self.folder / r["file"], r["layer"]) for r in rows}
+        listed = self.layers[model].to_dict("records")
+        loads = {r["layer"]: partial(self._features, r["file"], r["layer"]) for r in listed}
         return prepare_layers(self.metric, self.preprocessing, self.parts, loads)
+
+    def _features(self, file: str, layer: str) -> np.ndarray:
+        x = read_layer(self.folder / file, layer)
+        return x if self.rows is None else x[self.rows]
 
     def pair_key(self, x: str, y: str) -> str:
         sides = [self.layers[m][["layer", "hash"]].to_dict("list") for m in (x, y)]
         return digest([self.key, *sides])
 
-    def rows(self, x: str, y: str, forms: Callable[[str], Forms]) -> list[tuple]:
+    def outcome(self, x: str, y: str, forms: Callable[[str], Forms]) -> list[tuple]:
         names = tuple(self.layers[m]["layer"].tolist() for m in (x, y))
         try:
             orders = self.parts.orders(self.permutations)
@@ -155,7 +161,8 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
     metric = get_metric(spec["metric"], **spec["parameters"])
     check_paired(metric)
     listed = read_table(manifest)
-    layers = {model: rows for model, rows in listed.groupby("model", sort=True)}
+    rows = listed.attrs.pop("rows", None)  # a view's manifest says which rows of the files it has
+    layers = dict(iter(listed.groupby("model", sort=True)))
     job = _Job(
         metric,
         Preprocessing(**spec["preprocessing"]),
@@ -175,22 +182,23 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
                 code_digest("alignment", "calibration"),
             ]
         ),
+        None if rows is None else np.array(rows, dtype=np.int64),
     )
     pairs = pairs_across(groups, list(layers), both_orders=not metric.facts.symmetric)
     _fill(job, pairs, Path(store) if store else None, threads)
-    rows = [
+    found = [
         (dataset, metric_id, x, y, groups.get(x, ""), groups.get(y, ""), *row)
         for x, y in pairs
         for row in job.known[job.pair_key(x, y)]
     ]
-    table = pd.DataFrame(rows, columns=[*COLUMNS[:6], "reduction", *RESULT])
+    table = pd.DataFrame(found, columns=[*COLUMNS[:6], "reduction", *RESULT])
     table = calibrate(table.astype(_TYPES), metric.facts)[COLUMNS]
     metadata = {
         "spec": dict(spec),
         "facts": metric.facts.as_dict(),
         "null": {"kind": "monte_carlo", "count": permutations, "seed": seed},
-        "halves": {part: len(rows) for part, rows in job.parts.rows.items() if part != "all"},
-        "layers": {model: rows["layer"].tolist() for model, rows in layers.items()},
+        "halves": {part: len(r) for part, r in job.parts.rows.items() if part != "all"},
+        "layers": {model: lines["layer"].tolist() for model, lines in layers.items()},
         "samples_hash": listed["samples_hash"].iloc[0],
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
@@ -220,7 +228,7 @@ def _fill(job: _Job, pairs: Sequence[tuple[str, str]], store: Path | None, threa
     forms = lru_cache(max(2 * threads, _HELD // (2 * largest * deepest)))(job.load)
     saved = time.monotonic()
     with threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
-        done = pool.map(lambda pair: job.rows(*pair, forms), missing)
+        done = pool.map(lambda pair: job.outcome(*pair, forms), missing)
         for (x, y), rows in zip(missing, done, strict=True):
             job.known[job.pair_key(x, y)] = rows
             if time.monotonic() - saved > _SAVE_SECONDS:
