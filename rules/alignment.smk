@@ -1,11 +1,12 @@
 from consilience.alignment import pairs_across
 
-ACROSS = SETTINGS["alignment"]["across"]
-ALIGNED_GROUPS = (
-    {model: row[ACROSS] for model, row in STUDY.groups([ACROSS]).items()}
-    if ACROSS
-    else {}
-)
+
+def aligned_groups(dataset):
+    """The groups across which the models of a dataset are aligned; empty for all pairs."""
+    across = SETTINGS["alignment"]["across"]
+    return {
+        m: STUDY.models[m].get(across, "") for m in STUDY.models_on[dataset] if across
+    }
 
 
 rule alignment:
@@ -26,10 +27,11 @@ rule alignment:
         runtime=scaled(240),
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
-        groups=ALIGNED_GROUPS,
+        groups=lambda wc: aligned_groups(wc.dataset),
         permutations=SETTINGS["alignment"]["permutations"],
         seed=SETTINGS["seed"],
         store="results/alignment/{dataset}/.pairs/{metric}.parquet",
+        fresh=SETTINGS["fresh"],
         code=code("alignment", "alignment", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
@@ -44,7 +46,7 @@ rule all_alignment:
             dataset=[
                 d
                 for d in STUDY.datasets
-                if pairs_across(ALIGNED_GROUPS, STUDY.models_on[d])
+                if pairs_across(aligned_groups(d), STUDY.models_on[d])
             ],
             metric=SETTINGS["alignment"]["metrics"],
         ),

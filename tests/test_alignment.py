@@ -13,7 +13,7 @@ from consilience.config import load_study
 from consilience.errors import ConfigError, MetricError
 from consilience.features import read_layer
 from consilience.files import derive_seed, read_table, write_table
-from consilience.metrics import Preprocessing, clip_outliers, get_metric
+from consilience.metrics import METRICS, Preprocessing, clip_outliers, get_metric
 
 SPEC = {
     "metric": "mutual_knn",
@@ -82,6 +82,26 @@ def test_values_and_nulls_are_those_of_searching_again_by_hand(name, parameters)
     assert found[1].layers is None
     assert found[2].layers == ("layer_2", "layer_1")
     assert [r.n for r in found] == [26, 26, 26, 13]
+
+
+FEATURE_METRICS = [
+    name
+    for name, cls in METRICS.items()
+    if cls.class_facts.paired
+    and cls.class_facts.input == "features"
+    and not cls.class_facts.needs_labels
+]
+
+
+@pytest.mark.parametrize("name", FEATURE_METRICS)
+def test_every_metric_of_paired_features_can_align(name):
+    rng = np.random.default_rng(6)
+    metric = get_metric(name)
+    x, y = layers(rng, 44, [4, 3]), layers(rng, 44, [3, 4, 3])
+    found = {r.reduction: r for r in align(metric, x, y, permutations=2)}
+    values = [[metric(a, b) for b in y.values()] for a in x.values()]
+    assert found["mean"].value == pytest.approx(np.mean(values), rel=1e-9, abs=1e-12)
+    assert found["last"].value == pytest.approx(values[-1][-1], rel=1e-9, abs=1e-12)
 
 
 def test_halves_and_permutations_are_shared_and_seeded():
@@ -247,8 +267,11 @@ def test_finished_pairs_are_not_computed_again(tmp_path, monkeypatch):
     manifest = make_features(tmp_path / "features", "abde")
     make(manifest, out, store=store, groups=groups("abde"))
     assert len(compared) == 2 * 20 * 3  # two new pairs, value and 19 draws, three parts each
+    compared.clear()
+    make(manifest, out, store=store, groups=groups("abde"), fresh=True)
+    assert len(compared) == 4 * 20 * 3
     make(manifest, out, store=store, groups=groups("abde"), permutations=20)
-    assert len(compared) == 2 * 20 * 3 + 4 * 21 * 3
+    assert len(compared) == 4 * 20 * 3 + 4 * 21 * 3
 
 
 def test_damaged_store_is_started_anew(tmp_path):

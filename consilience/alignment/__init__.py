@@ -66,7 +66,11 @@ def alignment_problems(study: Any, columns: Sequence[str]) -> Iterator[tuple[str
         if name not in study.metrics:
             hint = did_you_mean(name, study.metrics)
             yield "alignment.metrics", f"{name!r} is not among the study's metrics{hint}"
-        elif not METRICS[study.metrics[name]["metric"]].class_facts.paired:
+            continue
+        facts = METRICS[study.metrics[name]["metric"]].class_facts
+        if facts.input != "features" or facts.needs_labels:
+            yield "alignment.metrics", f"{name!r} does not compare layers; leave it out"
+        elif not facts.paired:
             yield "alignment.metrics", f"{name!r} takes each model alone, so no null; leave it out"
     if across and across not in columns:
         yield (
@@ -142,6 +146,7 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
     permutations: int,
     seed: int,
     store: str | Path | None = None,
+    fresh: bool = False,
     threads: int = 1,
 ) -> None:
     """Writes results/alignment/{dataset}/{metric}.parquet: one row per pair and reduction.
@@ -156,6 +161,7 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
         permutations: of the samples, for the null.
         seed: of the study.
         store: where finished pairs are kept between runs; it is a cache.
+        fresh: compute all pairs again, whatever the store holds.
         threads: how many pairs are computed at a time; none of it changes a value.
     """
     metric = get_metric(spec["metric"], **spec["parameters"])
@@ -185,7 +191,10 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
         None if rows is None else np.array(rows, dtype=np.int64),
     )
     pairs = pairs_across(groups, list(layers), both_orders=not metric.facts.symmetric)
-    _fill(job, pairs, Path(store) if store else None, threads)
+    path = Path(store) if store else None
+    if path and path.exists() and not fresh:
+        _read_store(job, path)
+    _fill(job, pairs, path, threads)
     found = [
         (dataset, metric_id, x, y, groups.get(x, ""), groups.get(y, ""), *row)
         for x, y in pairs
@@ -217,7 +226,6 @@ _HELD = 2**31
 
 def _fill(job: _Job, pairs: Sequence[tuple[str, str]], store: Path | None, threads: int) -> None:
     """Computes the pairs that the store does not know, and saves them as they come."""
-    _read_store(job, store)
     missing = [(x, y) for x, y in pairs if job.pair_key(x, y) not in job.known]
     logger.info("%d pairs: %d to compute", len(pairs), len(missing))
     if not missing:
@@ -237,13 +245,14 @@ def _fill(job: _Job, pairs: Sequence[tuple[str, str]], store: Path | None, threa
     _write_store(job, store)
 
 
-def _read_store(job: _Job, store: Path | None) -> None:
-    if store is None or not store.exists():
-        return
+def _read_store(job: _Job, store: Path) -> None:
     try:
         table = read_table(store)
     except DataError as error:
         logger.warning("finished pairs are computed again: %s", error)
+        return
+    if table.attrs.get("key") != job.key:
+        logger.info("the metric, its settings or its code have changed: all pairs are new")
         return
     for key, rows in table.groupby("key", sort=False):
         values = rows[["reduction", *RESULT]].itertuples(index=False)
@@ -254,7 +263,7 @@ def _write_store(job: _Job, store: Path | None) -> None:
     if store is not None:
         rows = [(key, *row) for key, found in sorted(job.known.items()) for row in found]
         table = pd.DataFrame(rows, columns=["key", "reduction", *RESULT])
-        write_table(table.astype(_TYPES), store, {})
+        write_table(table.astype(_TYPES), store, {"key": job.key})
 
 
 __all__ = [

@@ -14,5 +14,6 @@ make_alignment(
     permutations=snakemake.params.permutations,
     seed=snakemake.params.seed,
     store=snakemake.params.store,
+    fresh=snakemake.params.fresh,
     threads=snakemake.threads,
 )
