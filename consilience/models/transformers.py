@@ -232,7 +232,7 @@ def _text_extractor(
     towers = hasattr(model, "get_text_features")
     placed = model if hasattr(model, "hf_device_map") else model.to(device)
     network = TextTower(placed) if towers else placed
-    if network.config.is_encoder_decoder:
+    if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
     depth = _depth(row, network)
     names = [f"layer_{i}" for i in range(depth + 1)]
