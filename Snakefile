@@ -16,6 +16,7 @@ include: "rules/prefetch.smk"
 include: "rules/samples.smk"
 include: "rules/features.smk"
 include: "rules/similarity.smk"
+include: "rules/alignment.smk"
 include: "rules/consistency.smk"
 include: "rules/probe.smk"
 include: "rules/plots.smk"
@@ -26,6 +27,7 @@ rule all:
     default_target: True
     input:
         rules.all_similarity.input,
+        rules.all_alignment.input,
         rules.all_consistency.input,
         rules.all_probe.input,
         rules.all_plots.input,

@@ -122,10 +122,10 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
             raise ConfigError(f"--set {setting!r} is not NAME=VALUE")
         variant[key] = yaml.safe_load(value)
     center, row_normalize = arguments.center, variant.pop("row_normalize", arguments.row_normalize)
-    name = variant.pop("metric")
+    name, clip = variant.pop("metric"), variant.pop("clip", None)
     if "center" in variant and "center" not in METRICS[name]().parameters:
         center = variant.pop("center")
-    return get_metric(name, **variant), Preprocessing(center=center, row_normalize=row_normalize)
+    return get_metric(name, **variant), Preprocessing(center, row_normalize, clip)
 
 
 def _catalogue() -> Any:  # noqa: ANN401

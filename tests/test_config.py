@@ -54,7 +54,12 @@ def test_switches_on_the_command_line_are_texts():
 
 
 def test_query_selects_by_any_column():
-    study = load_study({**TWO, "models": "objective == 'untrained' and modality == 'image'"})
+    study = load_study(
+        {
+            **TWO,
+            "models": "objective == 'untrained' and modality == 'image' and collection == 'demo'",
+        }
+    )
     assert list(study.models) == ["lite0_random", "squeezenet_random"]
 
 

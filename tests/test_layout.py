@@ -15,7 +15,16 @@ from rattler import MatchSpec
 from consilience import __version__, docs
 from consilience.config import load_study
 
-STEPS = ["prefetch", "samples", "features", "similarity", "consistency", "probe", "plots"]
+STEPS = [
+    "prefetch",
+    "samples",
+    "features",
+    "similarity",
+    "alignment",
+    "consistency",
+    "probe",
+    "plots",
+]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 MODULES = sorted((ROOT / "consilience").rglob("*.py"))
 

@@ -20,7 +20,8 @@ CATALOGUE = yaml.safe_load((ROOT / "config" / "metrics.yaml").read_text(encoding
 
 
 def build(entry):
-    parameters = {k: v for k, v in entry.items() if k not in ("metric", "label", "row_normalize")}
+    ours = ("metric", "label", "row_normalize", "clip")
+    parameters = {k: v for k, v in entry.items() if k not in ours}
     if "center" not in METRICS[entry["metric"]]().parameters:
         parameters.pop("center", None)
     return get_metric(entry["metric"], **parameters)

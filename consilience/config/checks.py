@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from consilience import datasets as dataset_sources
 from consilience import models as model_sources
+from consilience.alignment import alignment_problems
 from consilience.config.catalogs import Row
 from consilience.config.selection import frame, run_query
 from consilience.config.shape import Problems
@@ -103,3 +104,5 @@ def check_across(study: "Study", models: Mapping[str, Row], where: str, problems
             problems.add(f"{where}: {place}", f"no column {column!r} in the models{hint}")
     if settings["models"]:
         run_query(settings["models"], study.models, f"{where}: consistency.models", problems)
+    for key, text in alignment_problems(study, columns):
+        problems.add(f"{where}: {key}", text)

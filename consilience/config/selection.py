@@ -50,13 +50,15 @@ def run_query(query: str, rows: Mapping[str, Row], place: str, problems: Problem
 
 def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a metric variant with what is done to the features before it."""
-    ours = ("metric", "label", "row_normalize")
+    ours = ("metric", "label", "row_normalize", "clip")
     parameters = {k: v for k, v in variant.items() if k not in ours}
     takes_center = "center" in _parameter_names(variant["metric"])
     preprocessing = {
         "row_normalize": variant.get("row_normalize", similarity["row_normalize"]),
         "center": similarity["center"],
     }
+    if clip := variant.get("clip", similarity["clip"]):
+        preprocessing["clip"] = clip
     if "center" in parameters and not takes_center:
         preprocessing["center"] = parameters.pop("center")
     return {

@@ -17,7 +17,7 @@ from consilience.errors import ConfigError
 from consilience.metrics import METRICS, Metric, get_metric
 
 CATALOGUE = ROOT / "config" / "metrics.yaml"
-NOT_PARAMETERS = ("metric", "label", "row_normalize", "center")
+NOT_PARAMETERS = ("metric", "label", "row_normalize", "center", "clip")
 INTRODUCTION = """\
 # Metrics
 

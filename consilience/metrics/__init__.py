@@ -18,7 +18,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError, MetricError
 from consilience.metrics._moments import Moments
-from consilience.metrics._rows import Preprocessing, Rows, unit_rows
+from consilience.metrics._rows import Preprocessing, Rows, clip_outliers, unit_rows
 from consilience.metrics._tiles import TileForm, part, scaled_cubes
 from consilience.registry import Registry, did_you_mean
 
@@ -234,7 +234,7 @@ class InnerProductMetric(Metric):
 
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the inner products of all pairs of vectors."""
-        return np.stack(forms_x) @ np.stack(forms_y).T
+        return np.asarray(forms_x) @ np.asarray(forms_y).T
 
     def permuted(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
         """Returns the vector over pairs of the permuted samples."""
@@ -363,6 +363,7 @@ __all__ = [
     "Preprocessing",
     "as_features",
     "as_labels",
+    "clip_outliers",
     "get_metric",
     "list_metrics",
     "metric",

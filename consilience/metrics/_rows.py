@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from consilience.errors import MetricError
+from consilience.errors import ConfigError, MetricError
 
 ENTRIES = 2**16
 """Entries of a block: half a megabyte in float64, which stays in the cache."""
@@ -140,18 +139,24 @@ class Preprocessing:
     """What is done to features before any metric; recorded in every similarity table."""
 
     center: bool = False
-    """Subtract the mean of each unit over the samples (done first)."""
+    """Subtract the mean of each unit over the samples (before the rows are normalised)."""
     row_normalize: bool = False
     """Divide each row by its Euclidean norm."""
+    clip: float | None = None
+    """Quantile of the absolute values to which larger ones are cut (done first)."""
 
-    parameters: ClassVar[tuple[str, ...]] = ("center", "row_normalize")
+    def __post_init__(self) -> None:
+        if self.clip is not None and not 0 < self.clip < 1:
+            raise ConfigError(f"clip is {self.clip}; it is a quantile between 0 and 1, or null")
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Returns the preprocessed copy of x: (n, d).
 
         Raises:
-            MetricError: a zero row cannot be normalised.
+            MetricError: a zero row cannot be normalised, or clipping would leave nothing.
         """
+        if self.clip is not None:
+            x = clip_outliers(x, self.clip)
         if self.center:
             x = x - x.mean(axis=0)
         if self.row_normalize:
@@ -160,7 +165,17 @@ class Preprocessing:
 
     def rows(self, x: np.ndarray) -> Rows:
         """Returns the preprocessed rows of x: (n, d), made when they are asked for."""
-        rows = Rows(x)
+        rows = Rows(x if self.clip is None else clip_outliers(x, self.clip))
         if self.center:
             rows = rows.less(rows.means())
         return rows.then(unit_rows) if self.row_normalize else rows
+
+
+def clip_outliers(x: np.ndarray, quantile: float) -> np.ndarray:
+    """Returns x: (n, d) cut to [-t, t], t its ⌊quantile · nd⌋-th smallest absolute value."""
+    sizes = np.abs(x).ravel()
+    rank = max(int(quantile * sizes.size), 1)
+    t = np.partition(sizes, rank - 1)[rank - 1]
+    if t == 0:
+        raise MetricError(f"clipping at quantile {quantile} leaves nothing: so many values are 0")
+    return np.clip(x, -t, t)

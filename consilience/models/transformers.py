@@ -1,184 +1,119 @@
-"""Text encoders and language models of transformers.
+"""Models of the transformers library, local or from the hub: texts, pictures, and both.
 
-`name` is a hub id, a local folder or `package:NAME/folder`; `weights` is blank, such a folder too,
-or `random` (the architecture and tokenizer of `name`, untrained). The column `layers` is `last`
-(default), `all`, or a comma list of indexes of hidden states: 0 is the embedding of the tokens,
-i the output of block i. `pool` is `mean` over the text's tokens (default), `cls` (the first) or
-`last` (the last). Remote code is run only if `trust_remote_code` is `yes`.
+Texts: encoders and causal language models; pictures: image networks; models with two towers serve
+the side that the column `modality` names.
 """
 
+import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.utils.logging import (
     disable_progress_bar,
     enable_progress_bar,
     is_progress_bar_enabled,
 )
 
-from consilience.datasets import Sample
-from consilience.errors import DataError
-from consilience.models import _weights
+from consilience import files
+from consilience.models import Extractor, _weights
+from consilience.models._images import ImageExtractor, read_pooling
+from consilience.models._texts import (
+    EMBEDDING,
+    POOLS,
+    TextExtractor,
+    TextRules,
+    TextTower,
+    text_limit,
+)
+from consilience.models._towers import ImageTower, Processor
 from consilience.registry import did_you_mean
 
+# Otherwise the library has the hub convert the pickled weights of other people's repositories.
+os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "true")
+
 PACKAGES = ("transformers", "tokenizers", "torch")
-POOLS = ("mean", "cls", "last")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Parts that encoders have but hidden states do not pass through.
 _UNUSED = ("pooler", "lm_head", "cls.")
+# Trained on texts padded to one length, without a mask; the embedding is read at the last place.
+_FIXED_WIDTH = ("siglip", "siglip2")
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """One text for the model: its inputs by name, and whether its end was cut off."""
-
-    inputs: dict[str, list[int]]
-    truncated: bool
-
-    def __len__(self) -> int:
-        return len(self.inputs["input_ids"])
-
-
-class TextExtractor:
-    """A text model that pools its hidden states over the tokens of each text.
-
-    A text's features do not depend on the texts beside it: padding stands on the right (so that
-    positions count from the text's start), is masked in attention and left out of the pooling.
-
-    Args:
-        model: the network; gives `hidden_states`.
-        tokenizer: turns a text into the model's inputs.
-        layers: indexes of hidden states by layer name.
-        pool: `mean`, `cls` or `last`.
-        provenance: what the source knows about the weights.
-        device: where to compute.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tokenizer: Any,  # noqa: ANN401
-        layers: Mapping[str, int],
-        pool: str,
-        provenance: Mapping[str, str],
-        device: str,
-    ) -> None:
-        self._model = model.eval().to(device)
-        self._tokenizer, self._indexes, self._pool, self._device = tokenizer, layers, pool, device
-        self._limit = max_length(model.config, tokenizer)
-        self.layers = tuple(layers)
-        self.provenance = {
-            **provenance,
-            "transform": f"{type(tokenizer).__name__}, at most {self._limit} tokens",
-            "pooling": pool,
-            "truncated": "0",
-        }
-
-    def preprocess(self, sample: Sample) -> Tokens:
-        """Returns the tokens of a text, cut at the model's maximum.
-
-        Raises:
-            DataError: the sample has no text, or the text has no tokens.
-        """
-        if sample.text is None:
-            raise DataError(
-                f"{sample.origin}: sample {sample.id!r} has no text; use an image model"
-            )
-        # Cut by hand: the tokenizer would not say that it did.
-        whole = self._encode(sample.text)
-        truncated = bool(self._limit) and len(whole["input_ids"]) > self._limit
-        if truncated:
-            whole = self._encode(sample.text, truncation=True, max_length=self._limit)
-        if not whole["input_ids"]:
-            raise DataError(f"{sample.origin}: the text of sample {sample.id!r} has no tokens")
-        return Tokens(whole, truncated)
-
-    def _encode(self, text: str, **options: Any) -> dict[str, list[int]]:  # noqa: ANN401
-        encoded = self._tokenizer(text, verbose=False, **options)
-        return {k: v for k, v in encoded.items() if k in ("input_ids", "token_type_ids")}
-
-    def extract(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
-        """Returns {layer: (b, d)} for b texts."""
-        inputs, mask = self._pad(batch)
-        with torch.inference_mode():
-            states = self._model(
-                **inputs, attention_mask=mask, output_hidden_states=True
-            ).hidden_states
-        found = {name: self._reduce(states[i], mask) for name, i in self._indexes.items()}
-        cut = int(self.provenance["truncated"]) + sum(tokens.truncated for tokens in batch)
-        self.provenance["truncated"] = str(cut)
-        return found
-
-    def _pad(self, batch: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
-        width = max(len(tokens) for tokens in batch)
-        mask = torch.zeros((len(batch), width), dtype=torch.long)
-        padded = {key: torch.zeros_like(mask) for key in batch[0].inputs}
-        padded["input_ids"] += self._tokenizer.pad_token_id or 0
-        for row, tokens in enumerate(batch):
-            mask[row, : len(tokens)] = 1
-            for key, values in tokens.inputs.items():
-                padded[key][row, : len(tokens)] = torch.tensor(values)
-        return {k: v.to(self._device) for k, v in padded.items()}, mask.to(self._device)
-
-    def _reduce(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Returns (b, d) from hidden states (b, tokens, d) and their mask (b, tokens)."""
-        states, lengths = states.float(), mask.sum(1)
-        if self._pool == "cls":
-            return states[:, 0]
-        if self._pool == "last":
-            return states[torch.arange(len(states), device=states.device), lengths - 1]
-        # `where`, not a product: a state behind the text may be NaN, and 0 · NaN is NaN.
-        kept = torch.where(mask[:, :, None].bool(), states, 0.0)
-        return kept.sum(1) / lengths[:, None]
-
-
-def max_length(config: Any, tokenizer: Any) -> int:  # noqa: ANN401
-    """Returns the most tokens the model takes; 0 if nothing states a limit."""
-    positions = getattr(config, "max_position_embeddings", None) or getattr(
-        config, "n_positions", None
-    )
-    limits = []
-    if isinstance(positions, int) and positions > 0:
-        # RoBERTa's family counts positions from behind the padding index.
-        offset = config.pad_token_id + 1 if _counts_from_padding(config) else 0
-        limits.append(positions - offset)
-    if tokenizer.model_max_length < 10**9:  # larger numbers mean "unknown"
-        limits.append(int(tokenizer.model_max_length))
-    return min(limits, default=0)
-
-
-def _counts_from_padding(config: Any) -> bool:  # noqa: ANN401
-    kinds = ("roberta", "camembert", "xlm-roberta", "mpnet", "longformer", "esm")
-    return any(kind in config.model_type for kind in kinds) and config.pad_token_id is not None
-
-
-def load(row: Mapping[str, Any], device: str = "cpu") -> TextExtractor:
+def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     """Returns the extractor of a row with source `transformers`.
+
+    `name` is a hub id, a local folder or `package:NAME/folder`; `weights` is blank, such a folder
+    too, a GGUF file, or `random` (the architecture of `name`, untrained). Layers are hidden states:
+    `layer_0` (or `0`) is what enters the first block, `layer_i` (or `i`) what leaves block i;
+    `last`, `all`, and `embedding` for models with two towers; patterns such as `layer_*`.
 
     Raises:
         ModelError: unknown name, layer or pool; weights that cannot be had or do not fit.
     """
-    pool = _weights.cell(row, "pool", "mean")
-    if pool not in POOLS:
-        _weights.fail(row, f"unknown pool {pool!r}{did_you_mean(pool, POOLS)}")
+    _check_cells(row)
     weights, place = _place(row)
+    if Path(place).suffix == ".gguf":
+        from consilience.models import _gguf  # noqa: PLC0415 - kept beside its only use
+
+        model, tokenizer = _gguf.load(row, Path(place), weights.seed)
+        return _text_extractor(row, weights, model.to(_dtype(row)), tokenizer, device)
     access = _weights.local if Path(place).is_dir() else _weights.hub
     options = {"trust_remote_code": _weights.cell(row, "trust_remote_code") == "yes"}
     if access is _weights.hub and _weights.cell(row, "revision"):
         options["revision"] = _weights.cell(row, "revision")
+    images = _weights.cell(row, "modality", "text") == "image"
     with access(row, place):
         config = AutoConfig.from_pretrained(place, **options)
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
-    model = _build(row, weights, place, access, {**options, "config": config})
-    provenance = _weights.provenance(row, weights, model, PACKAGES)
-    provenance["revision"] = getattr(model.config, "_commit_hash", None) or provenance["revision"]
-    return TextExtractor(model, tokenizer, _layers(row, model), pool, provenance, device)
+        reader = AutoImageProcessor if images else AutoTokenizer
+        reads = reader.from_pretrained(place, **options)
+    options |= {"config": config, **_mapped(row, device)}
+    model = _build(row, weights, place, access, options)
+    if images:
+        return _image_extractor(row, weights, model, reads, device)
+    return _text_extractor(row, weights, model, reads, device)
+
+
+def _check_cells(row: Mapping[str, Any]) -> None:
+    dtype, length = _weights.cell(row, "dtype", "float32"), _weights.cell(row, "max_length")
+    if dtype not in DTYPES:
+        _weights.fail(row, f"unknown dtype {dtype!r}{did_you_mean(dtype, DTYPES)}")
+    if length and (not length.isdecimal() or int(length) < 1):
+        _weights.fail(row, f"max_length is {length!r}; write a number of tokens, such as 512")
+    if _weights.cell(row, "modality", "text") == "image":
+        for column in ("input_size", "device_map", "max_length"):
+            if _weights.cell(row, column):
+                _weights.fail(row, f"leave {column} blank for image models of transformers")
+    elif (pool := _weights.cell(row, "pool", "mean")) not in POOLS:
+        _weights.fail(row, f"unknown pool {pool!r}{did_you_mean(pool, POOLS)}")
+
+
+def _dtype(row: Mapping[str, Any]) -> torch.dtype:
+    return DTYPES[_weights.cell(row, "dtype", "float32")]
+
+
+def _mapped(row: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """Returns the library's option that parts a network among devices, if the row wants it."""
+    wanted = _weights.cell(row, "device_map")
+    if not wanted:
+        return {}
+    if importlib.util.find_spec("accelerate") is None:
+        _weights.fail(row, "device_map needs the package accelerate: pip install accelerate")
+    return {"device_map": wanted if device.startswith("cuda") else {"": device}}
 
 
 def _place(row: Mapping[str, Any]) -> tuple[_weights.Weights, str]:
@@ -194,13 +129,20 @@ def _place(row: Mapping[str, Any]) -> tuple[_weights.Weights, str]:
         place = weights.path
     if place is None:
         return weights, name
-    if not place.is_dir():
+    if not place.is_dir() and place.suffix != ".gguf":
         _weights.fail(row, f"{place} is a file; transformers needs the folder with config.json")
     return weights, str(place)
 
 
 def _looks_local(name: str) -> bool:
     return name.startswith(("package:", "/", "./", "../", "~")) or Path(name).is_dir()
+
+
+def predicts_tokens(config: Any) -> bool:  # noqa: ANN401
+    """Returns whether a model's config says that it was saved as a causal language model."""
+    heads = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+    known = {head for name in heads for head in ([name] if isinstance(name, str) else name)}
+    return bool(known & set(config.architectures or ()))
 
 
 def _build(
@@ -210,18 +152,21 @@ def _build(
     access: Callable[..., AbstractContextManager[None]],
     options: Mapping[str, Any],
 ) -> nn.Module:
-    """Returns the (encoder of the) model; parts absent from the weights are drawn from a seed."""
-    seed = weights.seed or "0"
+    """Returns the network; parts absent from the weights are drawn from a seed."""
+    seed, config = weights.seed or "0", options["config"]
+    text = _weights.cell(row, "modality", "text") == "text"
+    kind = AutoModelForCausalLM if text and predicts_tokens(config) else AutoModel
     with access(row, place), _weights.seeded(seed, _weights.cell(row, "name")), _quiet():
         if weights.seed is not None:
             remote = {"trust_remote_code": options["trust_remote_code"]}
-            model = AutoModel.from_config(options["config"], **remote).float()
-        else:
-            model, report = AutoModel.from_pretrained(
-                place, dtype=torch.float32, output_loading_info=True, **options
-            )
-            _check_report(row, place, report)
-    return model.get_encoder() if model.config.is_encoder_decoder else model
+            return kind.from_config(config, **remote).float().to(_dtype(row))
+        # Safetensors are preferred; pickles are read as tensors only, so nothing in them runs.
+        model, report = kind.from_pretrained(
+            place, dtype=_dtype(row), output_loading_info=True, weights_only=True, **options
+        )
+        _check_report(row, place, report, _UNUSED if kind is AutoModel else ())
+    _check_placed(row, model)
+    return model
 
 
 @contextmanager
@@ -237,9 +182,12 @@ def _quiet() -> Iterator[None]:
             enable_progress_bar()
 
 
-def _check_report(row: Mapping[str, Any], place: str, report: Mapping[str, Any]) -> None:
+def _check_report(
+    row: Mapping[str, Any], place: str, report: Mapping[str, Any], unused: Sequence[str]
+) -> None:
     """Raises if weights were left at random values, which the library only warns about."""
-    lost = sorted(str(k) for k in report.get("missing_keys", ()) if not _unused(str(k)))
+    missing = sorted(map(str, report.get("missing_keys", ())))
+    lost = [key for key in missing if not any(part in key for part in unused)]
     lost += sorted(str(k) for k in report.get("mismatched_keys", ()))
     if lost:
         _weights.fail(
@@ -249,22 +197,95 @@ def _check_report(row: Mapping[str, Any], place: str, report: Mapping[str, Any])
         )
 
 
-def _unused(key: str) -> bool:
-    return any(part in key for part in _UNUSED)
+def _check_placed(row: Mapping[str, Any], model: nn.Module) -> None:
+    """Raises if weights did not fit the devices, so that each text would load them again."""
+    left = [name for name, weight in model.named_parameters() if weight.is_meta]
+    if left:
+        _weights.fail(
+            row,
+            f"{len(left)} weights do not fit the GPUs of this machine ({', '.join(left[:3])}); "
+            "ask for more or larger GPUs, or set dtype to bfloat16",
+        )
 
 
-def _layers(row: Mapping[str, Any], model: nn.Module) -> dict[str, int]:
-    depth = _depth(row, model)
-    names = _weights.names_in(row, "layers") or ["last"]
-    if names == ["all"]:
-        return {f"layer_{i}": i for i in range(depth + 1)}
-    indexes = []
-    for name in names:
-        index = depth if name == "last" else int(name) if name.isdecimal() else -1
-        if not 0 <= index <= depth:
-            _weights.fail(row, f"no hidden state {name!r}; write 0 to {depth}, last or all")
-        indexes.append(index)
-    return {f"layer_{i}": i for i in sorted(set(indexes))}
+def _provenance(
+    row: Mapping[str, Any], weights: _weights.Weights, model: nn.Module
+) -> dict[str, str]:
+    found = _weights.provenance(row, weights, model, PACKAGES)
+    found["revision"] = getattr(model.config, "_commit_hash", None) or found["revision"]
+    found["dtype"] = _weights.cell(row, "dtype", "float32")
+    devices = getattr(model, "hf_device_map", None)
+    if devices:
+        found["device_map"] = files.canonical_json({k: str(v) for k, v in devices.items()})
+    return found
+
+
+def _text_extractor(
+    row: Mapping[str, Any],
+    weights: _weights.Weights,
+    model: nn.Module,
+    tokenizer: Any,  # noqa: ANN401
+    device: str,
+) -> TextExtractor:
+    provenance = _provenance(row, weights, model)
+    predicts = model.get_output_embeddings() is not None and predicts_tokens(model.config)
+    towers = hasattr(model, "get_text_features")
+    placed = model if hasattr(model, "hf_device_map") else model.to(device)
+    network = TextTower(placed) if towers else placed
+    if getattr(network.config, "is_encoder_decoder", False):
+        network = network.get_encoder()
+    depth = _depth(row, network)
+    names = [f"layer_{i}" for i in range(depth + 1)]
+    also = {"last": names[-1], **{str(i): name for i, name in enumerate(names)}}
+    known = [*names, EMBEDDING] if towers else names
+    chosen = _choose(row, known, also, EMBEDDING if towers else "last")
+    limit = text_limit(network.config, tokenizer, int(_weights.cell(row, "max_length", "0")))
+    rules = TextRules(
+        pool=_weights.cell(row, "pool", "mean"),
+        limit=limit,
+        width=limit if model.config.model_type in _FIXED_WIDTH else 0,
+        predicts=predicts,
+    )
+    layers = {name: None if name == EMBEDDING else names.index(name) for name in chosen}
+    inputs = next(network.parameters()).device
+    return TextExtractor(network, tokenizer, layers, rules, provenance, inputs)
+
+
+def _image_extractor(
+    row: Mapping[str, Any],
+    weights: _weights.Weights,
+    model: nn.Module,
+    processor: Any,  # noqa: ANN401
+    device: str,
+) -> ImageExtractor:
+    provenance, transform = _provenance(row, weights, model), Processor(processor)
+    with _weights.local(row, _weights.cell(row, "name")):
+        tower = ImageTower(model, transform)
+    names = list(tower.taps)
+    also = {name.removeprefix("layer_"): name for name in names}
+    chosen = _choose(row, names, also, EMBEDDING if tower.two_towers else "last")
+    pooling = read_pooling(row, prefix=tower.prefix)
+    taps = {name: tower.taps[name] for name in names if name in chosen}
+    return ImageExtractor(tower, taps, transform, pooling, provenance, device)
+
+
+def _choose(
+    row: Mapping[str, Any], names: Sequence[str], also: Mapping[str, str], default: str
+) -> list[str]:
+    """Returns the layers of the column `layers` among `names`, in the network's order.
+
+    Raises:
+        ModelError: an entry names nothing.
+    """
+    chosen: set[str] = set()
+    for entry in _weights.names_in(row, "layers") or [default]:
+        pattern = "layer_*" if entry == "all" else also.get(entry, entry)
+        found = [name for name in names if fnmatchcase(name, pattern)]
+        if not found:
+            depth = sum(name.startswith("layer_") for name in names) - 1
+            _weights.fail(row, f"no hidden state {entry!r}; write 0 to {depth}, last or all")
+        chosen.update(found)
+    return [name for name in names if name in chosen]
 
 
 def _depth(row: Mapping[str, Any], model: nn.Module) -> int:

@@ -1,0 +1,202 @@
+"""Texts through a network: tokens, padding, pooling, and how well a language model predicts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from consilience.datasets import Sample
+from consilience.errors import DataError
+
+POOLS = ("mean", "cls", "last")
+EMBEDDING = "embedding"
+"""The layer of a two-tower model that both towers share."""
+LOSS = "loss"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text for the model: its inputs by name, and whether its end was cut off."""
+
+    inputs: dict[str, list[int]]
+    truncated: bool
+
+    def __len__(self) -> int:
+        return len(self.inputs["input_ids"])
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """How texts become the inputs of a network, and its states one vector each."""
+
+    pool: str = "mean"
+    """`mean` over tokens, `cls` (the first token) or `last` (the last token)."""
+    limit: int = 0
+    """The most tokens of a text; longer ones are cut and counted. 0: none are cut."""
+    width: int = 0
+    """Pad every text to so many tokens and let them all be attended to, for networks that were
+    trained so; 0: pad to the longest of the batch, and mask."""
+    predicts: bool = False
+    """Whether the network predicts each token from those before it, so that there is a loss."""
+
+
+class TextExtractor:
+    """A text model that pools its hidden states over the tokens of each text.
+
+    A text's features do not depend on the texts beside it: padding stands on the right, whatever
+    side the tokenizer prefers, so that positions count from the text's start; it is masked in
+    attention and left out of pooling and loss.
+
+    Args:
+        model: the network; gives `hidden_states`, and `logits` if it predicts tokens.
+        tokenizer: turns a text into the model's inputs.
+        layers: indexes of hidden states by layer name; None for the tower's embedding.
+        rules: what is done to texts and states.
+        provenance: what the source knows about the weights.
+        device: where the inputs go; the network is there already.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,  # noqa: ANN401
+        layers: Mapping[str, int | None],
+        rules: TextRules,
+        provenance: Mapping[str, str],
+        device: str | torch.device,
+    ) -> None:
+        self._model, self._tokenizer, self._indexes = model.eval(), tokenizer, layers
+        self._rules, self._device = rules, device
+        self.layers = tuple(layers)
+        self.outputs = (LOSS,) if rules.predicts else ()
+        cut = f"at most {rules.limit} tokens" if rules.limit else "whole texts"
+        self.provenance = {
+            **provenance,
+            "transform": f"{type(tokenizer).__name__}, {cut}, padded on the right",
+            "pooling": rules.pool,
+            "truncated": "0",
+        }
+
+    def size(self, tokens: Tokens) -> int:
+        """Returns the number of tokens, by which texts are sorted into batches."""
+        return self._rules.width or len(tokens)
+
+    def preprocess(self, sample: Sample) -> Tokens:
+        """Returns the tokens of a text, cut at the limit.
+
+        Raises:
+            DataError: the sample has no text, or the text has no tokens.
+        """
+        if sample.text is None:
+            raise DataError(
+                f"{sample.origin}: sample {sample.id!r} has no text; use an image model"
+            )
+        # Cut by hand: the tokenizer would not say that it did.
+        whole, limit = self._encode(sample.text), self._rules.limit
+        truncated = bool(limit) and len(whole["input_ids"]) > limit
+        if truncated:
+            whole = self._encode(sample.text, truncation=True, max_length=limit)
+        if not whole["input_ids"]:
+            raise DataError(f"{sample.origin}: the text of sample {sample.id!r} has no tokens")
+        return Tokens(whole, truncated)
+
+    def _encode(self, text: str, **options: Any) -> dict[str, list[int]]:  # noqa: ANN401
+        encoded = self._tokenizer(text, verbose=False, **options)
+        return {k: v for k, v in encoded.items() if k in ("input_ids", "token_type_ids")}
+
+    def extract(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
+        """Returns {layer: (b, d)} for b texts, and `loss` (b, 2) if the network predicts tokens."""
+        inputs, mask = self._pad(batch)
+        attention = {} if self._rules.width else {"attention_mask": mask}
+        with torch.inference_mode():
+            out = self._model(**inputs, **attention, output_hidden_states=True)
+            found = {
+                name: out.pooler_output if i is None else self._reduce(out.hidden_states[i], mask)
+                for name, i in self._indexes.items()
+            }
+            if self._rules.predicts:
+                found[LOSS] = prediction_loss(out.logits, inputs["input_ids"], mask)
+        cut = int(self.provenance["truncated"]) + sum(tokens.truncated for tokens in batch)
+        self.provenance["truncated"] = str(cut)
+        return found
+
+    def _pad(self, batch: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
+        width = self._rules.width or max(len(tokens) for tokens in batch)
+        mask = torch.zeros((len(batch), width), dtype=torch.long)
+        padded = {key: torch.zeros_like(mask) for key in batch[0].inputs}
+        padded["input_ids"] += self._tokenizer.pad_token_id or 0
+        for row, tokens in enumerate(batch):
+            mask[row, : len(tokens)] = 1
+            for key, values in tokens.inputs.items():
+                padded[key][row, : len(tokens)] = torch.tensor(values)
+        return {k: v.to(self._device) for k, v in padded.items()}, mask.to(self._device)
+
+    def _reduce(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Returns (b, d) from hidden states (b, tokens, d) and their mask (b, tokens)."""
+        # Sums in half precision would lose digits; layers may lie on several devices.
+        states, mask = states.float(), mask.to(states.device)
+        lengths = mask.sum(1)
+        if self._rules.pool == "cls":
+            return states[:, 0]
+        if self._rules.pool == "last":
+            return states[torch.arange(len(states), device=states.device), lengths - 1]
+        # `where`, not a product: a state behind the text may be NaN, and 0 · NaN is NaN.
+        kept = torch.where(mask[:, :, None].bool(), states, 0.0)
+        return kept.sum(1) / lengths[:, None]
+
+
+def prediction_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """Returns (b, 2): the summed negative log-likelihood in nats, and how many tokens it is of.
+
+    Args:
+        logits: (b, tokens, vocabulary); those at one token predict the next.
+        ids: (b, tokens) the tokens.
+        mask: (b, tokens) 1 for tokens of the text, which come first.
+
+    The first token of a text is not predicted, so a text of one token has the sum 0 over 0 tokens.
+    """
+    rows = []
+    for scores, tokens, length in zip(logits, ids.to(logits.device), mask.sum(1), strict=True):
+        count = int(length) - 1
+        scores, wanted = scores[:count].float(), tokens[1 : count + 1]  # noqa: PLW2901
+        surprise = torch.logsumexp(scores, 1) - scores.gather(1, wanted[:, None])[:, 0]
+        total = surprise.double().sum()
+        rows.append(torch.stack([total, torch.full_like(total, count)]))
+    return torch.stack(rows).float()
+
+
+def text_limit(config: Any, tokenizer: Any, wanted: int = 0) -> int:  # noqa: ANN401
+    """Returns the most tokens of a text: what is `wanted` or the model takes; 0 if unlimited."""
+    positions = getattr(config, "max_position_embeddings", None) or getattr(
+        config, "n_positions", None
+    )
+    limits = [wanted] if wanted else []
+    if isinstance(positions, int) and positions > 0:
+        # RoBERTa's family counts positions from behind the padding index.
+        offset = config.pad_token_id + 1 if _counts_from_padding(config) else 0
+        limits.append(positions - offset)
+    if tokenizer.model_max_length < 10**9:  # larger numbers mean "unknown"
+        limits.append(int(tokenizer.model_max_length))
+    return min(limits, default=0)
+
+
+def _counts_from_padding(config: Any) -> bool:  # noqa: ANN401
+    kinds = ("roberta", "camembert", "xlm-roberta", "mpnet", "longformer", "esm")
+    return any(kind in config.model_type for kind in kinds) and config.pad_token_id is not None
+
+
+class TextTower(nn.Module):
+    """The text side of a two-tower model, called like a text encoder.
+
+    Its `pooler_output` is the embedding that both towers share.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.config = model, model.config.text_config
+
+    def forward(self, **inputs: Any) -> Any:  # noqa: ANN401
+        """Returns the text side's states and its embedding."""
+        return self.model.get_text_features(**inputs, return_dict=True)
