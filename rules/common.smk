@@ -38,14 +38,10 @@ def code(script, *modules):
 
 
 def source_code(kind, rows):
-    """For each id the hash of its source, what sources share, and the library it names."""
+    """For each id the hash of what sources share, of its source, and of the library it names."""
+    parts = lambda row: ("__init__", "_*", row["source"], row["name"].partition(":")[0])
     return {
-        name: code_digest(
-            f"{kind}/__init__",
-            f"{kind}/_*",
-            f"{kind}/{row['source']}",
-            f"{kind}/{row['name'].partition(':')[0] or '_'}",  # of timm:NAME
-        )
+        name: code_digest(*(f"{kind}/{part}" for part in parts(row)))
         for name, row in rows.items()
     }
 
