@@ -23,6 +23,7 @@ from consilience.models import torchvision as torchvision_source
 
 ELSEWHERE = {"transformers"}
 LIBRARIES = {"timm": timm_source, "torchvision": torchvision_source}
+DEPTHS = {"tiny": 12, "small": 12, "base": 12, "large": 24, "huge": 32, "giant": 40}
 PRETRAINED = frozenset(timm.list_pretrained())
 
 
@@ -101,6 +102,7 @@ def test_layers_dimension_and_parameters_are_the_catalogues(row):
     shapes, count = measure(network_of(row))
     if row["layers"] == "blocks.*":
         found = [shape for layer, shape in shapes.items() if layer.startswith("blocks.")]
+        assert len(found) == DEPTHS[row["name"].split("_")[1]] and len(set(found)) == 1
     else:
         found = [shapes[layer.strip() or "pre_logits"] for layer in row["layers"].split(",")]
     assert found[-1] == (1, int(row["dimension"] or found[-1][1]))

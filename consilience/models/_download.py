@@ -80,10 +80,11 @@ def fetch(url: str, path: Path | None = None, digest: str = "") -> Path:
     path = path or cached_path(url)
     if not path.exists():
         if constants.HF_HUB_OFFLINE or not reachable(url):
-            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "cannot be reached"
+            offline = constants.HF_HUB_OFFLINE
+            why = "HF_HUB_OFFLINE is set" if offline else "its server cannot be reached"
             raise ModelError(
-                f"{url} is not in {path.parent} and its server {why}; load it once on a machine "
-                "with network, or set `weights` to a local file"
+                f"{url} is not in {path.parent} and {why}; load it once on a machine with network, "
+                "or set `weights` to a local file"
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,10 +145,12 @@ def _transfer(url: str, part: Path) -> None:
     request = urllib.request.Request(url, headers=headers)
     try:
         with urllib.request.build_opener().open(request, timeout=SILENCE_SECONDS) as response:
-            offset = offset if response.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+            if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+                offset = 0
+                part.write_bytes(b"")  # before the mark: what is there is of another version
             mark.write_text(response.headers.get("ETag") or "", encoding="utf8")
             wanted = response.headers.get("Content-Length")
-            _copy(response, part, offset, int(wanted) + offset if wanted else None)
+            _append(response, part, int(wanted) + offset if wanted else None)
     except urllib.error.HTTPError as error:
         _refused(url, part, error)
     except TimeoutError:
@@ -156,8 +159,8 @@ def _transfer(url: str, part: Path) -> None:
         raise _InterruptedError(f"the connection broke ({error})") from error
 
 
-def _copy(response: http.client.HTTPResponse, part: Path, offset: int, total: int | None) -> None:
-    with part.open("ab" if offset else "wb") as stream:
+def _append(response: http.client.HTTPResponse, part: Path, total: int | None) -> None:
+    with part.open("ab") as stream:
         while chunk := response.read(_CHUNK):
             stream.write(chunk)
         size = stream.tell()
