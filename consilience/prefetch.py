@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 Row = Mapping[str, str]
 
 REMOTE_DATASETS = {"huggingface": huggingface.is_remote, "webdataset": webdataset.is_remote}
-LOCAL_MODELS = frozenset({"checkpoint", "imported", "raw", "trained"})
+LOCAL_MODELS = frozenset({"imported", "raw", "trained"})
 """Sources whose models are never fetched."""
 _LOCAL_PREFIXES = ("package:", "sdist:", "local-dir:")
 
@@ -43,15 +43,20 @@ def _is_remote_data(row: Row) -> bool:
 
 def _is_remote_model(row: Row) -> bool:
     weights, name = row.get("weights", ""), row["name"]
-    if row["source"] in LOCAL_MODELS or _is_local(name):
+    if row["source"] in LOCAL_MODELS:
+        return False
+    if "://" in weights or weights.startswith("hf-hub:"):
+        return True
+    if _is_local(name) or _is_local(weights):
         return False
     if weights.startswith("random"):
         return row["source"] == "transformers"
-    return not weights or "://" in weights
+    # what is left is blank or the library's name for weights, unless it reads like a path
+    return not weights or not ("/" in weights or Path(weights).suffix)
 
 
 def _is_local(name: str) -> bool:
-    return name.startswith(_LOCAL_PREFIXES) or Path(name).expanduser().exists()
+    return bool(name) and (name.startswith(_LOCAL_PREFIXES) or Path(name).expanduser().exists())
 
 
 def describe(rows: Sequence[Row]) -> str:
