@@ -45,7 +45,7 @@ rule manifest:
         features=lambda wc: digest(
             [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]]
         ),
-        code=code("manifest", "features/store"),
+        code=code("manifest", "features/manifest", "features/store"),
     script:
         "../workflow/scripts/manifest.py"
 
