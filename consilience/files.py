@@ -49,13 +49,13 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     arrow = arrow.replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
     with atomic(path) as temporary:
-        pq.write_table(arrow, temporary)
+        pq.write_table(arrow, temporary, write_page_checksum=True)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """Returns the table of a Parquet file; its metadata is in `.attrs`."""
     try:
-        arrow = pq.ParquetFile(path).read()
+        arrow = pq.ParquetFile(path, page_checksum_verification=True).read()
     except FileNotFoundError:
         raise
     except (pa.ArrowInvalid, OSError) as error:

@@ -89,15 +89,6 @@ wildcard_constraints:
     metric=ID,
 
 
-def features_of(dataset):
-    """Features files of all models that run on a dataset."""
-    return expand(
-        "results/features/{dataset}/{model}.safetensors",
-        dataset=dataset,
-        model=STUDY.models_on[dataset],
-    )
-
-
 def scaled(amount):
     """A resource that grows with every retry."""
     return lambda wildcards, attempt: amount * attempt

@@ -1,3 +1,12 @@
+def features_of(dataset):
+    """Features files of all models that run on a dataset."""
+    return expand(
+        "results/features/{dataset}/{model}.safetensors",
+        dataset=dataset,
+        model=STUDY.models_on[dataset],
+    )
+
+
 rule features:
     """Features of one model on one dataset: one matrix per layer, rows as in its samples."""
     input:

@@ -32,7 +32,7 @@ from consilience.features.batches import make_chunks
 from consilience.features.extract import Collector
 from consilience.features.forward import Forward, choose_device, is_out_of_memory
 from consilience.features.shards import Shards
-from consilience.files import read_table
+from consilience.files import digest, read_table
 from consilience.samples import make_samples, read_samples
 
 ROOT = Path(__file__).parent.parent
@@ -196,7 +196,13 @@ def test_manifest_lists_layers_by_model_and_position(tmp_path):
         ["b", "a", 1, 2, "b.safetensors"],
     ]
     assert table["hash"].tolist() == [header["hashes"][layer] for layer in "zaza"]
-    assert table.attrs == {"dataset": "toy", "samples_hash": "5" * 64, "outputs": []}
+    headers = {m: digest(read_header(tmp_path / f"{m}.safetensors")) for m in "ab"}
+    assert table.attrs == {
+        "dataset": "toy",
+        "samples_hash": "5" * 64,
+        "outputs": [],
+        "headers": headers,
+    }
     first = sha(out)
     write_manifest([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], out)
     assert sha(out) == first

@@ -9,7 +9,7 @@ import pandas as pd
 
 from consilience.errors import FeaturesError
 from consilience.features.store import read_header
-from consilience.files import write_table
+from consilience.files import digest, write_table
 
 
 def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
@@ -17,7 +17,8 @@ def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
 
     Columns: model, layer, position (of the layer, from 0), n, d, dtype, hash (of the content),
     samples_hash, file (relative to the manifest); sorted by model and position, whatever the order
-    of `paths`. The metadata list the outputs: `outputs`, [{model, output, n, d, hash, file}].
+    of `paths`. The metadata: `dataset`, `samples_hash`, `outputs` (a list of {model, output, n, d,
+    hash, file}) and `headers` ({model: hash of its features' header}).
 
     Raises:
         FeaturesError: no files, one model twice, or files over different samples (names both).
@@ -26,16 +27,25 @@ def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
     if not headers:
         raise FeaturesError(f"{out}: a manifest needs at least one features file")
     _check_together(headers)
-    rows = [row for path, header in headers.items() for row in _rows(path, header, Path(out))]
+    table, metadata = manifest_of(headers, Path(out))
+    write_table(table, out, metadata)
+
+
+def manifest_of(
+    headers: Mapping[Path, Mapping[str, Any]], out: Path
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Returns the table and the metadata of `write_manifest` for headers by path."""
+    rows = [row for path, header in headers.items() for row in _rows(path, header, out)]
     table = pd.DataFrame(rows).sort_values(["model", "position"], ignore_index=True)
+    outputs = [row for path, header in headers.items() for row in _outputs(path, header, out)]
     first = next(iter(headers.values()))
-    outputs = [row for path in headers for row in _outputs(path, headers[path], Path(out))]
     metadata = {
         "dataset": first["dataset"],
         "samples_hash": first["samples_hash"],
         "outputs": sorted(outputs, key=lambda row: (row["model"], row["output"])),
+        "headers": {header["model"]["model"]: digest(header) for header in headers.values()},
     }
-    write_table(table, out, metadata)
+    return table, metadata
 
 
 def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:
