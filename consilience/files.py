@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from consilience.errors import DataError
 
 METADATA_KEY = b"consilience"
+_HASH_KEY = b"consilience_sha256"
 
 
 @contextmanager
@@ -47,7 +48,9 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
     The bytes depend on the content alone: no time stamp, no index.
     """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
+    text = canonical_json(metadata).encode()
+    # The pages have check sums of their own; columns, types and metadata have none.
+    arrow = arrow.replace_schema_metadata({METADATA_KEY: text, _HASH_KEY: _frame_hash(arrow, text)})
     with atomic(path) as temporary:
         pq.write_table(arrow, temporary, write_page_checksum=True)
 
@@ -62,9 +65,21 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(
             f"{path} is not a readable Parquet file ({error}); delete it and run snakemake again"
         ) from error
+    metadata = arrow.schema.metadata or {}
+    text = metadata.get(METADATA_KEY, b"{}")
+    if metadata.get(_HASH_KEY, (made := _frame_hash(arrow, text))) != made:
+        raise DataError(
+            f"{path} was changed after it was written; delete it and run snakemake again"
+        )
     table = arrow.to_pandas()
-    table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    table.attrs = json.loads(text)
     return table
+
+
+def _frame_hash(table: pa.Table, metadata: bytes) -> bytes:
+    """Returns the SHA-256 of all of a table but its values."""
+    columns = [[field.name, str(field.type)] for field in table.schema]
+    return digest([columns, table.num_rows, metadata.decode()]).encode()
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401

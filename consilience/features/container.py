@@ -156,6 +156,17 @@ def mapped(path: str | Path, entry: Entry) -> np.ndarray:
     return np.memmap(path, entry.dtype, "r", entry.offset, entry.shape)
 
 
+def picked(path: str | Path, entry: Entry, rows: np.ndarray) -> np.ndarray:
+    """Returns some rows of a matrix; reads them and nothing else."""
+    found = np.empty((len(rows), *entry.shape[1:]), entry.dtype)
+    width = found[:1].nbytes
+    with Path(path).open("rb", buffering=0) as stream:
+        for place, row in enumerate(rows.tolist()):
+            stream.seek(entry.offset + row * width)
+            stream.readinto(found[place])
+    return found
+
+
 def loaded(path: str | Path, entry: Entry) -> np.ndarray:
     """Returns a tensor, read into memory once."""
     count = int(np.prod(entry.shape, dtype=np.int64))

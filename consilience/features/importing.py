@@ -52,6 +52,8 @@ def import_features(
     Raises:
         FeaturesError: the file cannot be read, or its rows are not beyond doubt the samples.
     """
+    if not Path(samples_path).is_file():
+        raise FeaturesError(f"{samples_path}: no such samples table; run snakemake to make it")
     samples = read_samples(samples_path)
     taken, provenance = aligned(path, samples, order=order, ids_path=ids_path, layers=layers)
     header = {

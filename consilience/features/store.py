@@ -22,8 +22,8 @@ from consilience.features.container import (
     again,
     content_hash,
     loaded,
-    mapped,
     opened,
+    picked,
     read_entries,
     write_tensors,
 )
@@ -247,7 +247,7 @@ def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  #
     if rows.size and (rows.min() < 0 or rows.max() >= n):
         wrong = int(rows.min() if rows.min() < 0 else rows.max())
         raise FeaturesError(f"{path}: layer {layer!r} has the rows 0 to {n - 1}, not {wrong}")
-    return np.array(mapped(path, entries[layer])[rows.astype(np.int64)])
+    return picked(path, entries[layer], rows)
 
 
 def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
