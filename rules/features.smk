@@ -1,12 +1,3 @@
-def features_of(dataset):
-    """Features files of all models that run on a dataset."""
-    return expand(
-        "results/features/{dataset}/{model}.safetensors",
-        dataset=dataset,
-        model=STUDY.models_on[dataset],
-    )
-
-
 rule features:
     """Features of one model on one dataset: one matrix per layer, rows as in its samples."""
     input:
@@ -38,7 +29,11 @@ localrules:
 rule manifest:
     """Names, shapes and content hashes of a dataset's features: all that similarities depend on."""
     input:
-        lambda wc: features_of(wc.dataset),
+        lambda wc: expand(
+            "results/features/{dataset}/{model}.safetensors",
+            dataset=wc.dataset,
+            model=STUDY.models_on[wc.dataset],
+        ),
     output:
         "results/features/{dataset}/manifest.parquet",
     log:

@@ -1,17 +1,15 @@
 from consilience.metrics import METRICS
 
 
-def needs_labels(metric):
-    """Whether a metric takes the true classes: its tables then depend on the samples too."""
-    return METRICS[STUDY.metrics[metric]["metric"]].class_facts.needs_labels
-
-
 rule similarity:
     """Similarities of all pairs of models on one dataset by one metric; known pairs are reused."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
+        # the true classes, for metrics that take them
         samples=lambda wc: (
-            f"results/samples/{wc.dataset}.parquet" if needs_labels(wc.metric) else []
+            f"results/samples/{wc.dataset}.parquet"
+            if METRICS[STUDY.metrics[wc.metric]["metric"]].class_facts.needs_labels
+            else []
         ),
     output:
         "results/similarity/{dataset}/{metric}.parquet",
