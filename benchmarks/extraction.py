@@ -46,6 +46,16 @@ MINILM = {
     "pool": "mean",
 }
 BATCH = 8
+GUARANTEES = """## What is guaranteed
+
+- Rows of a features file are the samples in their order, whatever order they were computed in.
+- The bytes of the file are the same whatever `workers`, after any number of kills, and with any
+  number of other jobs: what is batched with what follows from the samples and `batch_size` alone.
+  (Same machine type, library versions and device; the header names them. After memory has run out,
+  the smaller batches are kept across a kill too.)
+- Another `batch_size` changes features by rounding only: padding is masked, and nothing of a
+  sample's neighbours enters its features.
+"""
 OUT = Path(__file__).with_suffix(".md")
 
 
@@ -67,6 +77,7 @@ class Clock:
 
     def timed(self, name: str, function: Callable) -> Callable:
         """Returns the function, its seconds counted under `name`."""
+
         def run(*args, **options):  # noqa: ANN002, ANN003, ANN202
             began = cpu()
             self._stack.append(0.0)
@@ -146,9 +157,7 @@ def measure_images(folder: Path, rounds: int, count: int) -> tuple[list[str], fl
         w: [t - sum(c.values()) for t, c in zip(whole[w][1:], clocks[w][1:], strict=True)]
         for w in (1, 0)
     }
-    lines.append(
-        f"| the rest (batches, loop) | {_each(rest[1], n)} | {_each(rest[0], n)} |"
-    )
+    lines.append(f"| the rest (batches, loop) | {_each(rest[1], n)} | {_each(rest[0], n)} |")
     lines.append(f"| all, this process | {_each(whole[1][1:], n)} | {_each(whole[0][1:], n)} |")
     lines.append(f"| the worker | {_each(helpers[1:], n)} | |")
     over = {w: statistics.median(np.divide(whole[w][1:], bare[1:])) - 1 for w in (1, 0)}
@@ -271,7 +280,7 @@ def main() -> None:
         "## Images: what stands beside the network",
         "",
     ]
-    page = [*head, *images, "", "## Texts: what sorting saves", "", *texts, ""]
+    page = [*head, *images, "", "## Texts: what sorting saves", "", *texts, "", GUARANTEES]
     OUT.write_text("\n".join(page), encoding="utf8")
     print("\n".join(page))
 

@@ -143,13 +143,8 @@ class _Job:
         header: Mapping[str, Any],
         settings: Settings,
     ) -> None:
-        self.extractor, self.samples, self.header, self.settings = (
-            extractor,
-            samples,
-            header,
-            settings,
-        )
-        self.dataset_row = dataset_row
+        self.extractor, self.dataset_row, self.samples = extractor, dataset_row, samples
+        self.header, self.settings = header, settings
         self.place = f"model {header['model']['model']!r}, dataset {header['dataset']!r}"
         self.size: Callable[[Any], int] | None = getattr(extractor, "size", None)
         self.limit = settings.batch_size * (TOKENS if self.size else 1)

@@ -104,7 +104,7 @@ class _Check:
         self, path: Path, header: Mapping[str, Any], samples: Mapping[str, str]
     ) -> None:
         entries, _ = read_entries(path)
-        names = [*header["layers"], *header["outputs"]]
+        names = [*header["layers"], *header.get("outputs", [])]
         if sorted(names) != sorted(entries):
             self._report(path, f"holds {sorted(entries)}, its header lists {sorted(names)}")
             return
