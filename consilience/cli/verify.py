@@ -37,7 +37,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     for problem in problems:
         print(f"{problem.file}: {problem.text}", file=sys.stderr)
     seen = ", ".join(f"{count} of {step}" for step, count in counts.items()) or "nothing there"
-    verdict = f"{len(problems)} problems" if problems else "all hashes agree"
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    verdict = count if problems else "all hashes agree"
     print(f"{folder}: {verdict} (files looked at: {seen})")
     return 1 if problems else 0
 
