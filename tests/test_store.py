@@ -16,19 +16,20 @@ from safetensors import safe_open
 
 from consilience.cli import main
 from consilience.errors import DataError, FeaturesError
-from consilience.features import extract as extract_module
 from consilience.features import (
+    content_hash,
     extract_features,
     read_header,
     read_layer,
     write_features,
     write_manifest,
 )
+from consilience.features import extract as extract_module
 from consilience.features.batches import Chunk, make_batches, wanted_rows
 from consilience.features.container import Entry, write_tensors
 from consilience.features.extract import language_figures
 from consilience.features.verification import verify_results
-from consilience.files import read_table
+from consilience.files import digest, read_table, write_table
 from consilience.metrics import get_metric
 from consilience.probe import make_probe
 from consilience.samples import make_samples, read_samples
@@ -434,6 +435,22 @@ def test_features_made_again_are_told_from_similarities_of_the_old(results):
     found = {p.file: p.text for p in verify_results(results).problems}
     assert set(found) == {"similarity/shapes/cka.parquet", "similarity/shapes/jsd.parquet"}
     assert "1 layers have other features than then: m0 (pixels)" in str(found)
+
+
+def test_a_manifest_of_some_rows_is_verified_too(results):
+    features, view = results / "features" / "shapes", results / "features" / "some"
+    table = read_table(features / "manifest.parquet")
+    metadata, table.attrs = table.attrs, {}
+    rows = np.arange(0, 60, 3)
+    table["hash"] = [digest([one, content_hash(rows)]) for one in table["hash"]]
+    table["file"] = [f"../shapes/{name}" for name in table["file"]]
+    table = table.assign(n=len(rows), samples_hash="7" * 64)
+    metadata |= {"dataset": "some", "samples_hash": "7" * 64, "rows": rows.tolist()}
+    write_table(table, view / "manifest.parquet", metadata)
+    assert verify_results(results).problems == []
+    table.loc[0, "hash"] = "8" * 64
+    write_table(table, view / "manifest.parquet", metadata)
+    assert [p.file for p in verify_results(results).problems] == ["features/some/manifest.parquet"]
 
 
 def test_a_study_says_what_must_be_there(results, tmp_path, capsys, monkeypatch):

@@ -33,7 +33,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     folder = what if what.is_dir() else Path(arguments.results)
     if not what.exists() or not folder.is_dir():
         raise ConfigError(f"{folder if what.exists() else what}: no such folder or study")
-    counts, problems = verify_results(folder, None if what.is_dir() else _expected(what))
+    counts, problems = verify_results(folder, [] if what.is_dir() else _expected(what))
     for problem in problems:
         print(f"{problem.file}: {problem.text}", file=sys.stderr)
     seen = ", ".join(f"{count} of {step}" for step, count in counts.items()) or "nothing there"
@@ -43,8 +43,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _expected(path: Path) -> dict[str, list[str]]:
-    """Returns {dataset: models} of a study, laid over the default one as Snakemake does."""
+def _expected(path: Path) -> list[str]:
+    """Returns the features files of a study, laid over the default one as Snakemake does."""
     config: dict[str, Any] = {}
     for file in (ROOT / "config" / "config.yaml", path):
         try:
@@ -52,7 +52,11 @@ def _expected(path: Path) -> dict[str, list[str]]:
         except yaml.YAMLError as error:
             raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
     study = load_study(config, str(path))
-    return {dataset: study.models_on[dataset] for dataset in study.datasets}
+    return [
+        f"features/{dataset}/{model}.safetensors"
+        for dataset in study.datasets
+        for model in study.models_on[dataset]
+    ]
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,8 +193,9 @@ class _Job:
         done = collector.done.copy()
         if done.all():
             return
+        dataset = open_dataset(self.dataset_row)
         stream = Stream(
-            lambda: iterate(open_dataset(self.dataset_row), self.samples),
+            lambda: iterate(dataset, self.samples),
             self.extractor.preprocess,
             wanted_rows(done, self.size is not None),
             CHUNK if self.size else self.settings.batch_size,

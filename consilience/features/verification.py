@@ -1,17 +1,18 @@
 """Whether a folder of results is what it says it is: every hash, computed again."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from consilience.errors import ConsilienceError
 from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
 from consilience.features.store import read_header
-from consilience.files import canonical_json, read_table
+from consilience.files import canonical_json, digest, read_table
 from consilience.samples import read_samples
 
 
@@ -29,7 +30,7 @@ class Verified(NamedTuple):
     problems: list[Problem]
 
 
-def verify_results(folder: str | Path, expected: Mapping[str, Any] | None = None) -> Verified:
+def verify_results(folder: str | Path, expected: Iterable[str] = ()) -> Verified:
     """Returns all problems of a folder of results; nothing is written.
 
     Samples are compared with their own hash; features with the hashes of their header and with
@@ -38,7 +39,7 @@ def verify_results(folder: str | Path, expected: Mapping[str, Any] | None = None
 
     Args:
         folder: `results/` of a study.
-        expected: {dataset: models} that must be there (default: whatever is there).
+        expected: files that must be there, relative to the folder.
     """
     check = _Check(Path(folder), [], {})
     samples = check.samples()
@@ -47,7 +48,7 @@ def verify_results(folder: str | Path, expected: Mapping[str, Any] | None = None
     check.similarities(manifests)
     for step in ("consistency", "probe"):
         check.tables(step, samples)
-    check.presence(expected or {}, headers)
+    check.presence(expected)
     return Verified(check.counts, check.problems)
 
 
@@ -87,8 +88,8 @@ class _Check:
                 hashes[path.stem] = found.hash
         return hashes
 
-    def features(self, samples: Mapping[str, str]) -> dict[tuple[str, str], dict[str, Any]]:
-        """Returns the headers of sound features files by dataset and model."""
+    def features(self, samples: Mapping[str, str]) -> dict[Path, dict[str, Any]]:
+        """Returns the headers of sound features files."""
         headers = {}
         for path in self._files("features", "*/*.safetensors"):
             header = self._attempt(path, lambda path=path: read_header(path))
@@ -97,7 +98,7 @@ class _Check:
             before = len(self.problems)
             self._attempt(path, lambda p=path, h=header: self._features_file(p, h, samples))
             if len(self.problems) == before:
-                headers[path.parent.name, path.stem] = header
+                headers[path.resolve()] = header
         return headers
 
     def _features_file(
@@ -118,9 +119,7 @@ class _Check:
         if known and known != header["samples_hash"]:
             self._report(path, "its features are of other samples than the samples table has")
 
-    def manifests(
-        self, headers: Mapping[tuple[str, str], dict[str, Any]]
-    ) -> dict[str, pd.DataFrame]:
+    def manifests(self, headers: Mapping[Path, dict[str, Any]]) -> dict[str, pd.DataFrame]:
         """Returns the manifests by dataset, once compared with the features."""
         manifests = {}
         for path in self._files("features", "*/manifest.parquet"):
@@ -132,16 +131,15 @@ class _Check:
         return manifests
 
     def _manifest(
-        self,
-        path: Path,
-        listed: pd.DataFrame,
-        headers: Mapping[tuple[str, str], dict[str, Any]],
+        self, path: Path, listed: pd.DataFrame, headers: Mapping[Path, dict[str, Any]]
     ) -> None:
-        dataset = path.parent.name
         for model, rows in listed.groupby("model"):
             file = path.parent / rows["file"].iloc[0]
-            if (dataset, model) in headers:
-                whole, attrs = manifest_of({file: headers[dataset, model]}, path)
+            header = headers.get(file.resolve())
+            if header is not None:
+                whole, attrs = manifest_of({file: header}, path)
+                if "rows" in listed.attrs:
+                    whole = _as_view(whole, listed)
                 if not _same(rows, whole) or not _listed(listed.attrs, attrs):
                     self._report(path, f"what it says of {model!r} is not what {file.name} is")
             elif not file.exists():
@@ -182,13 +180,18 @@ class _Check:
             if table.attrs["samples_hash"] != known:
                 self._report(path, "it was computed on other samples")
 
-    def presence(self, expected: Mapping[str, Any], headers: Mapping[tuple[str, str], Any]) -> None:
+    def presence(self, expected: Iterable[str]) -> None:
         """Reports what a study asks for and is not there."""
-        for dataset, models in expected.items():
-            for model in models:
-                path = self._folder / "features" / dataset / f"{model}.safetensors"
-                if (dataset, model) not in headers and not path.exists():
-                    self._report(path, "is not there; run snakemake to make it")
+        for name in expected:
+            if not (self._folder / name).exists():
+                self._report(self._folder / name, "is not there; run snakemake to make it")
+
+
+def _as_view(table: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Returns the lines of whole files as the manifest of some of their rows has them."""
+    rows = np.array(listed.attrs["rows"], dtype=np.int64)
+    hashes = [digest([one, content_hash(rows)]) for one in table["hash"]]
+    return table.assign(n=len(rows), hash=hashes, samples_hash=listed.attrs["samples_hash"])
 
 
 def _same(listed: pd.DataFrame, made: pd.DataFrame) -> bool:
@@ -201,9 +204,9 @@ def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _listed(attrs: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
     """Returns whether a manifest's metadata hold those of one model."""
-    return (
-        all(output in attrs["outputs"] for output in made["outputs"])
-        and all(attrs["headers"].get(model) == one for model, one in made["headers"].items())
-        and attrs["samples_hash"] == made["samples_hash"]
-        and attrs["dataset"] == made["dataset"]
-    )
+    if any(attrs["headers"].get(model) != one for model, one in made["headers"].items()):
+        return False
+    if "rows" in attrs:  # a view has a name, samples and hashes of its own
+        return True
+    outputs = all(output in attrs["outputs"] for output in made["outputs"])
+    return outputs and all(attrs[key] == made[key] for key in ("samples_hash", "dataset"))
