@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -259,6 +260,12 @@ def test_a_full_disk_is_one_error_and_the_next_run_goes_on(tmp_path, small_disk,
     assert leftovers(small_disk) == [".pixels.shards"] and not out.exists()
     shards = list((small_disk / ".pixels.shards").iterdir())
     assert len(shards) > 5 and all(path.name[0] != "." for path in shards)
+    with suppress(OSError), (small_disk / "rest").open("wb", buffering=0) as rest:
+        while rest.write(bytes(4096)):  # not even a lock fits then
+            pass
+    with pytest.raises(FeaturesError, match="no space left on device"):
+        extract_features(PIXELS, row, samples, out, **options)
+    (small_disk / "rest").unlink()
     subprocess.run(["mount", "-o", "remount,size=2m", str(small_disk)], check=True)
     with caplog.at_level(logging.INFO):
         extract_features(PIXELS, row, samples, out, **options)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from consilience.errors import FeaturesError
+from consilience.features.store import room_needed
 
 HEARTBEAT = 20.0
 """Seconds between two signs of life of a holder, for jobs on other machines."""
@@ -30,9 +31,10 @@ def sole_maker(out: str | Path) -> Iterator[None]:
         FeaturesError: another job is at work on the file.
     """
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     path = out.parent / f".{out.name}.lock"
-    stream = _acquire(path, out)
+    with room_needed(path):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        stream = _acquire(path, out)
     stopped = threading.Event()
     pulse = threading.Thread(target=_beat, args=(path, stopped), daemon=True)
     pulse.start()
