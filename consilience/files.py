@@ -21,6 +21,7 @@ from consilience.errors import DataError
 METADATA_KEY = b"consilience"
 ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
+_HASH_KEY = b"consilience_sha256"
 
 
 @contextmanager
@@ -49,24 +50,38 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
     The bytes depend on the content alone: no time stamp, no index.
     """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
-    arrow = arrow.replace_schema_metadata({METADATA_KEY: canonical_json(metadata).encode()})
+    text = canonical_json(metadata).encode()
+    # The pages have check sums of their own; columns, types and metadata have none.
+    arrow = arrow.replace_schema_metadata({METADATA_KEY: text, _HASH_KEY: _frame_hash(arrow, text)})
     with atomic(path) as temporary:
-        pq.write_table(arrow, temporary)
+        pq.write_table(arrow, temporary, write_page_checksum=True)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """Returns the table of a Parquet file; its metadata is in `.attrs`."""
     try:
-        arrow = pq.ParquetFile(path).read()
+        arrow = pq.ParquetFile(path, page_checksum_verification=True).read()
     except FileNotFoundError:
         raise
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
             f"{path} is not a readable Parquet file ({error}); delete it and run snakemake again"
         ) from error
+    metadata = arrow.schema.metadata or {}
+    text = metadata.get(METADATA_KEY, b"{}")
+    if metadata.get(_HASH_KEY, (made := _frame_hash(arrow, text))) != made:
+        raise DataError(
+            f"{path} was changed after it was written; delete it and run snakemake again"
+        )
     table = arrow.to_pandas()
-    table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+    table.attrs = json.loads(text)
     return table
+
+
+def _frame_hash(table: pa.Table, metadata: bytes) -> bytes:
+    """Returns the SHA-256 of all of a table but its values."""
+    columns = [[field.name, str(field.type)] for field in table.schema]
+    return digest([columns, table.num_rows, metadata.decode()]).encode()
 
 
 def canonical_json(value: Any) -> str:  # noqa: ANN401

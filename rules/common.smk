@@ -5,6 +5,7 @@ from pathlib import Path
 from consilience.config import Known, load_study, use_clone
 from consilience.config.paths import Paths, looked_up
 from consilience.errors import ConsilienceError
+from consilience.features import EXTRACTION_CODE
 from consilience.files import code_digest, digest, file_digest
 from consilience.prefetch import describe, list_remote
 from snakemake.exceptions import WorkflowError
@@ -62,7 +63,7 @@ EXTRACTION = Known(
             "row": row,
             "dtype": SETTINGS["features"]["dtype"],
             "autocast": SETTINGS["features"]["autocast"],
-            "code": [code("features", "features"), MODEL_CODE[name]],
+            "code": [code("features", *EXTRACTION_CODE), MODEL_CODE[name]],
         }
         for name, row in STUDY.extraction.items()
     },

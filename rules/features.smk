@@ -48,7 +48,13 @@ rule manifest:
         features=lambda wc: digest(
             [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]]
         ),
-        code=code("manifest", "features/store", "features/views", "samples"),
+        code=code(
+            "manifest",
+            "features/manifest",
+            "features/store",
+            "features/views",
+            "samples",
+        ),
     script:
         "../workflow/scripts/manifest.py"
 

@@ -1,7 +1,16 @@
+from consilience.metrics import METRICS
+
+
 rule similarity:
     """Similarities of all pairs of models on one dataset by one metric; known pairs are reused."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
+        # the true classes, for metrics that take them
+        samples=lambda wc: (
+            f"results/samples/{wc.dataset}.parquet"
+            if METRICS[STUDY.metrics[wc.metric]["metric"]].class_facts.needs_labels
+            else []
+        ),
     output:
         "results/similarity/{dataset}/{metric}.parquet",
     log:

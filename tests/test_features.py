@@ -28,14 +28,11 @@ from consilience.features import (
     write_features,
     write_manifest,
 )
-from consilience.features.extract import (
-    Collector,
-    Forward,
-    choose_device,
-    is_out_of_memory,
-    make_batches,
-)
-from consilience.files import read_table
+from consilience.features.batches import make_chunks
+from consilience.features.extract import Collector
+from consilience.features.forward import Forward, choose_device, is_out_of_memory
+from consilience.features.shards import Shards
+from consilience.files import digest, read_table
 from consilience.samples import make_samples, read_samples
 
 ROOT = Path(__file__).parent.parent
@@ -199,7 +196,13 @@ def test_manifest_lists_layers_by_model_and_position(tmp_path):
         ["b", "a", 1, 2, "b.safetensors"],
     ]
     assert table["hash"].tolist() == [header["hashes"][layer] for layer in "zaza"]
-    assert table.attrs == {"dataset": "toy", "samples_hash": "5" * 64}
+    headers = {m: digest(read_header(tmp_path / f"{m}.safetensors")) for m in "ab"}
+    assert table.attrs == {
+        "dataset": "toy",
+        "samples_hash": "5" * 64,
+        "outputs": [],
+        "headers": headers,
+    }
     first = sha(out)
     write_manifest([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], out)
     assert sha(out) == first
@@ -336,7 +339,7 @@ def test_weights_that_give_nan_are_refused_and_nothing_is_written(tmp_path, shap
         extract(model, shapes, out)
     for part in ("'broken'", "'shapes'", "'pre_logits'", repr(first)):
         assert part in str(caught.value)
-    assert not out.parent.exists()
+    assert not list(out.parent.iterdir())
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -396,7 +399,7 @@ def test_a_kill_in_the_middle_leaves_no_file(tmp_path):
 # Order
 
 
-def test_each_worker_makes_its_own_batches_and_together_all():
+def test_each_worker_makes_its_own_chunks_and_together_all_that_are_wanted():
     rows = [(i, i) for i in range(11)]
     opened = []
 
@@ -404,15 +407,22 @@ def test_each_worker_makes_its_own_batches_and_together_all():
         opened.append(sample)
         return torch.tensor([sample])
 
-    shares = [list(make_batches(rows, preprocess, 3, w, 2)) for w in range(2)]
-    assert [[b.number for b in share] for share in shares] == [[0, 2], [1, 3]]
-    assert [[b.inputs.flatten().tolist() for b in share] for share in shares] == [
+    def shares(wanted):
+        return [list(make_chunks(rows, preprocess, wanted, 3, w, 2)) for w in range(2)]
+
+    found = shares(np.ones(11, dtype=bool))
+    assert [[c.number for c in share] for share in found] == [[0, 2], [1, 3]]
+    assert [[c.inputs.flatten().tolist() for c in share] for share in found] == [
         [[0, 1, 2], [6, 7, 8]],
         [[3, 4, 5], [9, 10]],
     ]
     assert sorted(opened) == list(range(11))  # nobody opens another's pictures
+    opened.clear()
+    found = shares(np.arange(11) == 7)
+    assert [[(c.number, c.start) for c in share] for share in found] == [[(0, 6)], []]
+    assert opened == [6, 7, 8]  # nor what is there already
     with pytest.raises(FeaturesError, match="expected them from 3"):
-        list(make_batches([*rows[:3], (4, 4)], preprocess, 3))
+        list(make_chunks([*rows[:3], (4, 4)], preprocess, np.ones(4, dtype=bool), 3))
 
 
 # Memory
@@ -421,7 +431,7 @@ def test_each_worker_makes_its_own_batches_and_together_all():
 class Hungry:
     """An extractor that really fails for more than `limit` samples, as PyTorch does."""
 
-    layers = ("x",)
+    layers, provenance = ("x",), {}
 
     def __init__(self, limit):
         self.limit, self.tried = limit, []
@@ -443,14 +453,25 @@ def test_pytorchs_own_error_is_recognised():
     assert not is_out_of_memory(caught.value)
 
 
+def test_a_halved_budget_holds_for_inputs_of_every_size():
+    hungry = Hungry(limit=3)
+    forward = Forward(hungry, 64)
+    assert [b for b, _ in forward(list(range(4)), 16)] == [2, 2]  # 4 of 16 tokens were too much
+    assert forward.limit == 32
+    hungry.limit = 99
+    assert [b for b, _ in forward(list(range(40)), 2)] == [16, 16, 8]  # of 2 tokens 16 are not
+    assert [b for b, _ in forward(list(range(2)), 50)] == [1, 1]  # one is always tried
+
+
 def test_batches_are_halved_until_they_fit_and_stay_so(caplog):
     hungry = Hungry(limit=3)
-    forward, collector = Forward(hungry, 10), Collector(("x",), names(14), "float32", "here")
+    forward, seen = Forward(hungry, 10), []
     for inputs in (list(range(10)), list(range(10, 14))):
         for count, outputs in forward(inputs):
-            collector.add(outputs, count)
+            assert count == len(outputs["x"])
+            seen += outputs["x"][:, 0].tolist()
     assert hungry.tried == [10, 5, 2, 2, 2, 2, 2, 2, 2]
-    np.testing.assert_array_equal(collector.features()["x"][:, 0], np.arange(14))
+    assert seen == list(range(14))
     assert ["out of memory at 10, now 5" in r.getMessage() for r in caplog.records] == [True, False]
 
 
@@ -471,23 +492,27 @@ def test_other_errors_of_a_model_are_not_retried():
     assert broken.tried == [4]
 
 
-def test_collector_refuses_what_does_not_fit_together():
+def test_collector_refuses_what_does_not_fit_together(tmp_path):
+    class Two(Hungry):
+        layers = ("x", "y")
+
     def collector():
-        return Collector(("x", "y"), names(4), "float32", "here")
+        shards = Shards(tmp_path / "x.safetensors", "key", 4)
+        return Collector(Two(9), names(4), "float32", "here", shards)
 
     x = torch.ones(2, 3)
     with pytest.raises(FeaturesError, match="layers"):
-        collector().add({"y": x, "x": x}, 2)
+        collector().add({"y": x, "x": x}, np.arange(2))
     with pytest.raises(FeaturesError, match=r"layer 'y': features of shape \(2, 3\) for 3 samples"):
-        collector().add({"x": torch.ones(3, 3), "y": x}, 3)
-    with pytest.raises(FeaturesError, match=r"1 of 2 samples .* first 's1'"):
-        collector().add({"x": x, "y": torch.tensor([[0.0], [torch.inf]])}, 2)
+        collector().add({"x": torch.ones(3, 3), "y": x}, np.arange(3))
+    with pytest.raises(FeaturesError, match=r"1 of 2 samples .* first 's3'"):
+        collector().add({"x": x, "y": torch.tensor([[0.0], [torch.inf]])}, np.array([0, 3]))
     taken = collector()
-    taken.add({"x": x, "y": x}, 2)
+    taken.add({"x": x, "y": x}, np.array([3, 1]))
     with pytest.raises(FeaturesError, match="2 samples came, of 4"):
-        taken.features()
+        taken.finish()
     with pytest.raises(FeaturesError, match=r"layer 'y': 4 values for sample 's2', 3 before"):
-        taken.add({"x": x, "y": torch.ones(2, 4)}, 2)
+        taken.add({"x": x, "y": torch.ones(2, 4)}, np.array([2, 0]))
 
 
 # The demo's model

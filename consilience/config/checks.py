@@ -27,11 +27,11 @@ def check_metrics(study: "Study", problems: Problems) -> None:
         except ConfigError as error:
             problems.add(f"metrics catalogue ({name})", str(error))
             continue
-        if metric.facts.input != "features":
+        if metric.facts.input == "unembedding":
             problems.add(
                 f"metrics catalogue ({name})",
-                f"metric {spec['metric']!r} compares {metric.facts.input}, which features files do "
-                "not hold; take it out of the study and call it from Python",
+                f"metric {spec['metric']!r} compares unembeddings, whose rows are no samples; take "
+                "it out of the study and call it from Python",
             )
 
 

@@ -5,19 +5,26 @@ Reading imports no deep-learning library; `extract_features` does, when it is fi
 
 from typing import TYPE_CHECKING, Any
 
+from consilience.features.manifest import write_manifest
 from consilience.features.store import (
     check_samples,
     content_hash,
     read_header,
     read_layer,
     write_features,
-    write_manifest,
 )
 
 if TYPE_CHECKING:
     from consilience.features.extract import extract_features
 
+EXTRACTION_CODE = tuple(
+    f"features/{module}"
+    for module in ("extract", "batches", "forward", "shards", "store", "container")
+)
+"""The modules of this package that decide what is in a features file."""
+
 __all__ = [
+    "EXTRACTION_CODE",
     "check_samples",
     "content_hash",
     "extract_features",

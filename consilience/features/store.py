@@ -1,33 +1,44 @@
-"""Features files and their manifest: writing with checks, reading without a deep-learning library.
+"""Features files: writing with checks, reading without a deep-learning library.
 
-A features file is a safetensors file of one (n, d) tensor per layer. The format keeps neither the
-order of its tensors nor that of its metadata, so the whole header is one JSON text under one key:
-then equal content gives equal bytes.
+A features file is a safetensors file of one (n, d) tensor per layer, and beside them of what else
+the model gives: further results per sample such as `logits`, and its `unembedding` (classes, d).
+The format keeps neither the order of its tensors nor that of its metadata, so the whole header is
+one JSON text under one key: then equal content gives equal bytes.
 """
 
-import hashlib
+import errno
 import json
 import logging
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from consilience.errors import FeaturesError
-from consilience.files import METADATA_KEY, atomic, canonical_json, write_table
+from consilience.features.container import (
+    Entry,
+    again,
+    content_hash,
+    loaded,
+    opened,
+    picked,
+    read_entries,
+    write_tensors,
+)
+from consilience.files import METADATA_KEY, atomic, canonical_json
 from consilience.registry import did_you_mean
 
 logger = logging.getLogger(__name__)
 
 DTYPES = ("float32", "float16")
+OUTPUT_DTYPE = "float32"
+"""Outputs are few and some are sums, so they are never stored in half precision."""
+UNEMBEDDING = "unembedding"
 _KEY = METADATA_KEY.decode()
 _REQUIRED = ("model", "dataset", "samples_hash")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_features(
@@ -36,6 +47,9 @@ def write_features(
     header: Mapping[str, Any],
     ids: Sequence[str],
     dtype: str = "float32",
+    *,
+    outputs: Mapping[str, np.ndarray] | None = None,
+    unembedding: np.ndarray | None = None,
 ) -> None:
     """Writes features/{dataset}/{model}.safetensors, or nothing if the features are not sound.
 
@@ -44,36 +58,117 @@ def write_features(
         features: {layer: (n, d)}, in layer order.
         header: at least the model's row (with the key `model`), the dataset's id and the samples
             hash, under the keys `model`, `dataset`, `samples_hash`; anything JSON-like beside it.
-            Added here: n, dtype, layers in order, and {layer: …} as shapes and (content) hashes.
+            Added here: n, dtype, layers in order, outputs in order (all tensors that are not
+            layers), and {tensor: …} as shapes and (content) hashes.
         ids: the n sample ids, in samples order.
         dtype: `float32` or `float16`, how features are stored.
+        outputs: {name: (n, c)}, further results per sample; stored as float32.
+        unembedding: (classes, d), the weights of the classifier or of the output embedding.
 
     Raises:
-        FeaturesError: no layers, a layer that is not (n, d), or a value that is not finite.
+        FeaturesError: no layers, a tensor of another shape, or a value that is not finite.
     """
     check_dtype(dtype)
+    check_header(out, header, features)
+    place = f"model {header['model']['model']!r}, dataset {header['dataset']!r}"
+    stored = {}
+    for name, x in {**features, **(outputs or {})}.items():
+        spot = f"{place}, {'layer' if name in features else 'output'} {name!r}"
+        check_block(x, ids, spot)
+        stored[name] = store_as(x, dtype if name in features else OUTPUT_DTYPE)
+        check_finite(stored[name], ids, spot)
+    stored |= stored_unembedding(unembedding, dtype, place)
+
+    def fill(tensors: dict[str, np.ndarray]) -> None:
+        for name, x in stored.items():
+            tensors[name][:] = x
+
+    entries = {name: Entry(x.dtype, x.shape) for name, x in stored.items()}
+    write_filled(out, list(features), entries, header, fill)
+
+
+def write_filled(
+    out: str | Path,
+    layers: Sequence[str],
+    entries: Mapping[str, Entry],
+    header: Mapping[str, Any],
+    fill: Callable[[dict[str, np.ndarray]], None],
+) -> None:
+    """Writes a features file that `fill` fills, so that it need not fit into memory.
+
+    Args:
+        out: the file to write.
+        layers: which of the tensors are layers, in order.
+        entries: type and shape of all tensors, in order.
+        header: see `write_features`.
+        fill: puts checked values into arrays that are views of the file.
+    """
+    place = f"model {header['model']['model']!r}, dataset {header['dataset']!r}"
+
+    def fill_and_look(tensors: dict[str, np.ndarray]) -> None:
+        fill(tensors)
+        for layer in layers:
+            if len(tensors[layer]) > 1 and _is_constant(tensors[layer]):
+                count = len(tensors[layer])
+                logger.warning("%s, layer %r: all %d samples are alike", place, layer, count)
+
+    def describe(hashes: Mapping[str, str]) -> dict[str, str]:
+        whole = {
+            **header,
+            "n": entries[layers[0]].shape[0],
+            "dtype": entries[layers[0]].dtype.name,
+            "layers": list(layers),
+            "outputs": [name for name in entries if name not in layers],
+            "shapes": {name: list(entry.shape) for name, entry in entries.items()},
+            "hashes": dict(hashes),
+        }
+        return {_KEY: canonical_json(whole)}
+
+    with room_needed(out), atomic(out) as temporary:
+        write_tensors(temporary, entries, fill_and_look, describe)
+
+
+def _is_constant(x: np.ndarray) -> bool:
+    return all(bool((x[i : i + 1024] == x[0]).all()) for i in range(0, len(x), 1024))
+
+
+@contextmanager
+def room_needed(path: str | Path) -> Iterator[None]:
+    """Turns a full disk into one clear error; what was written before is kept."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise FeaturesError(
+            f"{path} cannot be written: {error.strerror.lower()} under {Path(path).parent}; "
+            "make room and run again, it goes on from the last shard that was written"
+        ) from error
+
+
+def check_header(out: str | Path, header: Mapping[str, Any], features: Mapping[str, Any]) -> None:
+    """Raises FeaturesError if there are no layers or the header lacks what all files have."""
     absent = [key for key in _REQUIRED if key not in header]
     if absent or not features:
         lack = f"without {', '.join(absent)} in the header" if absent else "without any layer"
         raise FeaturesError(f"{out}: features cannot be written {lack}")
-    place = f"model {header['model']['model']!r}, dataset {header['dataset']!r}"
-    stored = {}
-    for layer, x in features.items():
-        check_block(x, ids, f"{place}, layer {layer!r}")
-        stored[layer] = store_as(np.ascontiguousarray(x), dtype)
-        check_finite(stored[layer], ids, f"{place}, layer {layer!r}")
-        if len(ids) > 1 and bool((stored[layer] == stored[layer][0]).all()):
-            logger.warning("%s, layer %r: all %d samples are alike", place, layer, len(ids))
-    whole = {
-        **header,
-        "n": len(ids),
-        "dtype": dtype,
-        "layers": list(stored),
-        "shapes": {layer: list(x.shape) for layer, x in stored.items()},
-        "hashes": {layer: content_hash(x) for layer, x in stored.items()},
-    }
-    with atomic(out) as temporary:
-        save_file(stored, temporary, metadata={_KEY: canonical_json(whole)})
+
+
+def stored_unembedding(x: np.ndarray | None, dtype: str, place: str) -> dict[str, np.ndarray]:
+    """Returns {"unembedding": (classes, d)} as it is stored, or {} if there is none.
+
+    Raises:
+        FeaturesError: it is not a finite matrix.
+    """
+    if x is None:
+        return {}
+    stored = store_as(np.asarray(x), dtype)
+    if stored.ndim != 2 or not stored.size or not np.isfinite(stored).all():
+        raise FeaturesError(
+            f"{place}: the unembedding of shape {stored.shape} is no finite matrix (classes, d); "
+            "check the weights, or store float32"
+        )
+    return {UNEMBEDDING: stored}
 
 
 def check_dtype(dtype: str) -> None:
@@ -115,52 +210,44 @@ def check_finite(x: np.ndarray, ids: Sequence[str], place: str) -> None:
         )
 
 
-def content_hash(x: np.ndarray) -> str:
-    """Returns the SHA-256 over type, shape and bytes of an array."""
-    total = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode())
-    total.update(np.ascontiguousarray(x).data)
-    return total.hexdigest()
-
-
 def read_header(path: str | Path) -> dict[str, Any]:
     """Returns the header of a features file (see `write_features`) without reading features.
 
     Raises:
         FeaturesError: the file is missing, damaged, or no features file.
     """
-    with _open(path) as stream:
+    with opened(path) as stream:
         text = (stream.metadata() or {}).get(_KEY)
     if text is None:
-        raise FeaturesError(f"{path} is no features file: its header is missing; {_again(path)}")
+        raise FeaturesError(f"{path} is no features file: its header is missing; {again(path)}")
     return json.loads(text)
 
 
-def read_layer(path: str | Path, layer: str) -> np.ndarray:
-    """Returns the features (n, d) of one layer; the other layers are not read.
+def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  # noqa: ANN401
+    """Returns the features (n, d) of one layer, or of an output; other tensors are not read.
+
+    Args:
+        path: the features file.
+        layer: name of the layer or output.
+        rows: indexes of the rows wanted, in any order; only these are read from the disk.
 
     Raises:
-        FeaturesError: the file is missing or damaged, or has no such layer.
+        FeaturesError: the file is missing or damaged, or has no such layer or rows.
     """
-    with _open(path) as stream:
-        if layer not in stream.keys():  # noqa: SIM118 - not a mapping
-            hint = did_you_mean(layer, stream.keys())
-            raise FeaturesError(f"{path} has no layer {layer!r}{hint}")
-        return stream.get_tensor(layer)
-
-
-@contextmanager
-def _open(path: str | Path) -> Iterator[Any]:
-    try:
-        with safe_open(path, framework="numpy") as stream:
-            yield stream
-    except FileNotFoundError as error:
-        raise FeaturesError(f"{path}: no such features file; run snakemake to make it") from error
-    except (SafetensorError, OSError) as error:
-        raise FeaturesError(f"{path} cannot be read ({error}); {_again(path)}") from error
-
-
-def _again(path: str | Path) -> str:
-    return f"delete {Path(path).name} and run snakemake again"
+    entries, _ = read_entries(path)
+    if layer not in entries:
+        raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, entries)}")
+    if rows is None:
+        return loaded(path, entries[layer])
+    rows, n = np.asarray(rows), entries[layer].shape[0]
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise FeaturesError(
+            f"{path}: rows must be a list of indexes, not {rows.dtype} {rows.shape}"
+        )
+    if rows.size and (rows.min() < 0 or rows.max() >= n):
+        wrong = int(rows.min() if rows.min() < 0 else rows.max())
+        raise FeaturesError(f"{path}: layer {layer!r} has the rows 0 to {n - 1}, not {wrong}")
+    return picked(path, entries[layer], rows)
 
 
 def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
@@ -168,56 +255,15 @@ def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path
     if header["samples_hash"] != samples_hash:
         raise FeaturesError(
             f"{path} holds features of other samples (hash {header['samples_hash'][:12]}, expected "
-            f"{samples_hash[:12]}); {_again(path)}"
+            f"{samples_hash[:12]}); {again(path)}"
         )
 
 
-def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
-    """Writes features/{dataset}/manifest.parquet: one row per model and layer.
-
-    Columns: model, layer, position (of the layer, from 0), n, d, dtype, hash (of the content),
-    samples_hash, file (relative to the manifest); sorted by model and position, whatever the order
-    of `paths`.
-
-    Raises:
-        FeaturesError: no files, one model twice, or files over different samples (names both).
-    """
-    headers = {Path(path): read_header(path) for path in paths}
-    if not headers:
-        raise FeaturesError(f"{out}: a manifest needs at least one features file")
-    _check_together(headers)
-    rows = [row for path, header in headers.items() for row in _rows(path, header, Path(out))]
-    table = pd.DataFrame(rows).sort_values(["model", "position"], ignore_index=True)
-    first = next(iter(headers.values()))
-    metadata = {"dataset": first["dataset"], "samples_hash": first["samples_hash"]}
-    write_table(table, out, metadata)
-
-
-def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:
-    first, *_ = headers
-    seen: dict[str, Path] = {}
-    for path, header in headers.items():
-        if header["samples_hash"] != headers[first]["samples_hash"]:
-            raise FeaturesError(
-                f"{first} and {path} hold features of different samples; delete the older one "
-                "and run snakemake again"
-            )
-        twin = seen.setdefault(header["model"]["model"], path)
-        if twin != path:
-            raise FeaturesError(f"{twin} and {path} are both of model {header['model']['model']!r}")
-
-
-def _rows(path: Path, header: Mapping[str, Any], out: Path) -> Iterator[dict[str, Any]]:
-    file = Path(os.path.relpath(path, out.parent)).as_posix()
-    for position, layer in enumerate(header["layers"]):
-        yield {
-            "model": header["model"]["model"],
-            "layer": layer,
-            "position": position,
-            "n": header["n"],
-            "d": header["shapes"][layer][1],
-            "dtype": header["dtype"],
-            "hash": header["hashes"][layer],
-            "samples_hash": header["samples_hash"],
-            "file": file,
-        }
+__all__ = [
+    "check_samples",
+    "content_hash",
+    "read_header",
+    "read_layer",
+    "write_features",
+    "write_filled",
+]

@@ -5,13 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.features.store import (
-    check_samples,
-    content_hash,
-    read_header,
-    read_layer,
-    write_manifest,
-)
+from consilience.features.manifest import write_manifest
+from consilience.features.store import check_samples, content_hash, read_header, read_layer
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.samples import read_chain
 
@@ -48,11 +43,14 @@ def make_manifest(
     table["n"] = len(rows)
     table["hash"] = [digest([hash_, mark]) for hash_ in table["hash"]]
     table["samples_hash"] = view.hash
+    outputs = [
+        {**line, "n": len(rows), "hash": digest([line["hash"], mark])}
+        for line in metadata["outputs"]
+    ]
     own = {"dataset": view.row["dataset"], "samples_hash": view.hash, "rows": rows.tolist()}
-    write_table(table, out, metadata | own)
+    write_table(table, out, metadata | own | {"outputs": outputs})
 
 
 def read_rows(path: str | Path, layer: str, rows: np.ndarray | None = None) -> np.ndarray:
     """Returns features (n, d) of one layer: all rows of the file, or those of a view."""
-    x = read_layer(path, layer)
-    return x if rows is None else x[rows]
+    return read_layer(path, layer, rows)

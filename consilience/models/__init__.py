@@ -9,23 +9,44 @@ from consilience.errors import ConfigError
 from consilience.registry import did_you_mean, submodules
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
 class Extractor(Protocol):
-    """A model ready to turn samples into features."""
+    """A model ready to turn samples into features.
+
+    What `FullExtractor` adds may be absent. A source whose features exist already has, instead of
+    `preprocess` and `extract`, `read(dataset, samples)`, which returns {layer: (n, d)} and the
+    provenance (see `consilience.models.imported`).
+    """
 
     layers: tuple[str, ...]
     """Names of the layers that `extract` returns, from the input side to the output side."""
     provenance: Mapping[str, str]
-    """What produced the features: weights and their SHA-256, transform, pooling, versions."""
+    """What produced the features: weights and their SHA-256, transform, pooling, versions. An
+    entry `truncated` counts the texts that were cut, as `extract` meets them."""
 
     def preprocess(self, sample: Sample) -> Any:  # noqa: ANN401
         """Returns the model's own input for one sample; runs in worker processes."""
         ...
 
     def extract(self, batch: Sequence[Any]) -> "Mapping[str, Tensor]":
-        """Returns {layer: (b, d)} for a batch of preprocessed samples, in their order."""
+        """Returns {layer: (b, d)}, then {output: (b, c)}, for b inputs, in their order."""
+        ...
+
+
+class FullExtractor(Extractor, Protocol):
+    """An extractor with all that is optional."""
+
+    outputs: tuple[str, ...]
+    """Further results per sample: `logits` (b, classes); `loss` (b, 2), the sum of negative
+    log-likelihoods of the predicted tokens in nats and their number. Absent: none."""
+    unembedding: "np.ndarray | None"
+    """(classes, d) weights of the classifier or of the output embedding. Absent or None: none."""
+
+    def size(self, value: Any) -> int:  # noqa: ANN401
+        """Returns what one preprocessed input costs, in tokens. Absent: all cost the same."""
         ...
 
 

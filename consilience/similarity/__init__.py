@@ -17,13 +17,14 @@ import pandas as pd
 
 from consilience import __version__
 from consilience.calibration import NullKind, Permutations, calibrate
-from consilience.errors import FeaturesError, MetricError
+from consilience.errors import DataError, FeaturesError, MetricError
 from consilience.features import content_hash, read_header, read_layer
 from consilience.features.views import read_rows
 from consilience.files import read_table, write_table
 from consilience.metrics import Metric, Preprocessing, as_features, as_labels, get_metric
 from consilience.pairs import Outcome, PairStore
 from consilience.reductions import describe, reduce
+from consilience.samples import read_samples
 from consilience.similarity.engine import fill_store, fill_together, pair_key
 from consilience.similarity.task import Engine, Item, Task
 
@@ -194,13 +195,14 @@ def _pairs(metric: Metric, items: Sequence[Item]) -> list[tuple[Item, Item]]:
     return list(itertools.product(items, repeat=2))
 
 
-def make_similarity(
+def make_similarity(  # noqa: PLR0913 - all but the files by name
     manifest: str | Path,
     out: str | Path,
     *,
     dataset: str,
     metric_id: str,
     spec: Mapping[str, Any],
+    samples: str | Path | None = None,
     store: str | Path | None = None,
     fresh: bool = False,
     engine: Engine | None = None,
@@ -214,22 +216,30 @@ def make_similarity(
         metric_id: id of the metric variant.
         spec: {"metric": name, "parameters": {…}, "preprocessing": {…}, "layers": `all`, or
             `last` for the last layer of each model, "permutations": for the null of metrics
-            without a closed form; 0: they have no null}.
+            without a closed form; 0: they have no null}. Metrics of logits take the output
+            `logits` of every model, as it is.
+        samples: samples/{dataset}.parquet, for metrics that need labels.
         store: path of the pair store.
         fresh: compute all pairs again, whatever the store holds.
         engine: threads, memory and checkpoints.
+
+    Raises:
+        FeaturesError: a model has no logits, and the metric compares them.
+        DataError: samples have no label, and the metric needs them.
     """
     metric = get_metric(spec["metric"], **spec["parameters"])
+    if metric.facts.input == "logits":
+        spec = {**spec, "preprocessing": vars(Preprocessing()), "layers": "logits"}
     preprocessing = Preprocessing(**spec["preprocessing"])
     task = Task(metric, preprocessing, _null_kind(metric, spec["permutations"]))
     if spec["permutations"]:
         task = replace(task, permutations=Permutations(spec["permutations"]))
+    listed = _listed(manifest, dataset, metric_id, spec["layers"])
+    if metric.facts.needs_labels:
+        task = replace(task, labels=_labels(samples, listed["samples_hash"].iloc[0], metric_id))
     pair_store = task.open_store(store, fresh=fresh)
-    listed = read_table(manifest)
     rows = listed.attrs.pop("rows", None)
     rows = None if rows is None else np.array(rows, dtype=np.int64)
-    if spec["layers"] == "last":
-        listed = listed.groupby("model", as_index=False, sort=True).tail(1)
     folder = Path(manifest).parent
     items = [_listed_item(folder, line, rows) for line in listed.to_dict("records")]
     table = similarity_table(task, items, engine, pair_store)
@@ -252,6 +262,45 @@ def make_similarity(
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table, out, metadata)
+
+
+def _listed(manifest: str | Path, dataset: str, metric_id: str, layers: str) -> pd.DataFrame:
+    """Returns the rows of a manifest that are compared: all layers, the last ones, or `logits`."""
+    listed = read_table(manifest)
+    attrs, listed.attrs = listed.attrs, {}
+    last = listed.groupby("model", as_index=False, sort=True).tail(1)
+    listed = last if layers == "last" else listed
+    listed.attrs = attrs
+    if layers != "logits":
+        return listed
+    found = {row["model"]: row for row in attrs["outputs"] if row["output"] == layers}
+    without = sorted(set(last["model"]) - set(found))
+    if without:
+        raise FeaturesError(
+            f"metric {metric_id!r} compares logits, and {len(without)} of {len(last)} models on "
+            f"dataset {dataset!r} have none: {', '.join(without)}; leave out the metric, or these "
+            "models, in a study of its own"
+        )
+    listed = pd.DataFrame([found[model] for model in last["model"]])
+    listed = listed.assign(layer=layers, samples_hash=last["samples_hash"].to_numpy())
+    listed.attrs = attrs
+    return listed
+
+
+def _labels(samples: str | Path | None, samples_hash: str, metric_id: str) -> np.ndarray:
+    """Returns the labels (n,) of the samples that the features are of."""
+    if samples is None:
+        raise DataError(f"metric {metric_id!r} needs labels: give the samples table")
+    read = read_samples(samples)
+    if read.hash != samples_hash:
+        raise DataError(f"{samples} holds other samples than the features; run snakemake again")
+    missing = int(read.table["label"].isna().sum())
+    if missing:
+        raise DataError(
+            f"metric {metric_id!r} needs labels, and {missing} of {len(read.table)} samples of "
+            f"dataset {read.row['dataset']!r} have none; leave the metric out of studies with it"
+        )
+    return read.table["label"].to_numpy(np.int64)
 
 
 def _null_kind(metric: Metric, permutations: int) -> NullKind | None:

@@ -11,6 +11,7 @@ make_similarity(
     dataset=snakemake.wildcards.dataset,
     metric_id=snakemake.wildcards.metric,
     spec=snakemake.params.spec,
+    samples=snakemake.input.get("samples") or None,
     store=snakemake.params.store,
     fresh=snakemake.params.fresh,
     engine=Engine(

@@ -1,8 +1,7 @@
-"""The command `consilience`: two features files compared, without Snakemake."""
+"""`consilience compare`: two features files compared, without Snakemake."""
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import yaml
 
 from consilience.calibration import Permutations
-from consilience.errors import ConfigError, ConsilienceError, FeaturesError
+from consilience.errors import ConfigError, FeaturesError
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
 from consilience.reductions import REDUCTIONS, describe, reduce_pair
 from consilience.registry import did_you_mean
@@ -20,19 +19,8 @@ from consilience.registry import did_you_mean
 CATALOGUE = "metrics.yaml"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status; a mistake of the user's is one line."""
-    parsed = _parser().parse_args(arguments)
-    try:
-        return parsed.run(parsed)
-    except ConsilienceError as error:
-        print(f"consilience: {error}", file=sys.stderr)
-        return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="consilience", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def add(commands: Any) -> None:  # noqa: ANN401
+    """Adds the command to the parser's commands."""
     compare = commands.add_parser(
         "compare",
         help="similarity of two features files",
@@ -70,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--seed", type=int, default=0, help="of permutations and reductions")
     compare.add_argument("--json", action="store_true", help="print JSON")
-    return parser
 
 
 def _compare(arguments: argparse.Namespace) -> int:
@@ -130,7 +117,7 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
 
 def _catalogue() -> Any:  # noqa: ANN401
     """Returns the catalogue of the clone, or the one that was installed with the package."""
-    clone = Path(__file__).parents[1] / "config" / CATALOGUE
+    clone = Path(__file__).parents[2] / "config" / CATALOGUE
     return clone if clone.exists() else files("consilience") / "catalogue" / CATALOGUE
 
 
@@ -211,7 +198,3 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4g}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

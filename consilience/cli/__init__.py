@@ -1,0 +1,26 @@
+"""The command `consilience`: what can be done with features files and results without Snakemake."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from consilience.cli import compare, features, verify
+from consilience.errors import ConsilienceError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; a mistake of the user's is one line."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except ConsilienceError as error:
+        print(f"consilience: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="consilience", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (compare, features, verify):
+        command.add(commands)
+    return parser

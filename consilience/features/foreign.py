@@ -1,0 +1,299 @@
+"""Features that other tools wrote: read as arrays, with what their files say about the rows.
+
+Nothing in a file is executed: NumPy without pickles, PyTorch with weights only. Besides plain files
+the layouts of some tools are known:
+
+- thingsvision: a folder with `features.npy`, `.pt` or `.hdf5`, or its numbered parts, and
+  `file_names.txt`, one name per row;
+- CLIP_benchmark and similarity_consistency: a folder with `features_train.pt`,
+  `targets_train.pt`, `features_test.pt`, `targets_test.pt`;
+- platonic-rep: a `.pt` file with `feats` (n, layers, d).
+"""
+
+import fnmatch
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consilience.errors import FeaturesError
+from consilience.features.store import read_header
+from consilience.registry import did_you_mean
+
+LAYER = "features"
+"""The name of a layer that has none."""
+_ID_KEYS = ("ids", "id", "file_names")
+_LABEL_KEYS = ("labels", "targets", "label")
+_NAMES = "file_names.txt"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Features over rows that follow one another."""
+
+    layers: Mapping[str, np.ndarray]
+    ids: tuple[str, ...] | None = None
+    """What the file calls its rows."""
+    labels: np.ndarray | None = None
+    split: str = ""
+    """`train` or `test`, if the piece is of one split only."""
+    samples_hash: str = ""
+    """Of the samples, if the file was written here."""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a file or folder holds."""
+
+    pieces: tuple[Piece, ...]
+    files: tuple[Path, ...]
+
+
+def read_foreign(path: str | Path) -> Foreign:
+    """Returns the features of a file or of a folder in a known layout.
+
+    Raises:
+        FeaturesError: nothing is there, the format is unknown, or the content is damaged.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FeaturesError(f"{path}: no such file or folder")
+    if path.is_dir():
+        return _read_folder(path)
+    piece = _read_file(path)
+    names = path.parent / _NAMES
+    if piece.ids is None and names.exists() and re.fullmatch(r"features(_\d+)?", path.stem):
+        return Foreign((_named(piece, names),), (path, names))
+    return Foreign((piece,), (path,))
+
+
+def read_ids(path: str | Path) -> tuple[str, ...]:
+    """Returns ids from a text file, one per line."""
+    path = Path(path)
+    if not path.is_file():
+        raise FeaturesError(f"{path}: no such file of ids")
+    try:
+        return tuple(path.read_text(encoding="utf8").splitlines())
+    except UnicodeDecodeError as error:
+        raise FeaturesError(f"{path} is no text in UTF-8 ({error.reason})") from None
+
+
+def choose_layers(layers: Mapping[str, Any], wanted: Sequence[str], place: str) -> list[str]:
+    """Returns the names that patterns select, `last` the last one, nothing or `all` all of them.
+
+    Raises:
+        FeaturesError: a pattern selects nothing.
+    """
+    if not wanted or list(wanted) == ["all"]:
+        return list(layers)
+    chosen: list[str] = []
+    for pattern in wanted:
+        found = [name for name in layers if fnmatch.fnmatchcase(name, pattern)]
+        if pattern == "last" and not found:
+            found = list(layers)[-1:]
+        if not found:
+            raise FeaturesError(f"{place} has no layer {pattern!r}{did_you_mean(pattern, layers)}")
+        chosen += [name for name in found if name not in chosen]
+    return chosen
+
+
+def _read_folder(path: Path) -> Foreign:
+    splits = [path / f"features_{split}.pt" for split in ("train", "test")]
+    if any(file.exists() for file in splits):
+        return _read_splits(path)
+    parts = sorted(path.glob("features_[0-9]*.npy")) or sorted(path.glob("features_[0-9]*.pt"))
+    whole = [path / f"features.{end}" for end in ("npy", "pt", "hdf5", "h5")]
+    files = [file for file in whole if file.exists()][:1] or parts
+    if not files:
+        raise FeaturesError(
+            f"{path} holds neither features_train.pt, features_test.pt nor features.npy, .pt or "
+            ".hdf5; give the file itself"
+        )
+    pieces = [_read_file(file) for file in files]
+    piece = Piece({name: _stacked(pieces, name, path) for name in pieces[0].layers})
+    names = path / _NAMES
+    if names.exists():
+        return Foreign((_named(piece, names),), (*files, names))
+    return Foreign((piece,), tuple(files))
+
+
+def _stacked(pieces: Sequence[Piece], name: str, path: Path) -> np.ndarray:
+    try:
+        return np.concatenate([piece.layers[name] for piece in pieces])
+    except (KeyError, ValueError) as error:
+        raise FeaturesError(f"{path}: its parts do not fit together ({error})") from None
+
+
+def _read_splits(path: Path) -> Foreign:
+    pieces, files = [], []
+    for split in ("train", "test"):
+        features, targets = path / f"features_{split}.pt", path / f"targets_{split}.pt"
+        if not features.exists():
+            continue
+        labels = _numbers(_load_torch(targets), targets) if targets.exists() else None
+        pieces.append(Piece(_read_file(features).layers, labels=labels, split=split))
+        files += [file for file in (features, targets) if file.exists()]
+    return Foreign(tuple(pieces), tuple(files))
+
+
+def _named(piece: Piece, names: Path) -> Piece:
+    return Piece(piece.layers, read_ids(names), piece.labels)
+
+
+def _read_file(path: Path) -> Piece:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise FeaturesError(
+            f"{path}: cannot read {path.suffix or 'a file without suffix'}; use "
+            f"{', '.join(_READERS)} (pickles are refused: they can execute code)"
+        )
+    try:
+        return reader(path)
+    except (ValueError, OSError, EOFError, KeyError, pa.ArrowException) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise FeaturesError(f"{path}: cannot be read ({reason})") from None
+
+
+def _piece(table: Mapping[str, Any], path: Path) -> Piece:
+    """Returns the piece that a table of arrays is: layers, and ids and labels by their names."""
+    ids = next((table[key] for key in _ID_KEYS if key in table), None)
+    labels = next((table[key] for key in _LABEL_KEYS if key in table), None)
+    rest = {k: v for k, v in table.items() if k not in (*_ID_KEYS, *_LABEL_KEYS)}
+    layers: dict[str, np.ndarray] = {}
+    for name, value in rest.items():
+        layers |= _layers(name, _numbers(value, path), path)
+    if not layers:
+        raise FeaturesError(f"{path} holds no features")
+    return Piece(
+        layers,
+        None if ids is None else tuple(_text(one) for one in ids),
+        None if labels is None else _numbers(labels, path),
+    )
+
+
+def _layers(name: str, x: np.ndarray, path: Path) -> dict[str, np.ndarray]:
+    if name == "feats" and x.ndim == 3:  # platonic-rep: (n, layers, d)
+        return {f"layer_{i}": x[:, i] for i in range(x.shape[1])}
+    if x.ndim != 2:
+        raise FeaturesError(
+            f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); reduce maps and "
+            "tokens first (consilience.reductions)"
+        )
+    return {name: x}
+
+
+def _text(one: Any) -> str:  # noqa: ANN401
+    return one.decode("utf8") if isinstance(one, bytes) else str(one)
+
+
+def _numbers(value: Any, path: Path) -> np.ndarray:  # noqa: ANN401
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value
+        value = value.numpy()
+    x = np.asarray(value)
+    if x.dtype.kind not in "fiub":
+        raise FeaturesError(f"{path}: {x.dtype} are no numbers")
+    return x
+
+
+def _read_npy(path: Path) -> Piece:
+    return _piece({LAYER: np.load(path, allow_pickle=False)}, path)
+
+
+def _read_npz(path: Path) -> Piece:
+    with np.load(path, allow_pickle=False) as arrays:
+        return _piece({name: arrays[name] for name in arrays.files}, path)
+
+
+def _load_torch(path: Path) -> Any:  # noqa: ANN401
+    import torch  # noqa: PLC0415 - the other formats do without
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise FeaturesError(
+            f"{path} cannot be read as tensors ({reason[0]}); files that hold anything else can "
+            "execute code and are refused: save the tensors alone"
+        ) from None
+
+
+def _read_pt(path: Path) -> Piece:
+    found = _load_torch(path)
+    if not isinstance(found, Mapping):
+        return _piece({LAYER: found}, path)
+    if "feats" in found:
+        found = {key: found[key] for key in ("feats", *_ID_KEYS) if key in found}
+    return _piece({str(key): value for key, value in found.items()}, path)
+
+
+def _read_h5(path: Path) -> Piece:
+    try:
+        import h5py  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise FeaturesError(
+            f"{path}: reading HDF5 takes h5py; run pip install 'consilience[hdf5]'"
+        ) from None
+    with h5py.File(path, "r") as stream:
+        found: dict[str, Any] = {}
+        stream.visititems(
+            lambda name, node: (
+                found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None
+            )
+        )
+        parts = sorted(name for name in found if re.fullmatch(r"features_\d+", name))
+        if parts:  # thingsvision's parts of one matrix
+            found[LAYER] = np.concatenate([found.pop(name) for name in parts])
+        return _piece(found, path)
+
+
+def _read_parquet(path: Path) -> Piece:
+    table = pq.ParquetFile(path).read()
+    found: dict[str, Any] = {}
+    plain: list[np.ndarray] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if name in (*_ID_KEYS, *_LABEL_KEYS):
+            found[name] = column.to_pylist()
+        elif pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
+            found[name] = np.array(column.to_pylist(), np.float64)
+        else:
+            plain.append(column.to_numpy())
+    if plain:  # one column per unit
+        found[LAYER] = np.stack(plain, axis=1)
+    return _piece(found, path)
+
+
+def _read_safetensors(path: Path) -> Piece:
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - as torch
+
+    try:
+        header = read_header(path)
+        names = header["layers"]
+    except FeaturesError:
+        header, names = {}, None
+    try:
+        with safe_open(path, framework="pt") as stream:
+            names = names or sorted(stream.keys())
+            found = {name: stream.get_tensor(name) for name in names}
+    except (SafetensorError, ImportError) as error:
+        raise FeaturesError(f"{path}: cannot be read ({error})") from None
+    piece = _piece(found, path)
+    return Piece(piece.layers, piece.ids, piece.labels, "", header.get("samples_hash", ""))
+
+
+_READERS: dict[str, Callable[[Path], Piece]] = {
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".pt": _read_pt,
+    ".pth": _read_pt,
+    ".h5": _read_h5,
+    ".hdf5": _read_h5,
+    ".parquet": _read_parquet,
+    ".safetensors": _read_safetensors,
+}

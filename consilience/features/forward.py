@@ -1,0 +1,125 @@
+"""The forward pass: on which device, under what precision, and on fewer samples if memory lacks."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+from consilience.errors import FeaturesError
+from consilience.models import Extractor
+
+logger = logging.getLogger(__name__)
+
+AUTOCAST = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "status_alloc_failed",  # of CUDA's libraries
+)
+
+
+def choose_device(device: str) -> str:
+    """Returns the device to compute on; `auto` is CUDA if there is any.
+
+    Raises:
+        FeaturesError: PyTorch does not know the device, or this machine does not have it.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise FeaturesError(f"device {device!r} cannot be used: {reason}; try auto") from error
+    return device
+
+
+def device_name(device: str) -> str:
+    """Returns what the device is called in a header."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+@contextmanager
+def steady(device: str) -> Iterator[None]:
+    """Computes on one thread if on the CPU, whose sums depend on how they are parted."""
+    threads = torch.get_num_threads()
+    if torch.device(device).type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def autocast(name: str, device: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Returns what a pass is computed under."""
+    dtype = AUTOCAST[name]
+    if dtype is None:
+        return nullcontext
+    return lambda: torch.autocast(torch.device(device).type, dtype=dtype)
+
+
+class Forward:
+    """Runs an extractor, on fewer samples at a time once memory has run out.
+
+    Args:
+        extractor: the model.
+        limit: the most that a pass may cost: samples, or tokens where inputs have sizes.
+        context: what to compute under, such as autocast.
+        place: model and dataset, for messages.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        limit: int,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        place: str = "",
+    ) -> None:
+        self.limit = limit
+        self._extractor, self._context, self._place = extractor, context, place
+
+    def __call__(
+        self, inputs: Sequence[Any], cost: int = 1
+    ) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yields b and {name: (b, d)} for consecutive parts of `inputs`, each of the cost given.
+
+        Raises:
+            FeaturesError: memory does not suffice for one sample.
+        """
+        start = 0
+        while start < len(inputs):
+            part = inputs[start : start + max(1, self.limit // cost)]
+            try:
+                with self._context():
+                    outputs = self._extractor.extract(part)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._halve(len(part), cost, error)
+                continue
+            yield len(part), outputs
+            start += len(part)
+
+    def _halve(self, tried: int, cost: int, error: Exception) -> None:
+        if tried == 1:
+            raise FeaturesError(
+                f"{self._place}: memory runs out with a single sample; use a device or a job with "
+                "more memory, or a smaller input_size"
+            ) from error
+        now = tried // 2
+        self.limit = now * cost
+        logger.warning("%s: out of memory at %d, now %d a time", self._place, tried, now)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of PyTorch or Python means that memory ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(text in str(error).lower() for text in _OUT_OF_MEMORY)

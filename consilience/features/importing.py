@@ -1,0 +1,216 @@
+"""Features made elsewhere become a features file, once it is certain which row is which sample."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from consilience import __version__
+from consilience.errors import FeaturesError
+from consilience.features.foreign import (
+    Foreign,
+    Piece,
+    choose_layers,
+    read_foreign,
+    read_ids,
+)
+from consilience.features.store import write_features
+from consilience.files import canonical_json, digest, file_digest
+from consilience.registry import did_you_mean
+from consilience.samples import Samples, read_samples
+
+ORDERS = {
+    "ids": "rows are found by id; the file has exactly the samples",
+    "subset": "rows are found by id; the file may have more than the samples",
+    "samples": "the rows are in the order of the samples",
+}
+
+
+def import_features(
+    path: str | Path,
+    samples_path: str | Path,
+    model: str,
+    out: str | Path,
+    *,
+    order: str = "ids",
+    ids_path: str | Path | None = None,
+    layers: Sequence[str] = (),
+) -> None:
+    """Writes a features file from features that another tool made.
+
+    Args:
+        path: a file or folder that `features.foreign` reads.
+        samples_path: samples/{dataset}.parquet, the samples that the features are of.
+        model: id of the model.
+        out: the features file to write.
+        order: a key of `ORDERS`; `samples` is a promise that only the caller can make.
+        ids_path: text file with the id of each row, for files that do not hold their own.
+        layers: names or patterns of the layers to take (default: all).
+
+    Raises:
+        FeaturesError: the file cannot be read, or its rows are not beyond doubt the samples.
+    """
+    if not Path(samples_path).is_file():
+        raise FeaturesError(f"{samples_path}: no such samples table; run snakemake to make it")
+    samples = read_samples(samples_path)
+    taken, provenance = aligned(path, samples, order=order, ids_path=ids_path, layers=layers)
+    header = {
+        "model": {"model": model, "source": "imported", "name": str(path)},
+        "dataset": samples.row["dataset"],
+        "samples_hash": samples.hash,
+        "provenance": provenance,
+        "consilience": __version__,
+    }
+    write_features(out, taken, header, samples.table["id"].tolist())
+
+
+def aligned(
+    path: str | Path,
+    samples: Samples,
+    *,
+    order: str = "ids",
+    ids_path: str | Path | None = None,
+    layers: Sequence[str] = (),
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns {layer: (n, d)} with the rows of the samples, and where they come from.
+
+    Raises:
+        FeaturesError: see `import_features`.
+    """
+    if order not in ORDERS:
+        raise FeaturesError(f"unknown order {order!r}{did_you_mean(order, ORDERS)}")
+    foreign = read_foreign(path)
+    if ids_path:
+        foreign = _with_ids(foreign, read_ids(ids_path), path)
+    names = choose_layers(foreign.pieces[0].layers, layers, str(path))
+    table = samples.table
+    first = foreign.pieces[0]
+    if len(foreign.pieces) == 1 and first.samples_hash == samples.hash:
+        rows, how = np.arange(len(table)), "the file names the same samples"
+    elif order == "samples":
+        rows, how = _in_order(foreign, table, path), ORDERS[order]
+    else:
+        rows, how = _by_id(foreign, table, path, order == "subset"), ORDERS[order]
+    taken = {name: _gather(foreign, rows, name, path) for name in names}
+    provenance = {
+        "architecture": "unknown",
+        "weights": "imported",
+        "weights_sha256": _digest(foreign),
+        "revision": "",
+        "transform": "unknown",
+        "pooling": "unknown",
+        "rows": how,
+        "libraries": canonical_json({"numpy": importlib.metadata.version("numpy")}),
+    }
+    return taken, provenance
+
+
+def _digest(foreign: Foreign) -> str:
+    """Returns the SHA-256 of the file, or for several files of their names and hashes."""
+    if len(foreign.files) == 1:
+        return file_digest(foreign.files[0])
+    return digest([[path.name, file_digest(path)] for path in foreign.files])
+
+
+def _with_ids(foreign: Foreign, ids: tuple[str, ...], path: str | Path) -> Foreign:
+    if len(foreign.pieces) > 1:
+        raise FeaturesError(f"{path} holds splits apart, for which a list of ids is not understood")
+    piece = foreign.pieces[0]
+    return Foreign((Piece(piece.layers, ids, piece.labels),), foreign.files)
+
+
+def _length(piece: Piece) -> int:
+    return len(next(iter(piece.layers.values())))
+
+
+def _by_id(
+    foreign: Foreign,
+    table: pd.DataFrame,
+    path: str | Path,
+    more: bool,
+) -> np.ndarray:
+    """Returns for each sample the row of the file that has its id."""
+    piece = foreign.pieces[0]
+    if len(foreign.pieces) > 1 or piece.ids is None:
+        raise FeaturesError(
+            f"{path} does not say which row is which sample; give the ids (--ids FILE, one per "
+            "line), or state that its rows are in the order of the samples (--order samples)"
+        )
+    if len(piece.ids) != _length(piece):
+        raise FeaturesError(f"{path}: {len(piece.ids)} ids for {_length(piece)} rows")
+    wanted = table["id"].tolist()
+    ids = _shortened(piece.ids, set(wanted))
+    place = {name: row for row, name in enumerate(ids)}
+    if len(place) < len(ids):
+        twice = next(name for row, name in enumerate(ids) if place[name] != row)
+        raise FeaturesError(f"{path}: two rows have the id {twice!r}")
+    missing = [name for name in wanted if name not in place]
+    if missing:
+        raise FeaturesError(
+            f"{path} lacks {len(missing)} of {len(wanted)} samples, first {missing[0]!r}; its own "
+            f"ids begin with {ids[0]!r}"
+        )
+    if len(ids) > len(wanted) and not more:
+        other = next(name for name in ids if name not in set(wanted))
+        raise FeaturesError(
+            f"{path} has {len(ids) - len(wanted)} rows of unknown ids, first {other!r}; if the "
+            "samples are meant to be a part of the file, say so (--order subset)"
+        )
+    return np.array([place[name] for name in wanted])
+
+
+def _shortened(ids: Sequence[str], wanted: set[str]) -> list[str]:
+    """Returns ids without so many leading folders that the samples are among them."""
+    ids = [name.replace("\\", "/") for name in ids]
+    deepest = max((name.count("/") for name in ids), default=0)
+    for depth in range(deepest + 1):
+        short = [name.split("/", depth)[-1] for name in ids]
+        if wanted <= set(short):
+            return short
+    return ids
+
+
+def _in_order(foreign: Foreign, table: pd.DataFrame, path: str | Path) -> np.ndarray:
+    """Returns for each sample its row, counted through all pieces; labels must agree."""
+    rows = []
+    for piece in foreign.pieces:
+        mine = np.arange(len(table))
+        if piece.split and len(foreign.pieces) > 1:
+            mine = np.flatnonzero((table["split"] == piece.split).to_numpy())
+        what = f"{len(mine)} samples" + (f" of the split {piece.split}" if piece.split else "")
+        if _length(piece) != len(mine):
+            raise FeaturesError(f"{path} has {_length(piece)} rows for {what}; give ids instead")
+        _check_labels(piece, table.iloc[mine], path)
+        rows.append(mine)
+    covered = np.concatenate(rows)
+    if len(covered) < len(table):
+        raise FeaturesError(f"{path} covers {len(covered)} of {len(table)} samples: a split lacks")
+    return np.argsort(covered, kind="stable")
+
+
+def _check_labels(piece: Piece, table: pd.DataFrame, path: str | Path) -> None:
+    if piece.labels is None or piece.labels.ndim != 1 or table["label"].isna().any():
+        return
+    if len(piece.labels) != len(table):
+        raise FeaturesError(f"{path}: {len(piece.labels)} labels for {len(table)} rows")
+    wrong = np.flatnonzero(piece.labels != table["label"].to_numpy(np.int64))
+    if len(wrong):
+        row = wrong[0]
+        raise FeaturesError(
+            f"{path}: {len(wrong)} of {len(table)} labels are not those of the samples, first row "
+            f"{row} ({piece.labels[row]}, sample {table['id'].iloc[row]!r} has "
+            f"{table['label'].iloc[row]}): the rows are not in the order of the samples"
+        )
+
+
+def _gather(foreign: Foreign, rows: np.ndarray, name: str, path: str | Path) -> np.ndarray:
+    try:
+        x = np.concatenate([piece.layers[name] for piece in foreign.pieces])
+    except (KeyError, ValueError) as error:
+        raise FeaturesError(f"{path}: the splits do not fit together ({error})") from None
+    expected = sum(map(_length, foreign.pieces))
+    if len(x) != expected:
+        raise FeaturesError(f"{path}: layer {name!r} has {len(x)} rows, others {expected}")
+    return x[rows].astype(np.float32)

@@ -1,0 +1,93 @@
+"""The manifest: which features a dataset has, and by their hashes whether they are the same."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from consilience.errors import FeaturesError
+from consilience.features.store import read_header
+from consilience.files import digest, write_table
+
+
+def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
+    """Writes features/{dataset}/manifest.parquet: one row per model and layer.
+
+    Columns: model, layer, position (of the layer, from 0), n, d, dtype, hash (of the content),
+    samples_hash, file (relative to the manifest); sorted by model and position, whatever the order
+    of `paths`. The metadata: `dataset`, `samples_hash`, `outputs` (a list of {model, output, n, d,
+    hash, file}) and `headers` ({model: hash of its features' header}).
+
+    Raises:
+        FeaturesError: no files, one model twice, or files over different samples (names both).
+    """
+    headers = {Path(path): read_header(path) for path in paths}
+    if not headers:
+        raise FeaturesError(f"{out}: a manifest needs at least one features file")
+    _check_together(headers)
+    table, metadata = manifest_of(headers, Path(out))
+    write_table(table, out, metadata)
+
+
+def manifest_of(
+    headers: Mapping[Path, Mapping[str, Any]], out: Path
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Returns the table and the metadata of `write_manifest` for headers by path."""
+    rows = [row for path, header in headers.items() for row in _rows(path, header, out)]
+    table = pd.DataFrame(rows).sort_values(["model", "position"], ignore_index=True)
+    outputs = [row for path, header in headers.items() for row in _outputs(path, header, out)]
+    first = next(iter(headers.values()))
+    metadata = {
+        "dataset": first["dataset"],
+        "samples_hash": first["samples_hash"],
+        "outputs": sorted(outputs, key=lambda row: (row["model"], row["output"])),
+        "headers": {header["model"]["model"]: digest(header) for header in headers.values()},
+    }
+    return table, metadata
+
+
+def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:
+    first, *_ = headers
+    seen: dict[str, Path] = {}
+    for path, header in headers.items():
+        if header["samples_hash"] != headers[first]["samples_hash"]:
+            raise FeaturesError(
+                f"{first} and {path} hold features of different samples; delete the older one "
+                "and run snakemake again"
+            )
+        twin = seen.setdefault(header["model"]["model"], path)
+        if twin != path:
+            raise FeaturesError(f"{twin} and {path} are both of model {header['model']['model']!r}")
+
+
+def _rows(path: Path, header: Mapping[str, Any], out: Path) -> Iterator[dict[str, Any]]:
+    for position, layer in enumerate(header["layers"]):
+        yield {
+            "model": header["model"]["model"],
+            "layer": layer,
+            "position": position,
+            "n": header["n"],
+            "d": header["shapes"][layer][1],
+            "dtype": header["dtype"],
+            "hash": header["hashes"][layer],
+            "samples_hash": header["samples_hash"],
+            "file": _beside(path, out),
+        }
+
+
+def _outputs(path: Path, header: Mapping[str, Any], out: Path) -> Iterator[dict[str, Any]]:
+    for name in header.get("outputs", ()):
+        yield {
+            "model": header["model"]["model"],
+            "output": name,
+            "n": header["shapes"][name][0],
+            "d": header["shapes"][name][1],
+            "hash": header["hashes"][name],
+            "file": _beside(path, out),
+        }
+
+
+def _beside(path: Path, out: Path) -> str:
+    return Path(os.path.relpath(path, out.parent)).as_posix()

@@ -1,0 +1,212 @@
+"""Whether a folder of results is what it says it is: every hash, computed again."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from consilience.errors import ConsilienceError
+from consilience.features.container import content_hash, mapped, read_entries
+from consilience.features.manifest import manifest_of
+from consilience.features.store import read_header
+from consilience.files import canonical_json, digest, read_table
+from consilience.samples import read_samples
+
+
+class Problem(NamedTuple):
+    """What is wrong with one file."""
+
+    file: str
+    text: str
+
+
+class Verified(NamedTuple):
+    """What was looked at, and what was wrong."""
+
+    counts: dict[str, int]
+    problems: list[Problem]
+
+
+def verify_results(folder: str | Path, expected: Iterable[str] = ()) -> Verified:
+    """Returns all problems of a folder of results; nothing is written.
+
+    Samples are compared with their own hash; features with the hashes of their header and with
+    their samples; manifests with the features; similarities with the manifests; tables with the
+    check sums of their pages.
+
+    Args:
+        folder: `results/` of a study.
+        expected: files that must be there, relative to the folder.
+    """
+    check = _Check(Path(folder), [], {})
+    samples = check.samples()
+    headers = check.features(samples)
+    manifests = check.manifests(headers)
+    check.similarities(manifests)
+    for step in ("consistency", "probe"):
+        check.tables(step, samples)
+    check.presence(expected)
+    return Verified(check.counts, check.problems)
+
+
+class _Check:
+    """One walk through a folder of results."""
+
+    def __init__(self, folder: Path, problems: list[Problem], counts: dict[str, int]) -> None:
+        self._folder, self.problems, self.counts = folder, problems, counts
+
+    def _report(self, path: Path, text: str) -> None:
+        shown = path.relative_to(self._folder).as_posix()
+        self.problems.append(Problem(shown, text))
+
+    def _files(self, step: str, pattern: str) -> Iterator[Path]:
+        """Yields the files of a step; hidden ones are caches and what runs leave behind."""
+        for path in sorted((self._folder / step).glob(pattern)):
+            parts = path.relative_to(self._folder).parts
+            if not any(part.startswith(".") for part in parts):
+                self.counts[step] = self.counts.get(step, 0) + 1
+                yield path
+
+    def _attempt(self, path: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401
+        try:
+            return make()
+        except ConsilienceError as error:
+            self._report(path, str(error))
+        except Exception as error:
+            self._report(path, f"cannot be read ({type(error).__name__}: {error})")
+        return None
+
+    def samples(self) -> dict[str, str]:
+        """Returns the samples hash by dataset."""
+        hashes = {}
+        for path in self._files("samples", "*.parquet"):
+            found = self._attempt(path, lambda path=path: read_samples(path))
+            if found is not None:
+                hashes[path.stem] = found.hash
+        return hashes
+
+    def features(self, samples: Mapping[str, str]) -> dict[Path, dict[str, Any]]:
+        """Returns the headers of sound features files."""
+        headers = {}
+        for path in self._files("features", "*/*.safetensors"):
+            header = self._attempt(path, lambda path=path: read_header(path))
+            if header is None:
+                continue
+            before = len(self.problems)
+            self._attempt(path, lambda p=path, h=header: self._features_file(p, h, samples))
+            if len(self.problems) == before:
+                headers[path.resolve()] = header
+        return headers
+
+    def _features_file(
+        self, path: Path, header: Mapping[str, Any], samples: Mapping[str, str]
+    ) -> None:
+        entries, _ = read_entries(path)
+        names = [*header["layers"], *header.get("outputs", [])]
+        if sorted(names) != sorted(entries):
+            self._report(path, f"holds {sorted(entries)}, its header lists {sorted(names)}")
+            return
+        for name in names:
+            if content_hash(mapped(path, entries[name])) != header["hashes"][name]:
+                self._report(path, f"the content of {name!r} has not the hash of the header")
+        place = (header["dataset"], header["model"]["model"])
+        if place != (path.parent.name, path.stem):
+            self._report(path, f"its header says model {place[1]!r} on dataset {place[0]!r}")
+        known = samples.get(path.parent.name)
+        if known and known != header["samples_hash"]:
+            self._report(path, "its features are of other samples than the samples table has")
+
+    def manifests(self, headers: Mapping[Path, dict[str, Any]]) -> dict[str, pd.DataFrame]:
+        """Returns the manifests by dataset, once compared with the features."""
+        manifests = {}
+        for path in self._files("features", "*/manifest.parquet"):
+            listed = self._attempt(path, lambda path=path: read_table(path))
+            if listed is None:
+                continue
+            manifests[path.parent.name] = listed
+            self._attempt(path, lambda p=path, t=listed: self._manifest(p, t, headers))
+        return manifests
+
+    def _manifest(
+        self, path: Path, listed: pd.DataFrame, headers: Mapping[Path, dict[str, Any]]
+    ) -> None:
+        for model, rows in listed.groupby("model"):
+            file = path.parent / rows["file"].iloc[0]
+            header = headers.get(file.resolve())
+            if header is not None:
+                whole, attrs = manifest_of({file: header}, path)
+                if "rows" in listed.attrs:
+                    whole = _as_view(whole, listed)
+                if not _same(rows, whole) or not _listed(listed.attrs, attrs):
+                    self._report(path, f"what it says of {model!r} is not what {file.name} is")
+            elif not file.exists():
+                self._report(path, f"lists {file.name}, which is not there")
+
+    def similarities(self, manifests: Mapping[str, pd.DataFrame]) -> None:
+        """Compares the hash columns of similarity tables with the manifests."""
+        for path in self._files("similarity", "*/*.parquet"):
+            table = self._attempt(path, lambda path=path: read_table(path))
+            manifest = manifests.get(path.parent.name)
+            if table is None or manifest is None:
+                continue
+            self._attempt(path, lambda p=path, t=table, m=manifest: self._similarity(p, t, m))
+
+    def _similarity(self, path: Path, table: pd.DataFrame, manifest: pd.DataFrame) -> None:
+        known = {(row.model, row.layer): row.hash for row in manifest.itertuples(index=False)} | {
+            (row["model"], row["output"]): row["hash"] for row in manifest.attrs["outputs"]
+        }
+        wrong = set()
+        for side in ("x", "y"):
+            ends = table[[f"model_{side}", f"layer_{side}", f"hash_{side}"]]
+            for model, layer, found in ends.drop_duplicates().itertuples(index=False):
+                if known.get((model, layer)) != found:
+                    wrong.add(f"{model} ({layer})")
+        if wrong:
+            shown = ", ".join(sorted(wrong)[:3]) + (", …" if len(wrong) > 3 else "")
+            self._report(path, f"{len(wrong)} layers have other features than then: {shown}")
+        if table.attrs.get("samples_hash") != manifest.attrs["samples_hash"]:
+            self._report(path, "it was computed on other samples")
+
+    def tables(self, step: str, samples: Mapping[str, str]) -> None:
+        """Reads the tables of a step, whose pages have check sums."""
+        for path in self._files(step, "**/*.parquet"):
+            table = self._attempt(path, lambda path=path: read_table(path))
+            known = samples.get(path.parent.name)
+            if table is None or not known or "samples_hash" not in table.attrs:
+                continue
+            if table.attrs["samples_hash"] != known:
+                self._report(path, "it was computed on other samples")
+
+    def presence(self, expected: Iterable[str]) -> None:
+        """Reports what a study asks for and is not there."""
+        for name in expected:
+            if not (self._folder / name).exists():
+                self._report(self._folder / name, "is not there; run snakemake to make it")
+
+
+def _as_view(table: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:
+    """Returns the lines of whole files as the manifest of some of their rows has them."""
+    rows = np.array(listed.attrs["rows"], dtype=np.int64)
+    hashes = [digest([one, content_hash(rows)]) for one in table["hash"]]
+    return table.assign(n=len(rows), hash=hashes, samples_hash=listed.attrs["samples_hash"])
+
+
+def _same(listed: pd.DataFrame, made: pd.DataFrame) -> bool:
+    return canonical_json(_rows(listed)) == canonical_json(_rows(made))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return json.loads(table.to_json(orient="records"))
+
+
+def _listed(attrs: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Returns whether a manifest's metadata hold those of one model."""
+    if any(attrs["headers"].get(model) != one for model, one in made["headers"].items()):
+        return False
+    if "rows" in attrs:  # a view has a name, samples and hashes of its own
+        return True
+    outputs = all(output in attrs["outputs"] for output in made["outputs"])
+    return outputs and all(attrs[key] == made[key] for key in ("samples_hash", "dataset"))
