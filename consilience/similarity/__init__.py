@@ -229,7 +229,8 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     """
     metric = get_metric(spec["metric"], **spec["parameters"])
     if metric.facts.input == "logits":
-        spec = {**spec, "preprocessing": vars(Preprocessing()), "layers": "logits"}
+        as_it_is = {"row_normalize": False, "center": False}
+        spec = {**spec, "preprocessing": as_it_is, "layers": "logits"}
     preprocessing = Preprocessing(**spec["preprocessing"])
     task = Task(metric, preprocessing, _null_kind(metric, spec["permutations"]))
     if spec["permutations"]:
