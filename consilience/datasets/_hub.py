@@ -94,8 +94,9 @@ def open_repo(name: str, revision: str) -> Repo:
     if not (record.exists() and (is_offline() or _COMMIT.fullmatch(revision))):
         if is_offline():
             raise DataError(
-                f"{repo} at {revision!r} was never fetched, and HF_HUB_OFFLINE forbids to do so "
-                "now; run `snakemake all_prefetch` where there is a network"
+                f"{repo} at {revision!r} is no folder here and was never fetched, and "
+                "HF_HUB_OFFLINE forbids to do so now; run `snakemake all_prefetch` where there is "
+                "a network"
             )
         _ask(repo, revision)
     content = json.loads(record.read_text(encoding="utf8"))
