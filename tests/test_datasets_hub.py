@@ -392,7 +392,7 @@ def accuracy(dataset):
 
 def test_blobs_are_as_hard_as_they_say():
     easy, hard, none = (
-        synthetic(f"blobs n=210 classes=5 size=12 noise={noise}") for noise in ("0", "0.5", "1")
+        synthetic(f"blobs n=100 classes=5 size=8 noise={noise}") for noise in ("0", "0.5", "1")
     )
     assert accuracy(easy) == 1
     assert accuracy(hard) > 0.8
