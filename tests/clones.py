@@ -5,9 +5,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-WAITING = {"similarity_consistency.yaml"}
-"""Studies whose models are not in the catalogue yet."""
-STUDIES = sorted(p for p in (ROOT / "config" / "studies").glob("*.yaml") if p.name not in WAITING)
+STUDIES = sorted((ROOT / "config" / "studies").glob("*.yaml"))
 
 
 def project_files() -> list[Path]:

@@ -158,6 +158,46 @@ def test_own_catalogue_beside_ours(tmp_path):
     assert set(study.models) == {"mine", "lite0"}
 
 
+DATASETS = "dataset\tsource\tname\tmodality\tsplits\tcap\trule\tlabels\tcaptions\trevision\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "d\twebdatset\tx\timage",
+            "dataset 'd': unknown source 'webdatset'; did you mean 'webdataset'?",
+        ),
+        ("d\tfolder\tx\tvideo", "line 2 (d): modality: 'video' is not possible"),
+        (
+            "d\tfolder\tx\timage\ttrain;test",
+            "line 2 (d): splits: 'train;test' does not have the form",
+        ),
+        ("d\tfolder\tx\timage\t\t0", "line 2 (d): cap: '0' does not have the form"),
+        ("d\tfolder\tx\timage\t\t9\tpaper", "line 2 (d): rule: 'paper' is not possible"),
+        ("d\tfolder\tx\timage\t\t\t\tmaybe", "line 2 (d): labels: 'maybe' is not possible"),
+        (
+            "d\thuggingface\tx\timage\t\t\t\t\ttwo",
+            "line 2 (d): captions: 'two' does not have the form",
+        ),
+        (
+            "d\thuggingface\tx\timage\t\t\t\t\t\tv 1",
+            "line 2 (d): revision: 'v 1' does not have the form",
+        ),
+        (
+            "d\tfolder\tx\timage\nd\tfolder\ty\timage",
+            "line 3 (d): the dataset 'd' is defined twice",
+        ),
+        ("d\tfolder\t\timage", "line 2 (d): name: '' should be non-empty"),
+    ],
+)
+def test_bad_dataset_rows_are_named_by_line(tmp_path, row, message):
+    extra, _ = catalogue(tmp_path, "datasets", DATASETS + row + "\n")
+    lines = problems(**extra, datasets=["d"])
+    assert len(lines) == 2
+    assert message in lines[1]
+
+
 CONSISTENCY = "collection == 'similarity_consistency'"
 
 

@@ -9,6 +9,9 @@ import pytest
 from test_samples import row, toy
 
 from consilience.config import load_study
+from consilience.config.paths import Paths
+from consilience.config.shape import read_schema
+from consilience.datasets import open_dataset
 from consilience.errors import ConfigError, DataError, FeaturesError
 from consilience.features import extract_features, read_header, read_layer, write_features
 from consilience.features.views import make_manifest
@@ -22,6 +25,7 @@ from consilience.samples import (
     read_chain,
     read_samples,
 )
+from consilience.samples.draw import RULES
 from consilience.samples.views import choose_view, parse_view, read_classes
 from consilience.similarity import make_similarity
 
@@ -263,8 +267,6 @@ def make_view(shapes, name, parent_samples, view, **cells):
 
 def test_a_view_has_the_similarities_and_probes_of_its_own_extraction(shapes, tmp_path):
     """The same pictures as a folder of their own, extracted anew, give the same numbers."""
-    from consilience.datasets import open_dataset  # noqa: PLC0415
-
     _, samples, features = shapes
     half = make_view(shapes, "half", samples, "half=b")
     few = make_view(shapes, "few", half, "per_class=5")
@@ -345,6 +347,17 @@ def views_study(tmp_path, *lines):
         "catalogs": {"datasets": [str(tmp_path / "datasets.tsv")]},
     }  # fmt: skip
     return load_study(study, "my.yaml")
+
+
+def test_a_view_of_stimuli_without_labels_is_not_probed(tmp_path):
+    study = views_study(tmp_path, "v\t\t\timage\tbase\thalf=a")
+    assert Paths(study).probes() == ["results/probe/v/pixels.parquet"]
+    study.parents["base"]["labels"] = "no"
+    assert Paths(study).probes() == []
+
+
+def test_the_rules_are_those_of_the_schema():
+    assert read_schema("datasets")["properties"]["rule"]["enum"] == list(RULES)
 
 
 def test_a_parent_need_not_be_selected(tmp_path):

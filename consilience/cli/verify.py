@@ -8,9 +8,11 @@ from typing import Any
 
 import yaml
 
-from consilience.config import ROOT, load_study
+from consilience.config import load_study
+from consilience.config.paths import Paths
 from consilience.errors import ConfigError
 from consilience.features.verification import verify_results
+from consilience.files import ROOT
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -52,11 +54,9 @@ def _expected(path: Path) -> list[str]:
         except yaml.YAMLError as error:
             raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
     study = load_study(config, str(path))
-    return [
-        f"features/{dataset}/{model}.safetensors"
-        for dataset in study.datasets
-        for model in study.models_on[dataset]
-    ]
+    paths = Paths(study)
+    files = {file for dataset in study.datasets for file in paths.all_features(dataset)}
+    return sorted(file.removeprefix("results/") for file in files)
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

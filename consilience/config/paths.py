@@ -47,11 +47,15 @@ class Paths:
         return [self.features(dataset, model) for model in self.study.models_on[dataset]]
 
     def probes(self) -> list[str]:
-        """Returns the probes of every model on every labelled dataset that it can take."""
+        """Returns the probes of every model on every labelled dataset that it can take.
+
+        A view of a dataset without labels has none either.
+        """
+        rows = self.study.touched
         return [
             f"results/probe/{dataset}/{model}.parquet"
-            for dataset, row in self.study.datasets.items()
-            if row.get("labels") != "no"
+            for dataset in self.study.datasets
+            if not any(rows[name].get("labels") == "no" for name in self.study.chains[dataset])
             for model in self.study.models_on[dataset]
         ]
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from consilience import files
 from consilience.datasets._base import cache_folder
@@ -58,12 +59,10 @@ class Repo:
             MissingError: the commit has no such file.
             DataError: it cannot be fetched.
         """
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415 - takes half a second
-
         if relative not in self.files:
             raise MissingError(f"{self.name} at {self.commit[:12]} has no file {relative}")
         with _explained(f"{self.name}, {relative}"):
-            found = hf_hub_download(
+            found = _client().hf_hub_download(
                 self.name,
                 f"{self.folder}/{relative}".lstrip("/"),
                 repo_type="dataset",
@@ -94,8 +93,9 @@ def open_repo(name: str, revision: str) -> Repo:
     if not (record.exists() and (is_offline() or _COMMIT.fullmatch(revision))):
         if is_offline():
             raise DataError(
-                f"{repo} at {revision!r} was never fetched, and HF_HUB_OFFLINE forbids to do so "
-                "now; run `snakemake all_prefetch` where there is a network"
+                f"{repo} at {revision!r} is no folder here and was never fetched, and "
+                "HF_HUB_OFFLINE forbids to do so now; run `snakemake all_prefetch` where there is "
+                "a network"
             )
         _ask(repo, revision)
     content = json.loads(record.read_text(encoding="utf8"))
@@ -111,11 +111,11 @@ def _record_path(repo: str, revision: str) -> Path:
 
 def _ask(repo: str, revision: str) -> None:
     """Notes commit and files of a revision, under its name and under that of the commit."""
-    from huggingface_hub import HfApi  # noqa: PLC0415 - takes half a second
-
     with _explained(f"{repo} at {revision!r}"):
-        info = HfApi(endpoint=os.environ.get("HF_ENDPOINT")).repo_info(
-            repo, revision=revision, repo_type="dataset", timeout=TIMEOUT
+        info = (
+            _client()
+            .HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+            .repo_info(repo, revision=revision, repo_type="dataset", timeout=TIMEOUT)
         )
     names = sorted(file.rfilename for file in info.siblings or [])
     text = files.canonical_json({"commit": info.sha, "files": names})
@@ -124,11 +124,23 @@ def _ask(repo: str, revision: str) -> None:
             temporary.write_text(text, encoding="utf8")
 
 
+def _client() -> ModuleType:
+    """Returns the hub's client, whose import takes half a second."""
+    try:
+        import huggingface_hub  # noqa: PLC0415
+        import huggingface_hub.errors  # noqa: PLC0415
+    except ImportError as error:
+        raise DataError(
+            f"reading from the hub needs huggingface_hub ({error}): pip install "
+            "'consilience[models]'"
+        ) from error
+    return huggingface_hub
+
+
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
     """Says in one sentence what the hub's client reports in many ways."""
-    from huggingface_hub import errors  # noqa: PLC0415 - takes half a second
-
+    errors = _client().errors
     try:
         yield
     except errors.GatedRepoError as error:

@@ -154,8 +154,10 @@ class _Job:
         settings = asdict(self.settings)
         for name in ("device", "workers", "checkpoint"):  # the header names the device
             del settings[name]
+        model = self.header["model"]
         sources = [
-            f"models/{self.header['model']['source']}",
+            f"models/{model['source']}",
+            f"models/{model['name'].partition(':')[0]}",  # the library of `timm:resnet50`
             f"datasets/{self.dataset_row['source']}",
             *(f"{kind}/{part}" for kind in ("models", "datasets") for part in ("__init__", "_*")),
         ]

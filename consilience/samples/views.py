@@ -116,8 +116,14 @@ def choose_view(
     table = cap_samples(_draw_from(table, view, draw, pool), draw, pool)
     if table.empty:
         raise DataError(f"dataset {row['dataset']!r}: the view {row.get('view')!r} holds no sample")
-    if view.split or str(row.get("test_share") or ""):
-        table = part_pool(table.assign(split=""), draw) if pool else _refuse_share(row)
+    share = str(row.get("test_share") or "")
+    if share and not pool:
+        raise ConfigError(
+            f"dataset {row['dataset']!r}, column test_share: the samples of {row['parent']!r} have "
+            "splits of their own, which a view keeps; leave it blank or choose one by split="
+        )
+    if share or view.split:
+        table = part_pool(table.assign(split=""), draw)
     table = table.assign(row=np.arange(len(table)))
     table["label"] = table["label"].astype("Int32").mask(table["label"] < 0)
     notes = {"pool": pool, "corrupt": [], "parent_hash": parent.hash}
@@ -130,13 +136,6 @@ def _need_labels(table: pd.DataFrame, row: Mapping[str, Any]) -> None:
             f"dataset {row['dataset']!r}: the samples of {row['parent']!r} have no label each, so "
             f"the view {row['view']!r} cannot choose by class"
         )
-
-
-def _refuse_share(row: Mapping[str, Any]) -> pd.DataFrame:
-    raise ConfigError(
-        f"dataset {row['dataset']!r}, column test_share: the samples of {row['parent']!r} have "
-        "splits of their own, which a view keeps; leave the cell blank or choose one by split="
-    )
 
 
 def read_classes(name: str, classes: tuple[str, ...]) -> dict[tuple[str, int], str]:
