@@ -115,7 +115,7 @@ def measure_images(folder: Path, rounds: int, count: int, pixels: int) -> list[s
     inputs = [extractor.preprocess(s) for _, s in iterate(open_dataset(row), samples)]
     batches = [torch.stack(inputs[i : i + BATCH]) for i in range(0, len(inputs), BATCH)]
     header = {"model": model, "dataset": "photo_crops", "samples_hash": samples.hash}
-    bare, whole, helpers, clocks = [], {0: [], 1: []}, [], {0: [], 1: []}
+    bare, whole, workers_used, clocks = [], {0: [], 1: []}, [], {0: [], 1: []}
     for turn in range(rounds + 1):  # the first round warms up
         began = cpu()
         for batch in batches:
@@ -141,7 +141,7 @@ def measure_images(folder: Path, rounds: int, count: int, pixels: int) -> list[s
             whole[workers].append(cpu() - began)
             clocks[workers].append(clock.seconds)
             if workers:
-                helpers.append(children() - used)
+                workers_used.append(children() - used)
     n = len(inputs)
     base = statistics.median(bare[1:])
     lines = [
@@ -162,7 +162,7 @@ def measure_images(folder: Path, rounds: int, count: int, pixels: int) -> list[s
     }
     lines.append(f"| the rest (batches, loop) | {_each(rest[1], n)} | {_each(rest[0], n)} |")
     lines.append(f"| all, this process | {_each(whole[1][1:], n)} | {_each(whole[0][1:], n)} |")
-    lines.append(f"| the worker | {_each(helpers[1:], n)} | |")
+    lines.append(f"| the worker | {_each(workers_used[1:], n)} | |")
     opening = "opening the dataset, hash included"
     once = {w: [one[opening] for one in clocks[w][1:]] for w in (1, 0)}
     beside = {
