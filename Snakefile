@@ -17,6 +17,8 @@ include: "rules/features.smk"
 include: "rules/similarity.smk"
 include: "rules/consistency.smk"
 include: "rules/probe.smk"
+include: "rules/sensitivity.smk"
+include: "rules/behavior.smk"
 include: "rules/plots.smk"
 
 
@@ -27,4 +29,6 @@ rule all:
         rules.all_similarity.input,
         rules.all_consistency.input,
         rules.all_probe.input,
+        rules.all_sensitivity.input,
+        rules.all_behavior.input,
         rules.all_plots.input,

@@ -118,16 +118,19 @@ class Problems:
         found[:, :, :-1] += penalty * theta[:, :, :-1]
         return found
 
-    def gap(self, p: Array, gradient: Array, penalty: float) -> Array:
-        """Returns how far the optimum is below, (s,).
+    def gap(self, p: Array, gradient: Array, penalty: float, tolerance: float) -> Array:
+        """Returns how far the optimum is below, (s,); where that is too much, at least how far.
 
         At most ‖∇_W‖² / 2λ for the weights, in which the objective is λ-strongly convex, plus
         ½ Σ_c ∇_b² / h for the bias, a Newton estimate with the curvature h there.
         """
+        by_weights, by_bias = gradient[:, :, :-1], gradient[:, :, -1]
+        gap = (by_weights**2).sum((1, 2)) / penalty / 2
+        if not (gap <= tolerance).any():
+            return gap
         bends = (p * (1 - p) * self.shares[:, None]).sum(2)
         bends = self.arrays.xp.clip(bends, min=np.finfo(np.float32).tiny)
-        by_weights, by_bias = gradient[:, :, :-1], gradient[:, :, -1]
-        return ((by_weights**2).sum((1, 2)) / penalty + (by_bias**2 / bends).sum(1)) / 2
+        return gap + (by_bias**2 / bends).sum(1) / 2
 
     def curvature(self, p: Array, penalty: float) -> Array:
         """Returns (s, 1, d + 1): the Hessian's diagonal, averaged over the classes, plus λ.
@@ -180,7 +183,7 @@ def minimize(problems: Problems, theta: Array, penalty: float, tolerance: float)
     active, stuck = np.arange(len(theta)), np.zeros(len(theta), dtype=bool)
     memory = _Memory(problems.curvature(at.p, penalty), [])
     for iteration in range(MAX_ITERATIONS + 1):
-        gap = fetch(problems.gap(at.p, at.gradient, penalty))
+        gap = fetch(problems.gap(at.p, at.gradient, penalty, tolerance))
         done = (gap <= tolerance) | stuck | (iteration == MAX_ITERATIONS)
         if done.any():
             which = active[done]
@@ -271,6 +274,8 @@ class _Line:
     penalty: float
     norms: Array
     """(3, s) ‖W‖², ⟨W, dW⟩, ‖dW‖²."""
+    descent: Array
+    """(s,) derivatives by the length at the start."""
 
     @classmethod
     def along(cls, problems: Problems, at: State, direction: Array, penalty: float) -> "_Line":
@@ -278,7 +283,8 @@ class _Line:
         w, dw = at.theta[:, :, :-1], direction[:, :, :-1]
         products = [(a * b).sum((1, 2)) for a, b in ((w, w), (w, dw), (dw, dw))]
         norms = problems.arrays.xp.stack(products)
-        return cls(problems, at, problems.scores(direction), penalty, norms)
+        descent = (at.gradient * direction).sum((1, 2))
+        return cls(problems, at, problems.scores(direction), penalty, norms, descent)
 
     def search(self) -> tuple[Array, Array, Array, Array]:
         """Returns (s,) lengths by the conditions of Wolfe, and scores, p and loss there.
@@ -287,21 +293,22 @@ class _Line:
         """
         xp = self.problems.arrays.xp
         nothing = 0 * self.at.loss
-        value, slope, _ = self._measure(nothing, self.at.p, self.at.loss)
+        value, slope = self._value(nothing, self.at.loss), self.descent
         rounding = ROUNDING * xp.finfo(value.dtype).eps * (1 + abs(value))
         length, low, high = nothing + 1, nothing, nothing + np.inf
         for _ in range(TRIALS):
             scores = self.at.scores + length[:, None, None] * self.slopes
             p, loss = self.problems.predict(scores)
-            there, rise, bend = self._measure(length, p, loss)
-            lower = there <= value + DECREASE * length * slope + rounding
+            mean = xp.einsum("scn,scn->sn", p, self.slopes)
+            rise = self._rise(length, mean)
+            lower = self._value(length, loss) <= value + DECREASE * length * slope + rounding
             fine = lower & (abs(rise) <= CURVATURE * abs(slope))
             if fine.all():
                 break
             beyond = (rise > 0) | ~lower
             high = xp.where(~fine & beyond, length, high)
             low = xp.where(~fine & ~beyond, length, low)
-            newton = length - rise / bend
+            newton = length - rise / self._bend(p, mean)
             middle = xp.where(xp.isfinite(high), (low + high) / 2, 2 * length)
             inside = (newton > low) & (newton < high) & (newton < 10 * length)
             tried = xp.where(inside, newton, middle)
@@ -312,13 +319,17 @@ class _Line:
             p, loss = self.problems.predict(scores)
         return length, scores, p, loss
 
-    def _measure(self, length: Array, p: Array, loss: Array) -> tuple[Array, Array, Array]:
-        """Returns the objectives, and their first and second derivatives by the length."""
-        problems, (own, mixed, squared) = self.problems, self.norms
-        value = loss + self.penalty / 2 * (own + 2 * length * mixed + length**2 * squared)
-        weighted = p * self.slopes
-        mean = weighted.sum(1)
+    def _value(self, length: Array, loss: Array) -> Array:
+        own, mixed, squared = self.norms
+        return loss + self.penalty / 2 * (own + 2 * length * mixed + length**2 * squared)
+
+    def _rise(self, length: Array, mean: Array) -> Array:
+        """Returns the derivatives by the length; mean: (s, n) is that of the slopes under p."""
+        problems, (_, mixed, squared) = self.problems, self.norms
         true = self.slopes[:, problems.y, problems.rows]
-        rise = ((mean - true) * problems.shares).sum(1) + self.penalty * (mixed + length * squared)
-        spread = (weighted * self.slopes).sum(1) - mean**2
-        return value, rise, (spread * problems.shares).sum(1) + self.penalty * squared
+        return ((mean - true) * problems.shares).sum(1) + self.penalty * (mixed + length * squared)
+
+    def _bend(self, p: Array, mean: Array) -> Array:
+        """Returns the second derivatives."""
+        spread = self.problems.arrays.xp.einsum("scn,scn,scn->sn", p, self.slopes, self.slopes)
+        return ((spread - mean**2) * self.problems.shares).sum(1) + self.penalty * self.norms[2]

@@ -1,18 +1,69 @@
+PROBE = {key: SETTINGS["probe"][key] for key in SETTINGS["probe"] if key != "device"}
+
+
+def probes_on(dataset):
+    """Probe files of every model on one dataset."""
+    return expand(
+        "results/probe/{dataset}/{model}.parquet",
+        dataset=dataset,
+        model=STUDY.models_on[dataset],
+    )
+
+
 def probes():
     """Probe files of every model on every labelled dataset that it can take."""
     return [
-        f"results/probe/{dataset}/{model}.parquet"
+        path
         for dataset, row in STUDY.datasets.items()
         if row.get("labels") != "no"
-        for model in STUDY.models_on[dataset]
+        for path in probes_on(dataset)
     ]
 
 
+def prompts_for(wildcards):
+    """Class names through the model's text tower, if the study has one."""
+    tower = STUDY.models.get(wildcards.model, {}).get("text_tower")
+    if tower not in STUDY.models:
+        return []
+    return f"results/probe/prompts/{wildcards.dataset}/{tower}.safetensors"
+
+
+def templates_for(wildcards):
+    """Prompts of a dataset: its own, or those of the study."""
+    own = STUDY.datasets[wildcards.dataset].get("prompts")
+    return [part.strip() for part in own.split("|")] if own else PROBE["prompts"]
+
+
+rule prompts:
+    """Class names of one dataset as a text tower sees them."""
+    input:
+        samples="results/samples/{dataset}.parquet",
+    output:
+        "results/probe/prompts/{dataset}/{model}.safetensors",
+    log:
+        "logs/prompts/{dataset}/{model}.log",
+    benchmark:
+        "benchmarks/prompts/{dataset}/{model}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(60),
+    params:
+        row=lambda wc: STUDY.extraction[wc.model],
+        templates=templates_for,
+        code=lambda wc: [code("prompts", "probe/zero_shot"), MODEL_CODE[wc.model]],
+    script:
+        "../workflow/scripts/prompts.py"
+
+
 rule probe:
-    """Accuracy of a linear probe on one model's features of one labelled dataset."""
+    """How well labels can be read off one model's features of one labelled dataset."""
     input:
         features="results/features/{dataset}/{model}.safetensors",
         samples="results/samples/{dataset}.parquet",
+        prompts=looked_up(prompts_for),
     output:
         "results/probe/{dataset}/{model}.parquet",
     log:
@@ -26,9 +77,12 @@ rule probe:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        settings=SETTINGS["probe"],
+        settings={k: PROBE[k] for k in PROBE if k != "prompts"},
+        columns=looked_up(
+            lambda wc: STUDY.datasets[wc.dataset].get("logit_columns", "")
+        ),
         seed=SETTINGS["seed"],
-        code=code("probe", "probe", "logistic"),
+        code=code("probe", "probe", "logistic", "_descent"),
     script:
         "../workflow/scripts/probe.py"
 

@@ -67,3 +67,7 @@ def check_across(study: "Study", models: Mapping[str, Row], where: str, problems
             problems.add(f"{where}: {place}", f"no column {column!r} in the models{hint}")
     if settings["models"]:
         run_query(settings["models"], study.models, f"{where}: consistency.models", problems)
+    for key, known in (("metrics", study.metrics), ("datasets", study.datasets)):
+        for name in sorted(set(study.settings["sensitivity"][key]) - set(known)):
+            place = f"{where}: sensitivity.{key}"
+            problems.add(place, f"{name!r} is not in the study{did_you_mean(name, known)}")

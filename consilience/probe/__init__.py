@@ -7,7 +7,7 @@ tower), and `logits` (the model's own classifier, restricted to the classes of t
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,14 @@ from consilience.probe.linear import (
     probe,
     split_validation,
 )
-from consilience.probe.logits import Columns, parse_columns, restrict, restricted_accuracy
+from consilience.probe.logits import parse_columns, restrict, restricted_accuracy
 from consilience.probe.neighbors import knn
-from consilience.probe.scores import top_accuracy
+from consilience.probe.scores import LINEAR, top_accuracy
 from consilience.probe.zero_shot import embed_classes, make_prompts, read_classes, zero_shot
 from consilience.samples import Samples, read_samples
 
 log = logging.getLogger(__name__)
 
-LINEAR = "linear"
-"""The kind of row that figures show."""
 LOGITS = "logits"
 """The tensor of a features file that holds the model's own classifier, and the kind of its row."""
 TYPES = {
@@ -61,6 +59,9 @@ class Extras:
     """Class embeddings of the model's text tower, see `make_prompts`."""
     logit_columns: str = ""
     """The dataset's cell of that name, see `parse_columns`."""
+
+
+_EXTRAS = {field.name for field in fields(Extras)}
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,15 @@ class _Task:
             found = zero_shot(x, self.labels, ~self.train, embeddings)
             yield {"kind": "zero_shot", "layer": layers[-1], **found, **self._counts()}
         columns = parse_columns(extras.logit_columns)
-        if columns and (logits := self._logits(columns)) is not None:
+        if columns and (logits := read_logits(self.path, columns.outputs)) is not None:
             found = restricted_accuracy(
                 logits, self.labels, ~self.train, columns, len(self.classes)
             )
             yield {"kind": LOGITS, "layer": LOGITS, **found, **self._counts()}
 
     def _counts(self) -> dict[str, int]:
-        n_classes = len(self.classes)
-        return {"n_train": 0, "n_test": int((~self.train).sum()), "n_classes": n_classes} | {
-            "n_absent": 0
-        }
-
-    def _logits(self, columns: Columns) -> np.ndarray | None:
-        """Returns the model's logits if it has them, and as many as the dataset's cell is for."""
-        return read_logits(self.path, columns.outputs)
+        n_test, n_classes = int((~self.train).sum()), len(self.classes)
+        return {"n_train": 0, "n_test": n_test, "n_classes": n_classes, "n_absent": 0}
 
 
 def read_logits(path: str | Path, outputs: int | None = None) -> np.ndarray | None:
@@ -132,7 +127,6 @@ def make_probe(
     *,
     layer: str = "last",
     seed: int = 0,
-    extras: Extras | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> None:
     """Writes `probe/{dataset}/{model}.parquet`: how well the labels can be read off, in each way.
@@ -145,15 +139,15 @@ def make_probe(
         out: the Parquet file to write; its metadata holds the settings and the samples hash.
         layer: the name of a layer, `last`, or `all`.
         seed: the study seed.
-        extras: what is measured beside the linear probe.
-        **settings: fields of `ProbeSettings`.
+        **settings: fields of `ProbeSettings` and of `Extras`.
 
     Raises:
         ConfigError: the settings cannot be used.
         DataError: the dataset has no labels, or too few rows in a split.
         FeaturesError: the features are damaged, lack the layer, or belong to other samples.
     """
-    chosen, extras = ProbeSettings(**settings), extras or Extras()
+    beside = {name: settings.pop(name) for name in _EXTRAS & set(settings)}
+    chosen, extras = ProbeSettings(**settings), Extras(**beside)
     samples, header = read_samples(samples_path), read_header(features_path)
     check_samples(header, samples.hash, features_path)
     labels, train = read_labels(samples)

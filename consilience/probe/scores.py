@@ -3,6 +3,8 @@
 import numpy as np
 
 TOP = 5
+LINEAR = "linear"
+"""The kind of probe that figures show."""
 
 
 def measure(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
