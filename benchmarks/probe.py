@@ -1,7 +1,8 @@
 """Times all fits of a probe against scikit-learn fitting the same grid; writes probe.md.
 
 Both get the same normalised features, validation rows and penalties, on one thread, one after the
-other in every round. Run as `python benchmarks/probe.py [folder of results/features]`.
+other in every round. Run as `python benchmarks/probe.py [results]`, the results of a study with the
+models lite0 and squeezenet.
 """
 
 import os
