@@ -21,7 +21,7 @@ rule behavior:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        logit_columns=lambda wc: STUDY.datasets[wc.dataset].get("logit_columns", ""),
+        logit_columns=lambda wc: LOGIT_COLUMNS[wc.dataset],
         code=code("behavior", "behavior", "probe", "metrics/outputs", "similarity"),
     script:
         "../workflow/scripts/behavior.py"

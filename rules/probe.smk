@@ -20,12 +20,22 @@ def probes():
     ]
 
 
+# The text tower of each model that names one of the study.
+TOWERS = {
+    model: row["text_tower"]
+    for model, row in STUDY.models.items()
+    if row.get("text_tower") in STUDY.models
+}
+LOGIT_COLUMNS = Known(
+    "dataset", {d: row.get("logit_columns", "") for d, row in STUDY.datasets.items()}
+)
+
+
 def prompts_for(wildcards):
-    """Class names through the model's text tower, if the study has one."""
-    tower = STUDY.models.get(wildcards.model, {}).get("text_tower")
-    if tower not in STUDY.models:
-        return []
-    return f"results/probe/prompts/{wildcards.dataset}/{tower}.safetensors"
+    """Class names through the model's text tower, if it has one."""
+    tower = TOWERS.get(wildcards.model)
+    path = f"results/probe/prompts/{wildcards.dataset}/{tower}.safetensors"
+    return path if tower else []
 
 
 def templates_for(wildcards):
@@ -63,7 +73,7 @@ rule probe:
     input:
         features="results/features/{dataset}/{model}.safetensors",
         samples="results/samples/{dataset}.parquet",
-        prompts=looked_up(prompts_for),
+        prompts=looked_up(prompts_for) if TOWERS else [],
     output:
         "results/probe/{dataset}/{model}.parquet",
     log:
@@ -78,8 +88,11 @@ rule probe:
         runtime=scaled(60),
     params:
         settings={k: PROBE[k] for k in PROBE if k != "prompts"},
-        columns=looked_up(
-            lambda wc: STUDY.datasets[wc.dataset].get("logit_columns", "")
+        # A function would be asked once for every job of a study that has no use for it.
+        columns=(
+            looked_up(lambda wc: LOGIT_COLUMNS[wc.dataset])
+            if any(LOGIT_COLUMNS.values())
+            else ""
         ),
         seed=SETTINGS["seed"],
         code=code("probe", "probe", "logistic", "_descent"),
