@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.consistency import METHODS, correlate_pairs
+from consilience.consistency import correlate_pairs
 from consilience.consistency.sets import ALL, ModelSet, Similarity, pair_set, read_similarity
 from consilience.errors import DataError
-from consilience.features import check_samples, read_header
+from consilience.features import read_layer
 from consilience.files import derive_seed, file_digest, read_table, write_table
 from consilience.metrics import get_metric
-from consilience.probe import LINEAR, parse_columns, read_labels, read_logits, restrict
+from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise
 
@@ -104,6 +104,9 @@ def make_behavior(
         out: the table to write, with the columns of `COLUMNS`, one row per unordered pair.
         dataset: id of the dataset.
         logit_columns: the dataset's cell of that name, see `consilience.probe.parse_columns`.
+
+    Raises:
+        DataError: the manifest is of other samples.
     """
     rows = list(accuracy_gaps(_accuracies(probe_paths)))
     answers = _answers(Path(manifest), read_samples(samples_path), logit_columns)
@@ -128,14 +131,20 @@ def _accuracies(paths: Sequence[str | Path]) -> dict[str, float]:
 def _answers(manifest: Path, samples: Samples, logit_columns: str) -> _Answers:
     labels, train = read_labels(samples)
     test, columns = ~train, parse_columns(logit_columns)
+    listed = read_table(manifest)
+    if set(listed["samples_hash"]) != {samples.hash}:
+        raise DataError(
+            f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
+            "delete it and run snakemake again"
+        )
+    rows = np.asarray(listed.attrs.get("rows", np.arange(len(labels))))  # of a view
     logits = {}
-    for row in read_table(manifest).drop_duplicates("model").to_dict("records"):
+    for row in listed.drop_duplicates("model").to_dict("records"):
         path = manifest.parent / row["file"]
-        check_samples(read_header(path), samples.hash, path)
-        found = read_logits(path, columns.outputs if columns else None)
-        if found is not None:
+        if has_logits(path, columns.outputs if columns else None):
+            found = read_layer(path, LOGITS)
             whole = restrict(found, columns, len(samples.classes)) if columns else found
-            logits[row["model"]] = whole[test]
+            logits[row["model"]] = whole[rows[test]]
     return _Answers(logits, labels[test] if columns else None)
 
 
@@ -145,7 +154,7 @@ def relate(
     *,
     layers: Mapping[str, str] | None = None,
     domain: str = "",
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = ("pearson", "spearman"),
     bootstrap: int = 1000,
     permutations: int = 999,
     seed: int = 0,

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.consistency.inference import ranks
 from consilience.consistency.sets import read_similarity
 from consilience.errors import ConfigError
 from consilience.features import read_layer
@@ -175,13 +174,23 @@ def make_sensitivity(
         curves: the settings.
         seed: the study seed.
         engine: threads and memory.
+
+    Raises:
+        ConfigError: the metric compares something else than features.
     """
     engine = engine or Engine()
     task = Task(
         get_metric(spec["metric"], **spec["parameters"]), Preprocessing(**spec["preprocessing"])
     )
-    listed = read_table(manifest).groupby("model", as_index=False, sort=True).tail(1)
-    items = _items(listed, Path(manifest).parent, engine.max_memory)
+    if task.metric.facts.input != "features" or task.metric.facts.needs_labels:
+        raise ConfigError(
+            f"sensitivity: metric {metric_id!r} compares {task.metric.facts.input} or needs labels; "
+            "curves are of features alone: leave it out of sensitivity.metrics"
+        )
+    listed = read_table(manifest)
+    rows = listed.attrs.get("rows")
+    listed = listed.groupby("model", as_index=False, sort=True).tail(1)
+    items = _items(listed, Path(manifest).parent, engine.max_memory, rows)
     table = measure_sensitivity(task, items, curves, salt=(seed, dataset), engine=engine)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
@@ -196,11 +205,21 @@ def make_sensitivity(
     write_table(table.astype(types), out, metadata)
 
 
-def _items(listed: pd.DataFrame, folder: Path, max_memory: int) -> list[Item]:
-    """Returns the layers of a manifest, read once if all of them fit into the memory."""
-    rows = listed.to_dict("records")
-    size = sum(row["n"] * row["d"] * np.dtype(row["dtype"]).itemsize for row in rows)
-    read = cache(read_layer) if size <= max_memory else read_layer
+def _items(
+    listed: pd.DataFrame, folder: Path, max_memory: int, view: Sequence[int] | None
+) -> list[Item]:
+    """Returns the layers of a manifest, read once if all of them fit into the memory.
+
+    A view's manifest says in its metadata which rows of the files it consists of.
+    """
+
+    def read(path: Path, layer: str) -> np.ndarray:
+        x = read_layer(path, layer)
+        return x if view is None else x[np.asarray(view)]
+
+    lines = listed.to_dict("records")
+    size = sum(row["n"] * row["d"] * np.dtype(row["dtype"]).itemsize for row in lines)
+    read = cache(read) if size <= max_memory else read
     return [
         Item(
             row["model"],
@@ -209,7 +228,7 @@ def _items(listed: pd.DataFrame, folder: Path, max_memory: int) -> list[Item]:
             row["hash"],
             partial(read, folder / row["file"], row["layer"]),
         )
-        for row in rows
+        for row in lines
     ]
 
 
@@ -280,7 +299,7 @@ def _agreement(x: np.ndarray, y: np.ndarray) -> float:
     both = np.isfinite(x) & np.isfinite(y)
     if both.sum() < MIN_PAIRS:
         return np.nan
-    u, v = ranks(x[both]), ranks(y[both])
+    u, v = (pd.Series(side[both]).rank().to_numpy() for side in (x, y))
     if np.ptp(u) == 0 or np.ptp(v) == 0:
         return np.nan
     return float(np.corrcoef(u, v)[0, 1])

@@ -1,3 +1,19 @@
+from consilience.metrics import get_metric
+
+
+def metrics_with_curves():
+    """The metrics that the study names for its curves, or all of its metrics of features."""
+    facts = {
+        metric: get_metric(spec["metric"], **spec["parameters"]).facts
+        for metric, spec in STUDY.metrics.items()
+    }
+    return SETTINGS["sensitivity"]["metrics"] or [
+        metric
+        for metric in facts
+        if facts[metric].input == "features" and not facts[metric].needs_labels
+    ]
+
+
 def sensitivities():
     """Sensitivity tables that the study asks for; none by default."""
     wanted = SETTINGS["sensitivity"]
@@ -6,7 +22,7 @@ def sensitivities():
     return expand(
         "results/sensitivity/{dataset}/{metric}.parquet",
         dataset=wanted["datasets"] or STUDY.datasets,
-        metric=wanted["metrics"] or STUDY.metrics,
+        metric=metrics_with_curves(),
     )
 
 

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from consilience.errors import ConfigError
 from consilience.features import read_layer, write_features, write_manifest
-from consilience.files import read_table
+from consilience.files import read_table, write_table
 from consilience.metrics import Preprocessing, get_metric
 from consilience.sensitivity import (
     Curves,
@@ -84,6 +84,26 @@ def test_curves_over_k(manifest, tmp_path):
     assert table.loc[table["setting"] == 120, "value"].isna().all()  # as many as samples
     assert set(table["draw"]) == {0}
     assert curves(manifest, tmp_path / "u.parquet", SPEC, k=(2,)).empty  # CKA has no k
+
+
+def test_a_view_reads_its_own_rows(manifest, tmp_path):
+    """A manifest may name rows of the files in its metadata."""
+    table = read_table(manifest)
+    rows = [7, 3, 99, 40, 41, 42, 43, 44, 110, 0]
+    folder = manifest.parent
+    write_table(table.assign(n=10), folder / "view.parquet", table.attrs | {"rows": rows})
+    found = curves(folder / "view.parquet", tmp_path / "t.parquet", n=(10,))
+    x, y = (read_layer(folder / f"m{m}.safetensors", "late")[rows] for m in (0, 1))
+    prepare = Preprocessing(row_normalize=True)
+    expected = get_metric("cka")(prepare(x.astype(float)), prepare(y.astype(float)))
+    pair = found[(found["model_x"] == "m0") & (found["model_y"] == "m1")]
+    assert pair["value"].item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_metrics_of_logits_have_no_curves(manifest, tmp_path):
+    with pytest.raises(ConfigError, match="metric 'd' compares logits"):
+        curves(manifest, tmp_path / "t.parquet", KNN | {"metric": "disagreement", "parameters": {}},
+               metric="d", n=(10,))  # fmt: skip
 
 
 def test_a_share_of_the_samples_is_no_setting_of_every_metric(manifest, tmp_path):

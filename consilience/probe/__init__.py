@@ -73,10 +73,17 @@ class _Task:
     train: np.ndarray
     classes: tuple[str, ...]
     salt: tuple[str | int, ...]
+    rows: np.ndarray | None = None
+    """The rows of the features that count, for datasets that are a view of another; all if None."""
+
+    def read(self, tensor: str) -> np.ndarray:
+        """Returns a tensor of the features file: (n, …)."""
+        x = read_layer(self.path, tensor)
+        return x if self.rows is None else x[self.rows]
 
     def fitted(self, layer: str, settings: ProbeSettings, extras: Extras) -> pd.DataFrame:
         """Returns the rows of one layer that need training rows."""
-        x, given = read_layer(self.path, layer), {"n_classes": len(self.classes)}
+        x, given = self.read(layer), {"n_classes": len(self.classes)}
         table = probe(x, self.labels, self.train, settings, **given, salt=self.salt)
         tables = [table.assign(kind=LINEAR)]
         if extras.few_shot:
@@ -94,13 +101,12 @@ class _Task:
         """Yields the rows that need no training rows."""
         if extras.prompts:
             embeddings = read_classes(extras.prompts, self.classes)
-            x = read_layer(self.path, layers[-1])
-            found = zero_shot(x, self.labels, ~self.train, embeddings)
+            found = zero_shot(self.read(layers[-1]), self.labels, ~self.train, embeddings)
             yield {"kind": "zero_shot", "layer": layers[-1], **found, **self._counts()}
         columns = parse_columns(extras.logit_columns)
-        if columns and (logits := read_logits(self.path, columns.outputs)) is not None:
+        if columns and has_logits(self.path, columns.outputs):
             found = restricted_accuracy(
-                logits, self.labels, ~self.train, columns, len(self.classes)
+                self.read(LOGITS), self.labels, ~self.train, columns, len(self.classes)
             )
             yield {"kind": LOGITS, "layer": LOGITS, **found, **self._counts()}
 
@@ -109,15 +115,13 @@ class _Task:
         return {"n_train": 0, "n_test": n_test, "n_classes": n_classes, "n_absent": 0}
 
 
-def read_logits(path: str | Path, outputs: int | None = None) -> np.ndarray | None:
-    """Returns the logits (n, C) in a features file; None if there are none, or another number."""
-    if LOGITS not in read_header(path)["shapes"]:
-        return None
-    logits = read_layer(path, LOGITS)
-    if outputs is not None and logits.shape[1] != outputs:
-        log.info("%s has %d logits, not %d: left out", path, logits.shape[1], outputs)
-        return None
-    return logits
+def has_logits(path: str | Path, outputs: int | None = None) -> bool:
+    """Returns whether a features file holds logits, and as many as asked for."""
+    shape = read_header(path)["shapes"].get(LOGITS)
+    if shape and outputs is not None and shape[1] != outputs:
+        log.info("%s has %d logits, not %d: left out", path, shape[1], outputs)
+        return False
+    return shape is not None
 
 
 def make_probe(
@@ -220,11 +224,13 @@ def _choose_layers(layer: str, layers: Sequence[str]) -> list[str]:
 
 __all__ = [
     "LINEAR",
+    "LOGITS",
     "Extras",
     "ProbeSettings",
     "draw_shots",
     "embed_classes",
     "few_shot",
+    "has_logits",
     "knn",
     "make_accuracy",
     "make_probe",
@@ -233,7 +239,6 @@ __all__ = [
     "parse_columns",
     "probe",
     "read_labels",
-    "read_logits",
     "restrict",
     "restricted_accuracy",
     "split_validation",
