@@ -184,8 +184,8 @@ def make_sensitivity(
     )
     if task.metric.facts.input != "features" or task.metric.facts.needs_labels:
         raise ConfigError(
-            f"sensitivity: metric {metric_id!r} compares {task.metric.facts.input} or needs labels; "
-            "curves are of features alone: leave it out of sensitivity.metrics"
+            f"sensitivity: metric {metric_id!r} compares {task.metric.facts.input} or needs "
+            "labels, and curves are of features alone: leave it out of sensitivity.metrics"
         )
     listed = read_table(manifest)
     rows = listed.attrs.get("rows")

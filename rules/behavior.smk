@@ -1,11 +1,7 @@
-# Datasets with labels and probes: those on which models do something.
-LABELLED = [d for d, row in STUDY.datasets.items() if row.get("labels") != "no"]
-
-
 rule behavior:
     """How far every two models differ in what they do on one labelled dataset."""
     input:
-        probe=lambda wc: probes_on(wc.dataset),
+        probe=lambda wc: PROBES[wc.dataset],
         manifest="results/features/{dataset}/manifest.parquet",
         samples="results/samples/{dataset}.parquet",
     output:

@@ -1,47 +1,33 @@
 PROBE = {key: SETTINGS["probe"][key] for key in SETTINGS["probe"] if key != "device"}
-
-
-def probes_on(dataset):
-    """Probe files of every model on one dataset."""
-    return expand(
-        "results/probe/{dataset}/{model}.parquet",
-        dataset=dataset,
-        model=STUDY.models_on[dataset],
-    )
-
-
-def probes():
-    """Probe files of every model on every labelled dataset that it can take."""
-    return [
-        path
-        for dataset, row in STUDY.datasets.items()
-        if row.get("labels") != "no"
-        for path in probes_on(dataset)
-    ]
-
-
+# For each dataset the probe files of its models.
+PROBES = Known(
+    "dataset",
+    {
+        dataset: expand(
+            "results/probe/{dataset}/{model}.parquet", dataset=dataset, model=models
+        )
+        for dataset, models in STUDY.models_on.items()
+    },
+)
+LABELLED = [d for d, row in STUDY.datasets.items() if row.get("labels") != "no"]
 # The text tower of each model that names one of the study.
 TOWERS = {
     model: row["text_tower"]
     for model, row in STUDY.models.items()
     if row.get("text_tower") in STUDY.models
 }
+TEMPLATES = Known(
+    "dataset",
+    {
+        dataset: list(filter(None, map(str.strip, row.get("prompts", "").split("|"))))
+        or PROBE["prompts"]
+        for dataset, row in STUDY.datasets.items()
+    },
+)
 LOGIT_COLUMNS = Known(
     "dataset", {d: row.get("logit_columns", "") for d, row in STUDY.datasets.items()}
 )
-
-
-def prompts_for(wildcards):
-    """Class names through the model's text tower, if it has one."""
-    tower = TOWERS.get(wildcards.model)
-    path = f"results/probe/prompts/{wildcards.dataset}/{tower}.safetensors"
-    return path if tower else []
-
-
-def templates_for(wildcards):
-    """Prompts of a dataset: its own, or those of the study."""
-    own = STUDY.datasets[wildcards.dataset].get("prompts")
-    return [part.strip() for part in own.split("|")] if own else PROBE["prompts"]
+PROBE_FILES = [path for dataset in LABELLED for path in PROBES[dataset]]
 
 
 rule prompts:
@@ -62,7 +48,7 @@ rule prompts:
         runtime=scaled(60),
     params:
         row=lambda wc: STUDY.extraction[wc.model],
-        templates=templates_for,
+        templates=lambda wc: TEMPLATES[wc.dataset],
         code=lambda wc: [code("prompts", "probe/zero_shot"), MODEL_CODE[wc.model]],
     script:
         "../workflow/scripts/prompts.py"
@@ -73,7 +59,17 @@ rule probe:
     input:
         features="results/features/{dataset}/{model}.safetensors",
         samples="results/samples/{dataset}.parquet",
-        prompts=looked_up(prompts_for) if TOWERS else [],
+        prompts=(
+            looked_up(
+                lambda wc: (
+                    f"results/probe/prompts/{wc.dataset}/{TOWERS[wc.model]}.safetensors"
+                    if wc.model in TOWERS
+                    else []
+                )
+            )
+            if TOWERS
+            else []
+        ),
     output:
         "results/probe/{dataset}/{model}.parquet",
     log:
@@ -107,7 +103,7 @@ localrules:
 rule accuracy:
     """Probe accuracies of all models and datasets in one table: what figures read."""
     input:
-        probes(),
+        PROBE_FILES,
     output:
         "results/probe/accuracy.parquet",
     log:
@@ -126,5 +122,5 @@ rule accuracy:
 rule all_probe:
     """Probes of every model on every dataset that it can take."""
     input:
-        probes(),
-        "results/probe/accuracy.parquet" if probes() else [],
+        PROBE_FILES,
+        "results/probe/accuracy.parquet" if PROBE_FILES else [],

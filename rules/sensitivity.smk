@@ -1,29 +1,24 @@
 from consilience.metrics import get_metric
 
-
-def metrics_with_curves():
-    """The metrics that the study names for its curves, or all of its metrics of features."""
-    facts = {
-        metric: get_metric(spec["metric"], **spec["parameters"]).facts
-        for metric, spec in STUDY.metrics.items()
-    }
-    return SETTINGS["sensitivity"]["metrics"] or [
-        metric
-        for metric in facts
-        if facts[metric].input == "features" and not facts[metric].needs_labels
-    ]
-
-
-def sensitivities():
-    """Sensitivity tables that the study asks for; none by default."""
-    wanted = SETTINGS["sensitivity"]
-    if not (wanted["n"] or wanted["k"] or wanted["k_share"]):
-        return []
-    return expand(
-        "results/sensitivity/{dataset}/{metric}.parquet",
-        dataset=wanted["datasets"] or STUDY.datasets,
-        metric=metrics_with_curves(),
+CURVES = SETTINGS["sensitivity"]
+# The metrics that the study names for its curves, or all of its metrics of features.
+CURVE_METRICS = CURVES["metrics"] or [
+    metric
+    for metric, facts in (
+        (name, get_metric(spec["metric"], **spec["parameters"]).facts)
+        for name, spec in STUDY.metrics.items()
     )
+    if facts.input == "features" and not facts.needs_labels
+]
+SENSITIVITIES = (
+    expand(
+        "results/sensitivity/{dataset}/{metric}.parquet",
+        dataset=CURVES["datasets"] or STUDY.datasets,
+        metric=CURVE_METRICS,
+    )
+    if CURVES["n"] or CURVES["k"] or CURVES["k_share"]
+    else []
+)
 
 
 rule sensitivity:
@@ -44,9 +39,7 @@ rule sensitivity:
         runtime=scaled(120),
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
-        curves={
-            key: SETTINGS["sensitivity"][key] for key in ["n", "k", "k_share", "draws"]
-        },
+        curves={key: CURVES[key] for key in ["n", "k", "k_share", "draws"]},
         seed=SETTINGS["seed"],
         code=code("sensitivity", "sensitivity", "similarity", "pairs"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
@@ -61,7 +54,7 @@ localrules:
 rule stability:
     """From which number of stimuli on the ranking of model pairs stays as it is."""
     input:
-        sensitivities(),
+        SENSITIVITIES,
     output:
         "results/sensitivity/stability.parquet",
     log:
@@ -72,7 +65,7 @@ rule stability:
         "../envs/analysis.yaml"
     threads: 1
     params:
-        bound=SETTINGS["sensitivity"]["bound"],
+        bound=CURVES["bound"],
         code=code("stability", "sensitivity", "consistency/sets"),
     script:
         "../workflow/scripts/stability.py"
@@ -81,5 +74,5 @@ rule stability:
 rule all_sensitivity:
     """Curves over n and k, where the study asks for them."""
     input:
-        sensitivities(),
-        "results/sensitivity/stability.parquet" if sensitivities() else [],
+        SENSITIVITIES,
+        "results/sensitivity/stability.parquet" if SENSITIVITIES else [],
