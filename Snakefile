@@ -19,6 +19,8 @@ include: "rules/similarity.smk"
 include: "rules/alignment.smk"
 include: "rules/consistency.smk"
 include: "rules/probe.smk"
+include: "rules/sensitivity.smk"
+include: "rules/behavior.smk"
 include: "rules/plots.smk"
 
 
@@ -30,4 +32,6 @@ rule all:
         rules.all_alignment.input,
         rules.all_consistency.input,
         rules.all_probe.input,
+        rules.all_sensitivity.input,
+        rules.all_behavior.input,
         rules.all_plots.input,

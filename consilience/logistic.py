@@ -1,16 +1,18 @@
-"""Multinomial logistic regression with a ridge penalty, solved to its optimum."""
+"""Multinomial logistic regression with a ridge penalty, solved to its optimum.
+
+Fits of the same features to several sets of their rows run together, and along the penalties from
+strong to weak: one matrix product serves all sets of rows.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
 from threadpoolctl import threadpool_limits
 
+from consilience._descent import Arrays, Problems, arrays_on, minimize
 from consilience.errors import ConfigError, DataError, FeaturesError
-
-MAX_ITERATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -28,57 +30,6 @@ class LogisticFit:
     def scores(self, x: np.ndarray) -> np.ndarray:
         """Returns x W + b: (n, C)."""
         return x @ self.weights + self.bias
-
-
-@dataclass(frozen=True)
-class _Problem:
-    """Mean cross-entropy + λ/2 ‖W‖² as a function of θ: (C, d + 1), the bias its last column.
-
-    Classes come first in θ, scores and gradients: both matrix products then read `x` along its
-    rows, which halves their time.
-    """
-
-    x: np.ndarray
-    """(n, d + 1): features and a column of ones, so that the bias is one more weight."""
-    onehot: np.ndarray
-    """(C, n)."""
-    penalty: float
-
-    def loss(self, theta: np.ndarray) -> tuple[float, np.ndarray, float]:
-        """Returns the objective, its gradient (C, d + 1), and how far the optimum is below.
-
-        The distance is at most ‖∇_W‖² / 2λ for the weights, in which the objective is λ-strongly
-        convex, plus ½ Σ_c ∇_b² / h for the bias, a Newton estimate with the curvature h there.
-        """
-        p, surprise = self._predict(theta)
-        weights = theta[:, :-1]
-        gradient = (p - self.onehot) @ self.x / len(self.x)
-        gradient[:, :-1] += self.penalty * weights
-        value = surprise.mean() + self.penalty / 2 * np.vdot(weights, weights)
-        by_weights, by_bias = gradient[:, :-1], gradient[:, -1]
-        bias_curvature = np.maximum((p * (1 - p)).mean(axis=1), np.finfo(float).tiny)
-        gap = np.vdot(by_weights, by_weights) / self.penalty + (by_bias**2 / bias_curvature).sum()
-        return float(value), gradient, float(gap / 2)
-
-    def _predict(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the classes' probabilities (C, n) and −log p of the true class (n,)."""
-        scores = theta @ self.x.T
-        scores -= scores.max(axis=0)
-        true_scores = (scores * self.onehot).sum(axis=0)
-        p = np.exp(scores, out=scores)
-        total = p.sum(axis=0)
-        p /= total
-        return p, np.log(total) - true_scores
-
-    def curvature(self, theta: np.ndarray) -> np.ndarray:
-        """Returns (d + 1,): the Hessian's diagonal at θ, averaged over the classes, plus λ.
-
-        Principal axes make the Hessian nearly diagonal, so steps measured in these units are
-        nearly Newton steps. Along the bias λ only keeps the unit away from zero.
-        """
-        p, _ = self._predict(theta)
-        doubt = (p * (1 - p)).sum(axis=0) / max(len(p) - 1, 1)
-        return doubt @ self.x**2 / len(self.x) + self.penalty
 
 
 def fit_logistic(
@@ -122,7 +73,9 @@ def fit_logistic(
         if start is not None:
             bias = start.bias + mean @ start.weights
             start = replace(start, weights=axes.T @ start.weights, bias=bias)
-        fit = next(solve_path((x - mean) @ axes, y, n_classes, [penalty], tolerance, start))
+        (fit,) = next(
+            solve_path((x - mean) @ axes, y, n_classes, [penalty], tolerance, start=start)
+        )
         weights = axes @ fit.weights
         return replace(fit, weights=weights, bias=fit.bias - mean @ weights)
 
@@ -133,26 +86,45 @@ def solve_path(
     n_classes: int,
     penalties: Sequence[float],
     tolerance: float,
+    *,
+    rows: np.ndarray | None = None,
     start: LogisticFit | None = None,
-) -> Iterator[LogisticFit]:
-    """Yields the fit for each penalty, in their order; give them from strong to weak.
+    arrays: Arrays | None = None,
+) -> Iterator[list[LogisticFit]]:
+    """Yields for each penalty, in their order, the fits to every set of rows; give strong first.
 
     Each fit starts where the two before point to, as the optimum moves smoothly with log λ. Works
     in the axes of `x`: (n, d) as they are (see `principal_axes`), without checks and without
     limiting the threads: `fit_logistic` does both. Only the classes that occur take part.
+
+    Args:
+        x: (n, d) features.
+        y: (n,) labels.
+        n_classes: C.
+        penalties: λ > 0, one after the other.
+        tolerance: see `fit_logistic`.
+        rows: (sets, n) booleans, every set with rows of all classes that occur; all rows if None.
+        start: a fit to start all sets from.
+        arrays: device and precision; float64 on the CPU if None.
     """
-    present = np.unique(y)
+    arrays = arrays or arrays_on("cpu")
+    rows = np.ones((1, len(x)), dtype=bool) if rows is None else rows
+    present, codes = np.unique(y, return_inverse=True)
     design = np.hstack([x, np.ones((len(x), 1))])
-    onehot = (present[:, None] == y).astype(np.float64)
-    theta = np.zeros((len(present), design.shape[1]))
+    theta = np.zeros((len(rows), len(present), design.shape[1]))
     if start is not None:
-        theta = np.nan_to_num(np.column_stack([start.weights.T, start.bias])[present], neginf=0.0)
+        theta[:] = np.nan_to_num(np.column_stack([start.weights.T, start.bias])[present], neginf=0)
+    problems = Problems.of(arrays, design, codes, rows / rows.sum(axis=1, keepdims=True))
     path: list[tuple[float, np.ndarray]] = []
     for penalty in penalties:
-        problem = _Problem(design, onehot, penalty)
-        theta, iterations = _minimize(problem, _extrapolate(path, penalty, theta), tolerance)
+        first = arrays.send(_extrapolate(path, penalty, theta))
+        found = minimize(problems, first, penalty, tolerance)
+        theta = arrays.fetch(found.theta)
         path = [*path[-1:], (math.log(penalty), theta)]
-        yield _as_fit(problem, theta, present, n_classes, tolerance, iterations)
+        yield [
+            LogisticFit(*_all_classes(theta[s], present, n_classes), *found.outcome(s, tolerance))
+            for s in range(len(rows))
+        ]
 
 
 def _extrapolate(
@@ -166,45 +138,13 @@ def _extrapolate(
     return theta_last + step * (theta_last - theta_before)
 
 
-def _as_fit(
-    problem: _Problem,
-    theta: np.ndarray,
-    present: np.ndarray,
-    n_classes: int,
-    tolerance: float,
-    iterations: int,
-) -> LogisticFit:
+def _all_classes(
+    theta: np.ndarray, present: np.ndarray, n_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns θ of the classes that occur as the weights and biases of all classes."""
-    objective, _, gap = problem.loss(theta)
     weights, bias = np.zeros((theta.shape[1] - 1, n_classes)), np.full(n_classes, -np.inf)
     weights[:, present], bias[present] = theta[:, :-1].T, theta[:, -1]
-    return LogisticFit(weights, bias, objective, gap <= tolerance, iterations)
-
-
-def _minimize(problem: _Problem, theta: np.ndarray, tolerance: float) -> tuple[np.ndarray, int]:
-    """Returns the optimal θ and the number of L-BFGS iterations."""
-    units = 1 / np.sqrt(problem.curvature(theta))
-    gap = np.inf
-
-    def loss(scaled: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal gap
-        value, gradient, gap = problem.loss(scaled.reshape(theta.shape) * units)
-        return value, (gradient * units).ravel()
-
-    def stop(intermediate_result: OptimizeResult) -> None:
-        if gap <= tolerance:
-            raise StopIteration
-
-    # SciPy's own tests look at the scaled gradient and at the last step: neither bounds the error.
-    result = minimize(
-        loss,
-        (theta / units).ravel(),
-        jac=True,
-        method="L-BFGS-B",
-        callback=stop,
-        options={"ftol": 0, "gtol": 0, "maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS},
-    )
-    return result.x.reshape(theta.shape) * units, int(result.nit)
+    return weights, bias
 
 
 def principal_axes(x: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.files import read_table
+from consilience.probe.scores import LINEAR
 
 
 def summarize(results: Path) -> str:
@@ -31,7 +32,8 @@ def _probe(results: Path) -> str:
     table = _read(results, "probe/accuracy.parquet")
     if table.empty:
         return ""
-    wide = 100 * table.pivot_table(index="model", columns="dataset", values="accuracy")
+    linear = table[table["kind"] == LINEAR]
+    wide = 100 * linear.pivot_table(index="model", columns="dataset", values="accuracy")
     shown = wide.to_string(float_format="{:.1f}".format, na_rep="–")
     return f"Probe accuracy on the test split, % (mean over seeds)\n{shown}"
 
@@ -64,7 +66,7 @@ def _consistency(results: Path) -> str:
 
 
 def _places(results: Path) -> str:
-    kinds = ["similarity", "consistency", "probe", "figures"]
+    kinds = ["similarity", "consistency", "probe", "behavior", "figures"]
     counts = {kind: sum(path.is_file() for path in _visible(results / kind)) for kind in kinds}
     lines = [f"  {results / kind}/  {count} files" for kind, count in counts.items() if count]
     return "\n".join(["Where it lies", *lines]) if lines else ""

@@ -226,7 +226,7 @@ rule all_plots:
         expand(
             "results/figures/{figure}_{metric}.png",
             figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
-            + (["similarity_accuracy"] if PATHS.probes() else []),
+            + (["similarity_accuracy"] if PROBE_FILES else []),
             metric=STUDY.metrics,
         ),
         "results/figures/consistency_heatmap.png",

@@ -89,6 +89,10 @@ def test_variant_overrides_the_study(tmp_path):
         ({"consistency": {"groups": ["objectiv"]}}, "no column 'objectiv' in the models; did you mean 'objective'?"),
         ({"consistency": {"models": "modality == 'sound'"}}, "selects nothing; values there are: modality: image"),
         ({"plots": {"group": "colour"}}, "plots.group: no column 'colour'"),
+        ({"sensitivity": {"metrics": ["rsa_spearman"]}}, "sensitivity.metrics: 'rsa_spearman' is not in the study"),
+        ({"sensitivity": {"datasets": ["digit"]}}, "'digit' is not in the study; did you mean 'digits'?"),
+        ({"sensitivity": {"k_share": [1.5]}}, "sensitivity.k_share.0: 1.5"),
+        ({"probe": {"prompts": ["a photo"]}}, "probe.prompts.0: 'a photo' does not have the form"),
         ({"models": "objective == 'none'", "datasets": ["movie_snippets"], "metrics": ["x"]}, "'x' is not in the catalogue"),
         ({"models": "objectiv == 'ssl'"}, "cannot be read"),
         ({"models": "objective == 'ssl'"}, "selects nothing; values there are: objective: contrastive, "),
@@ -109,6 +113,16 @@ def test_all_mistakes_at_once():
     lines = problems(models=["lite", "pixels"], datasets=["digit"], metrics=["cka", "rsa"])
     assert lines[0] == "the study has 4 problems"
     assert len(lines) == 5
+
+
+def test_a_text_tower_must_be_a_text_model(tmp_path):
+    text = "model\tsource\tname\tmodality\ttext_tower\na\traw\tpixels\timage\tletter\n"
+    text += "letters\traw\tcharacters\ttext\t\n"
+    extra, _ = catalogue(tmp_path, "models", text)
+    lines = problems(**extra, models=["a"])
+    assert len(lines) == 2
+    assert "model 'a': text_tower: 'letter' is no text model of the catalogue" in lines[1]
+    assert "did you mean 'letters'?" in lines[1]
 
 
 HEADER = "model\tsource\tname\tmodality\tweights\tsha256\n"

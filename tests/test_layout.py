@@ -23,6 +23,8 @@ STEPS = [
     "alignment",
     "consistency",
     "probe",
+    "sensitivity",
+    "behavior",
     "plots",
 ]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from clones import ROOT, STUDIES, clone_to
 
+from consilience.features import read_header
 from consilience.files import read_table
 
 pytestmark = pytest.mark.workflow
@@ -39,7 +40,9 @@ datasets: "modality == 'image'"
 metrics: [knn, cka]
 catalogs: {models: [models.tsv], datasets: [datasets.tsv], metrics: [metrics.yaml]}
 consistency: {groups: [kind], models: null, bootstrap: 100, permutations: 99}
-probe: {penalties: [0.01], seeds: [0]}
+probe: {penalties: [0.01], seeds: [0], knn: [3]}
+sensitivity: {n: [12, 24], draws: 2, datasets: [one], metrics: [knn]}
+behavior: {bootstrap: 100, permutations: 99}
 """
 FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
 FIGURES += ["plot_similarity_accuracy"]
@@ -89,7 +92,16 @@ def similarity(datasets, metrics):
 def downstream(datasets, metrics):
     """What follows when similarities of these datasets and metrics are made again."""
     made = similarity(datasets, metrics) | {("consistency", m) for m in metrics}
-    return made | figures(metrics)
+    return made | {("relation", m) for m in metrics} | figures(metrics)
+
+
+def curves(datasets):
+    """What follows for the one sensitivity table when features of these datasets are new."""
+    return {("sensitivity", "one", "knn"), ("stability",)} if "one" in datasets else set()
+
+
+def behavior(datasets):
+    return {("behavior", d) for d in datasets}
 
 
 def per_model(rule, datasets, models):
@@ -132,6 +144,7 @@ def study(finished, tmp_path):
 def test_everything_is_there(finished):
     expected = [f"results/similarity/{d}/{m}.parquet" for d in DATA for m in ("knn", "cka")]
     expected += ["results/consistency/knn.parquet", "results/probe/accuracy.parquet"]
+    expected += ["results/sensitivity/stability.parquet", "results/behavior/relation/knn.parquet"]
     for kind in ("svg", "pdf", "png", "csv"):
         expected += [f"results/figures/consistency_heatmap.{kind}"]
         expected += [f"results/figures/model_map_cka.{kind}"]
@@ -166,7 +179,7 @@ def test_adding_a_model(study):
     with (study / "models.tsv").open("a") as stream:
         stream.write(NEW_MODEL)
     expected = per_model("features", DATA, ["p10"]) | per_model("probe", DATA, ["p10"])
-    expected |= {("manifest", d) for d in DATA} | {("accuracy",)}
+    expected |= {("manifest", d) for d in DATA} | {("accuracy",)} | curves(DATA) | behavior(DATA)
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     for metric in ("knn", "cka"):
@@ -175,7 +188,7 @@ def test_adding_a_model(study):
 
 def test_removing_a_model(study):
     replace(study / "models.tsv", "p8\traw\tpixels\timage\t8\t\tfine\n", "")
-    expected = {("manifest", d) for d in DATA} | {("accuracy",)}
+    expected = {("manifest", d) for d in DATA} | {("accuracy",)} | curves(DATA) | behavior(DATA)
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "two", "knn") == 0
@@ -186,7 +199,7 @@ def test_adding_a_dataset(study):
     with (study / "datasets.tsv").open("a") as stream:
         stream.write(NEW_DATASET)
     models = ["p4", "p6", "p8", "vit"]
-    expected = {("samples", "three"), ("manifest", "three"), ("accuracy",)}
+    expected = {("samples", "three"), ("manifest", "three"), ("accuracy",)} | behavior(["three"])
     expected |= per_model("features", ["three"], models) | per_model("probe", ["three"], models)
     assert planned(study) == expected | downstream(["three"], ["knn", "cka"])
 
@@ -225,7 +238,7 @@ def test_adding_views_extracts_nothing(study):
 def test_changing_a_models_row(study):
     replace(study / "models.tsv", "image\t8\t", "image\t9\t")
     expected = per_model("features", DATA, ["p8"]) | per_model("probe", DATA, ["p8"])
-    expected |= {("manifest", d) for d in DATA} | {("accuracy",)}
+    expected |= {("manifest", d) for d in DATA} | {("accuracy",)} | curves(DATA) | behavior(DATA)
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "one", "cka") == 4
@@ -245,7 +258,7 @@ def test_reordering_models_reruns_nothing(study):
 
 def test_changing_a_metrics_parameter(study):
     replace(study / "metrics.yaml", "k: 4", "k: 5")
-    assert planned(study) == downstream(DATA, ["knn"])
+    assert planned(study) == downstream(DATA, ["knn"]) | curves(DATA)
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "one", "knn") == 10
     replace(study / "metrics.yaml", "k: 5", "k: 4")
@@ -283,7 +296,28 @@ def test_asking_for_fresh_similarities(study):
 def test_changing_the_device_reruns_nothing(study):
     with (study / "study.yaml").open("a") as stream:
         stream.write("features: {device: cpu, batch_size: 3}\n")
+    replace(study / "study.yaml", "knn: [3]", "knn: [3], device: cuda")
     assert planned(study) == set()
+
+
+def test_a_text_tower_adds_its_prompts(study):
+    """A model that names a text model of the study meets the class names; others are left alone."""
+    replace(study / "models.tsv", "\tkind\n", "\tkind\ttext_tower\n")
+    replace(study / "models.tsv", "random:0\tnet\n", "random:0\tnet\tletters\n")
+    with (study / "models.tsv").open("a") as stream:
+        stream.write("letters\traw\tcharacters\ttext\t\t\tcontrol\n")
+    assert planned(study) == set()  # the text model is not selected
+    replace(study / "study.yaml", "models: \"modality == 'image'\"", "models: \"kind != ''\"")
+    expected = per_model("prompts", DATA, ["letters"]) | per_model("probe", DATA, ["vit"])
+    expected |= {("accuracy",)} | behavior(DATA) | {("relation", m) for m in ("knn", "cka")}
+    expected |= {("plot_similarity_accuracy", m) for m in ("knn", "cka")}
+    found = planned(study)
+    assert expected <= found
+    assert not {job for job in found if job[0] in ("features", "similarity", "sensitivity")}
+    snakemake(study, "--cores", "1", "results/probe/prompts/one/letters.safetensors")
+    header = read_header(study / "results/probe/prompts/one/letters.safetensors")
+    assert header["shapes"] == {"characters": [4, 512]}
+    assert header["prompts"] == ["a photo of a {}."]
 
 
 # One file, and nothing but what it needs.
@@ -307,15 +341,16 @@ def test_one_similarity_table(study):
 
 def test_bytes_do_not_depend_on_cores_or_history(study):
     def tables():
-        kinds = ("similarity", "consistency", "probe")
+        kinds = ("similarity", "consistency", "probe", "sensitivity", "behavior")
         paths = [p for kind in kinds for p in (study / "results" / kind).rglob("*.parquet")]
         return {p: p.read_bytes() for p in paths if ".pairs" not in p.parts}
 
     before = tables()
     shutil.rmtree(study / "results")
     shutil.rmtree(study / ".snakemake")
-    snakemake(study, "--cores", "1", "all_similarity", "all_consistency", "all_probe")
-    assert len(before) == 4 + 2 + 9
+    snakemake(study, "--cores", "1", "all_consistency", "all_sensitivity", "all_behavior",
+              "all_probe")  # fmt: skip
+    assert len(before) == 4 + 2 + 9 + 2 + 6
     assert tables() == before
 
 

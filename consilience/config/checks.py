@@ -106,3 +106,22 @@ def check_across(study: "Study", models: Mapping[str, Row], where: str, problems
         run_query(settings["models"], study.models, f"{where}: consistency.models", problems)
     for key, text in alignment_problems(study, columns):
         problems.add(f"{where}: {key}", text)
+    _check_probes_and_curves(study, models, where, problems)
+
+
+def _check_probes_and_curves(
+    study: "Study", models: Mapping[str, Row], where: str, problems: Problems
+) -> None:
+    """Notes curves of what the study does not have, and text towers that do not exist."""
+    for key, known in (("metrics", study.metrics), ("datasets", study.datasets)):
+        for name in sorted(set(study.settings["sensitivity"][key]) - set(known)):
+            place = f"{where}: sensitivity.{key}"
+            problems.add(place, f"{name!r} is not in the study{did_you_mean(name, known)}")
+    for model, row in study.models.items():
+        tower = row.get("text_tower")
+        if tower and models.get(tower, {}).get("modality") != "text":
+            texts = [name for name, row in models.items() if row["modality"] == "text"]
+            problems.add(
+                f"model {model!r}: text_tower",
+                f"{tower!r} is no text model of the catalogue{did_you_mean(tower, texts)}",
+            )

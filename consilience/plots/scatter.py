@@ -28,6 +28,7 @@ from consilience.plots.style import (
     read_groups,
     style,
 )
+from consilience.probe.scores import LINEAR
 
 SYMBOL = {"pearson": "r", "spearman": "ρ"}
 MAX_COLORED = 3
@@ -238,7 +239,7 @@ def similarity_accuracy(  # noqa: PLR0913
     Args:
         tables: {dataset: similarity table} of one metric.
         accuracy: columns `dataset, model, accuracy` (a share from 0 to 1); several rows of a
-            model, such as seeds, are averaged.
+            model, such as seeds, are averaged. Of several kinds of probes the linear one counts.
         models: metadata indexed by model id.
         axis: the metric.
         group: metadata column for the colours.
@@ -255,6 +256,8 @@ def similarity_accuracy(  # noqa: PLR0913
         DataError: no dataset has both similarities and accuracies.
     """
     similarities, groups = read_all(tables, layers), read_groups(models, group)
+    if "kind" in accuracy:
+        accuracy = accuracy[accuracy["kind"] == LINEAR]
     mean = accuracy.groupby(["dataset", "model"])["accuracy"].mean()
     shown = [name for name in similarities if name in mean.index.get_level_values("dataset")]
     if not shown:

@@ -7,18 +7,16 @@ rows choose the penalty.
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from consilience._descent import arrays_on
 from consilience.errors import ConfigError, DataError
-from consilience.features import check_samples, read_header
-from consilience.features.views import read_rows
-from consilience.files import derive_seed, read_table, write_table
+from consilience.files import derive_seed
 from consilience.logistic import (
     LogisticFit,
     check_features,
@@ -27,11 +25,12 @@ from consilience.logistic import (
     principal_axes,
     solve_path,
 )
-from consilience.samples import Samples, read_chain
+from consilience.probe.scores import measure, top_accuracy
 
 log = logging.getLogger(__name__)
 
-TOP = 5
+FLOAT32_TOLERANCE = 2e-5
+"""What float32 can promise about the objective, in nats."""
 ROUNDING = 1e-12
 """Features whose spread is below this share of their size are constant but for rounding."""
 
@@ -54,6 +53,10 @@ class ProbeSettings:
     """Whether every row is first scaled to length 1, as is usual for pretrained features."""
     tolerance: float = 1e-6
     """Accepted distance from the optimal objective, in nats; see `fit_logistic`."""
+    device: str = "cpu"
+    """Where the fits are made: `cpu`, or a name that PyTorch knows, such as `cuda`."""
+    dtype: str = "float64"
+    """Precision of the fits, `float64` or `float32`; the latter reaches 2e-5 nats at best."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "penalties", tuple(sorted({float(p) for p in self.penalties})))
@@ -70,6 +73,13 @@ class ProbeSettings:
             raise ConfigError(
                 f"probe: seeds are {list(self.seeds)}; give one or more, none of them twice"
             )
+        if self.dtype not in ("float32", "float64"):
+            raise ConfigError(f"probe: dtype is {self.dtype!r}; write float32 or float64")
+
+    @property
+    def reachable(self) -> float:
+        """The tolerance, or what the precision can promise if that is more."""
+        return max(self.tolerance, FLOAT32_TOLERANCE if self.dtype == "float32" else 0)
 
 
 def normalize_features(
@@ -142,10 +152,84 @@ def probe(
     n_classes = n_classes or int(labels.max()) + 1
     if absent := sorted(set(labels[~train].tolist()) - set(labels[train].tolist())):
         log.warning("classes %s are tested but have no training rows: all errors", absent)
+    return _fit_and_test(features, labels, train, ~train, settings, n_classes, salt)
+
+
+def few_shot(
+    features: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    shots: Sequence[int],
+    draws: int = 5,
+    settings: ProbeSettings | None = None,
+    *,
+    n_classes: int | None = None,
+    salt: Sequence[str | int] = (),
+) -> pd.DataFrame:
+    """Returns the accuracy of a linear classifier that sees k training rows of each class.
+
+    Several times, k rows of each class are drawn, and the classifier of `probe` is fitted to them
+    as if the other training rows did not exist: they neither scale the features nor choose the
+    penalty, which the share of the drawn rows that is held out does. With k = 1 nothing can be held
+    out; the strongest penalty is taken, which comes close to the nearest class mean. Rows drawn for
+    a smaller k are among those for a larger one.
+
+    Args:
+        features: (n, d), one row per sample.
+        labels: (n,) integers, 0 <= label < n_classes.
+        train: (n,) booleans; the other rows are the test split.
+        shots: numbers k.
+        draws: how often rows are drawn.
+        settings: as for `probe`; its seeds are not used.
+        n_classes: number of classes; by default one more than the largest label.
+        salt: what else the draws depend on, such as the study seed and the dataset.
+
+    Returns:
+        The columns of `probe` after `k`, one row per k and draw; `seed` numbers the draws. A class
+        with fewer than k training rows gives all it has.
+    """
+    settings = settings or ProbeSettings()
+    features, train = check_features(features), np.asarray(train, dtype=bool)
+    labels = check_labels(labels, len(features), n_classes)
+    _check_split(labels, train, least=1)
+    counts = np.bincount(labels[train])
+    tables = []
+    for k in shots:
+        if (counts[counts > 0] < k).any():
+            log.warning("%d-shot: the smallest class has %d rows", k, counts[counts > 0].min())
+        for draw in range(draws):
+            drawn = draw_shots(labels, train, k, derive_seed(*salt, "few_shot", draw))
+            table = _fit_and_test(
+                features, labels, drawn, ~train, replace(settings, seeds=(draw,)),
+                n_classes or int(labels.max()) + 1, (*salt, "few_shot", k),
+            )  # fmt: skip
+            tables.append(table.assign(k=k))
+    return pd.concat(tables, ignore_index=True)[["k", *tables[0].columns[:-1]]]
+
+
+def draw_shots(labels: np.ndarray, train: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Returns booleans (n,): k training rows of each class, or all of a smaller class."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[train[order]]
+    drawn = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels[train]):
+        drawn[order[labels[order] == label][:k]] = True
+    return drawn
+
+
+def _fit_and_test(
+    features: np.ndarray,
+    labels: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    settings: ProbeSettings,
+    n_classes: int,
+    salt: Sequence[str | int],
+) -> pd.DataFrame:
     with threadpool_limits(1):
         x = normalize_features(features, train, unit_rows=settings.unit_rows)
         x = x @ principal_axes(x[train])
-        trial = _Trial(x[train], labels[train], x[~train], labels[~train], n_classes, settings)
+        trial = _Trial(x[train], labels[train], x[test], labels[test], n_classes, settings)
         return trial.run(salt)
 
 
@@ -161,45 +245,44 @@ class _Trial:
     settings: ProbeSettings
 
     def run(self, salt: Sequence[str | int]) -> pd.DataFrame:
-        """Returns one row per seed."""
+        """Returns one row per seed, from one pass over all penalties, seeds and the refit."""
         seeds = self.settings.seeds
-        choices = {seed: self._choose(derive_seed(*salt, "probe", seed)) for seed in seeds}
-        measured = self._measure(min(penalty for penalty, _ in choices.values()))
-        rows = [
-            {"seed": seed, "penalty": penalty, "val_top1": accuracy, **measured[penalty]}
-            for seed, (penalty, accuracy) in choices.items()
-        ]
-        return pd.DataFrame(rows)
+        chosen = np.stack([self._held_out(derive_seed(*salt, "probe", seed)) for seed in seeds])
+        rows = np.vstack([~chosen, np.ones((1, len(self.y_train)), dtype=bool)])
+        best: list[tuple[float, float, LogisticFit] | None] = [None] * len(seeds)
+        for penalty, (*fits, refit) in self._path(rows):
+            for place, (held_out, fit) in enumerate(zip(chosen, fits, strict=True)):
+                accuracy = self._accuracy(fit, held_out)
+                so_far = best[place]
+                # of equals the strongest penalty, which comes first
+                if so_far is None or accuracy > so_far[1]:
+                    best[place] = (penalty, accuracy, refit)
+        measured: dict[float, dict[str, Any]] = {}
+        table = []
+        for seed, (penalty, accuracy, refit) in zip(seeds, best, strict=True):
+            if penalty not in measured:
+                measured[penalty] = self._scores(refit)
+            row = {"seed": seed, "penalty": penalty, "val_top1": accuracy}
+            table.append(row | measured[penalty])
+        return pd.DataFrame(table)
 
-    def _fits(self, x: np.ndarray, y: np.ndarray) -> Iterator[tuple[float, LogisticFit]]:
-        """Yields (penalty, fit) from the strongest penalty to the weakest."""
+    def _path(self, rows: np.ndarray) -> Iterator[tuple[float, list[LogisticFit]]]:
+        """Yields (penalty, fits to all sets of rows) from the strongest penalty to the weakest."""
         penalties = sorted(self.settings.penalties, reverse=True)
-        fits = solve_path(x, y, self.n_classes, penalties, self.settings.tolerance)
+        fits = solve_path(
+            self.x_train, self.y_train, self.n_classes, penalties, self.settings.reachable,
+            rows=rows, arrays=arrays_on(self.settings.device, self.settings.dtype),
+        )  # fmt: skip
         return zip(penalties, fits, strict=True)
 
-    def _choose(self, seed: int) -> tuple[float, float]:
-        """Returns the penalty that does best on the validation rows of a seed, and its accuracy."""
-        held_out = split_validation(self.y_train, self.settings.validation_share, seed)
-        x, y = self.x_train[held_out], self.y_train[held_out]
-        best = 0.0, -1.0
-        for penalty, fit in self._fits(self.x_train[~held_out], self.y_train[~held_out]):
-            accuracy = top_accuracy(fit.scores(x), y, 1)
-            if accuracy > best[1]:  # of equals the strongest penalty, which comes first
-                best = penalty, accuracy
-        return best
+    def _held_out(self, seed: int) -> np.ndarray:
+        return split_validation(self.y_train, self.settings.validation_share, seed)
 
-    def _measure(self, weakest: float) -> dict[float, dict[str, Any]]:
-        """Returns what the fits on all training rows reach, by penalty, down to the weakest.
-
-        The stronger ones are fitted on the way whether or not a seed chose them, so that no row
-        depends on which other seeds are asked for.
-        """
-        measured = {}
-        for penalty, fit in self._fits(self.x_train, self.y_train):
-            measured[penalty] = self._scores(fit)
-            if penalty == weakest:
-                break
-        return measured
+    def _accuracy(self, fit: LogisticFit, held_out: np.ndarray) -> float:
+        """Returns the accuracy on the validation rows; without any, nothing is better."""
+        if not held_out.any():
+            return np.nan
+        return top_accuracy(fit.scores(self.x_train[held_out]), self.y_train[held_out], 1)
 
     def _scores(self, fit: LogisticFit) -> dict[str, Any]:
         """Returns the columns of a result that do not depend on the seed."""
@@ -207,9 +290,7 @@ class _Trial:
             log.warning("a fit did not converge in %d iterations", fit.iterations)
         scores = fit.scores(self.x_test)
         return {
-            "top1": top_accuracy(scores, self.y_test, 1),
-            "top5": top_accuracy(scores, self.y_test, TOP) if self.n_classes > TOP else np.nan,
-            "balanced_accuracy": _balanced_accuracy(scores, self.y_test),
+            **measure(scores, self.y_test),
             "train_top1": top_accuracy(fit.scores(self.x_train), self.y_train, 1),
             "objective": fit.objective,
             "converged": fit.converged,
@@ -236,115 +317,7 @@ def split_validation(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     return held_out
 
 
-def top_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Returns the share of rows whose true class is among the k highest of `scores`: (n, C).
-
-    Of equal scores the lower class counts as higher; a class with minus infinity never counts.
-    """
-    true_scores = np.take_along_axis(scores, labels[:, None], axis=1)
-    earlier = np.arange(scores.shape[1]) < labels[:, None]
-    ahead = (scores > true_scores) | ((scores == true_scores) & earlier)
-    return float(np.mean((ahead.sum(axis=1) < k) & np.isfinite(true_scores[:, 0])))
-
-
-def _balanced_accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
-    recalls = [top_accuracy(scores[labels == c], labels[labels == c], 1) for c in np.unique(labels)]
-    return float(np.mean(recalls))
-
-
-def make_probe(
-    features_path: str | Path,
-    samples_path: str | Path | Sequence[str | Path],
-    out: str | Path,
-    *,
-    layer: str = "last",
-    seed: int = 0,
-    **settings: Any,  # noqa: ANN401
-) -> None:
-    """Writes `probe/{dataset}/{model}.parquet`: the rows of `probe` for one or all layers.
-
-    Args:
-        features_path: `features/{dataset}/{model}.safetensors`.
-        samples_path: `samples/{dataset}.parquet`; for a view a list: its own, its parent's, …
-            to those that the features are of.
-        out: the Parquet file to write; its metadata holds the settings and the samples hash.
-        layer: the name of a layer, `last`, or `all`.
-        seed: the study seed.
-        **settings: fields of `ProbeSettings`.
-
-    Raises:
-        ConfigError: the settings cannot be used.
-        DataError: the dataset has no labels, or too few rows in a split.
-        FeaturesError: the features are damaged, lack the layer, or belong to other samples.
-    """
-    chosen = ProbeSettings(**settings)
-    samples, rows, source = read_chain(samples_path)
-    header = read_header(features_path)
-    check_samples(header, source.hash, features_path)
-    labels, train = _read_labels(samples)
-    dataset, model = samples.row["dataset"], header["model"]["model"]
-    table = pd.concat(
-        {
-            name: probe(
-                read_rows(features_path, name, rows),
-                labels,
-                train,
-                chosen,
-                n_classes=len(samples.classes),
-                salt=(seed, dataset),
-            )
-            for name in _choose_layers(layer, header["layers"])
-        },
-        names=["layer"],
-    )
-    table = table.reset_index("layer").assign(dataset=dataset, model=model)
-    table = table[["dataset", "model", *table.columns[:-2]]]
-    metadata = {"settings": asdict(chosen), "seed": seed, "samples_hash": samples.hash}
-    write_table(table, out, metadata)
-
-
-def make_accuracy(probe_paths: Sequence[str | Path], out: str | Path) -> None:
-    """Writes probe/accuracy.parquet: one row per dataset, model, layer, averaged over seeds.
-
-    Args:
-        probe_paths: probe tables of several models and datasets.
-        out: the Parquet file to write, with the columns `dataset, model, layer, accuracy` (top-1 on
-            the test split), `balanced_accuracy, top5, seeds`.
-    """
-    table = pd.concat([read_table(path) for path in probe_paths], ignore_index=True)
-    by = table.groupby(["dataset", "model", "layer"], sort=True)
-    means = by[["top1", "balanced_accuracy", "top5"]].mean()
-    means = means.rename(columns={"top1": "accuracy"}).assign(seeds=by.size())
-    write_table(means.reset_index(), out, {"probes": len(probe_paths)})
-
-
-def _read_labels(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
-    """Returns labels (n,) and whether each row is for training (n,)."""
-    dataset, table = samples.row["dataset"], samples.table
-    missing = int(table["label"].isna().sum())
-    if table["labels"].notna().any():
-        raise DataError(
-            f"dataset {dataset!r} has several labels per sample, and a probe predicts one; write "
-            "`no` into its column labels, or take it out of the study"
-        )
-    if missing:
-        raise DataError(
-            f"dataset {dataset!r}: {missing} of {len(table)} samples have no label, so there is "
-            "nothing to probe; take it out of the datasets that the study probes"
-        )
-    other = sorted(set(table["split"]) - {"train", "test"})
-    if other:
-        raise DataError(
-            f"dataset {dataset!r}: unknown splits {other}; a probe needs train and test"
-        )
-    return table["label"].to_numpy(np.int64), (table["split"] == "train").to_numpy()
-
-
-def _choose_layers(layer: str, layers: Sequence[str]) -> list[str]:
-    return {"all": list(layers), "last": [layers[-1]]}.get(layer, [layer])
-
-
-def _check_split(labels: np.ndarray, train: np.ndarray) -> None:
+def _check_split(labels: np.ndarray, train: np.ndarray, least: int = 2) -> None:
     """Raises DataError unless a classifier can be fitted, tuned and tested."""
     if train.shape != labels.shape or train.all():
         raise DataError(
@@ -354,7 +327,7 @@ def _check_split(labels: np.ndarray, train: np.ndarray) -> None:
     counts = np.bincount(labels[train])
     if (counts > 0).sum() < 2:
         raise DataError("the training rows are of fewer than two classes; a probe needs two")
-    if counts.max() < 2:
+    if counts.max() < least:
         raise DataError(
             "no class has two training rows, so none can be held out to choose the penalty; "
             "raise the dataset's cap"

@@ -1,0 +1,305 @@
+"""Sensitivity: what a similarity owes to the number of stimuli and to the size of neighbourhoods.
+
+The same features are compared again on some of their rows, or by the same metric with another k.
+Rows are drawn without replacement, since a row that occurs twice is its own nearest neighbour; the
+rows of a smaller n are among those of a larger one of the same draw, and all models and metrics see
+the same rows.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.consistency.sets import read_similarity
+from consilience.errors import ConfigError
+from consilience.features import read_layer
+from consilience.files import derive_seed, read_table, write_table
+from consilience.metrics import Metric, Preprocessing, get_metric
+from consilience.similarity import Engine, Item, Task, similarity_table
+
+logger = logging.getLogger(__name__)
+
+AXES = ("n", "k", "k_share")
+COLUMNS = ["axis", "setting", "draw", "model_x", "layer_x", "model_y", "layer_y", "value"]
+STABILITY = {
+    "dataset": "str",
+    "metric": "str",
+    "n": "int64",
+    "draws": "int64",
+    "n_pairs": "int64",
+    "lowest": "float64",
+    "mean": "float64",
+    "bound": "float64",
+    "stable": "bool",
+    "n_stable": "Int64",
+}
+MIN_PAIRS = 3
+"""Fewest model pairs that have a ranking worth the name."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Which settings are compared."""
+
+    n: tuple[int, ...] = ()
+    """Numbers of stimuli; numbers beyond the dataset stand for all of it."""
+    k: tuple[int, ...] = ()
+    """Neighbours, for metrics with a parameter k; on all stimuli."""
+    k_share: tuple[float, ...] = ()
+    """The same as shares of the stimuli."""
+    draws: int = 3
+    """Draws of stimuli for each n below all."""
+
+    def __post_init__(self) -> None:
+        bad = [n for n in (*self.n, *self.k) if n < 1] + [s for s in self.k_share if not 0 < s < 1]
+        if bad or self.draws < 1:
+            raise ConfigError(
+                f"sensitivity: {bad or self.draws} cannot be used; n, k and draws are whole "
+                "numbers from 1, k_share lies between 0 and 1"
+            )
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One setting of one axis."""
+
+    axis: str
+    setting: float
+    draw: int
+    metric: Metric
+    rows: np.ndarray | None = None
+    """The rows that count; all if None."""
+
+
+def measure_sensitivity(
+    task: Task,
+    items: Sequence[Item],
+    curves: Curves,
+    *,
+    salt: Sequence[str | int] = (),
+    engine: Engine | None = None,
+) -> pd.DataFrame:
+    """Returns the similarities of all pairs at every setting.
+
+    Args:
+        task: the metric as it stands, and what is done before it.
+        items: the layers to compare.
+        curves: the settings.
+        salt: what the draws depend on, such as the study seed and the dataset.
+        engine: threads and memory.
+
+    Returns:
+        The columns of `COLUMNS`; `value` is missing where the metric is not defined, such as for
+        k neighbours among k samples. An n of all stimuli has one draw, and a k-curve too.
+    """
+    size, tables = items[0].shape[0], []
+    for point in _points(task.metric, curves, size, salt):
+        chosen = [_part(item, point) for item in items]
+        table = similarity_table(replace(task, metric=point.metric), chosen, engine)
+        if failed := int(table["value"].isna().sum()):
+            reason = table["failure"].dropna().iloc[0]
+            logger.warning(
+                "%s = %g: %d pairs have no value: %s", point.axis, point.setting, failed, reason
+            )
+        place = {"axis": point.axis, "setting": float(point.setting), "draw": point.draw}
+        tables.append(table.assign(**place)[COLUMNS])
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw_rows(size: int, n: int, salt: Sequence[str | int], draw: int) -> np.ndarray:
+    """Returns n of `size` rows in their order; those of a smaller n are among them."""
+    generator = np.random.default_rng(derive_seed(*salt, "sensitivity", draw))
+    return np.sort(generator.permutation(size)[:n])
+
+
+def _points(
+    metric: Metric, curves: Curves, size: int, salt: Sequence[str | int]
+) -> Iterator[_Point]:
+    sizes = sorted({min(n, size) for n in curves.n})
+    for n in sizes:
+        for draw in range(curves.draws if n < size else 1):
+            rows = draw_rows(size, n, salt, draw) if n < size else None
+            yield _Point("n", n, draw, metric, rows)
+    if "k" not in metric.parameters:
+        return
+    for axis, settings in (("k", curves.k), ("k_share", curves.k_share)):
+        for setting in sorted(set(settings)):
+            try:
+                changed = get_metric(metric.facts.name, **{**metric.parameters, "k": setting})
+            except ConfigError as error:
+                logger.info("no k-curve at %s: %s", setting, error)
+                continue
+            yield _Point(axis, setting, 0, changed)
+
+
+def _part(item: Item, point: _Point) -> Item:
+    """Returns the item with the rows of a point; they have a hash of their own."""
+    if point.rows is None:
+        return item
+    return replace(
+        item,
+        shape=(len(point.rows), item.shape[1]),
+        hash=f"{item.hash} n={len(point.rows)} draw={point.draw}",
+        load=lambda: item.load()[point.rows],
+    )
+
+
+def make_sensitivity(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    dataset: str,
+    metric_id: str,
+    spec: Mapping[str, Any],
+    curves: Curves,
+    seed: int = 0,
+    engine: Engine | None = None,
+) -> None:
+    """Writes results/sensitivity/{dataset}/{metric}.parquet: the last layers of all models.
+
+    Args:
+        manifest: the dataset's features manifest; features files lie beside it.
+        out: the table to write: `dataset, metric` and the columns of `COLUMNS`.
+        dataset: id of the dataset.
+        metric_id: id of the metric variant.
+        spec: its metric, parameters and preprocessing.
+        curves: the settings.
+        seed: the study seed.
+        engine: threads and memory.
+
+    Raises:
+        ConfigError: the metric compares something else than features.
+    """
+    engine = engine or Engine()
+    task = Task(
+        get_metric(spec["metric"], **spec["parameters"]), Preprocessing(**spec["preprocessing"])
+    )
+    if task.metric.facts.input != "features" or task.metric.facts.needs_labels:
+        raise ConfigError(
+            f"sensitivity: metric {metric_id!r} compares {task.metric.facts.input} or needs "
+            "labels, and curves are of features alone: leave it out of sensitivity.metrics"
+        )
+    listed = read_table(manifest)
+    rows = listed.attrs.get("rows")
+    listed = listed.groupby("model", as_index=False, sort=True).tail(1)
+    items = _items(listed, Path(manifest).parent, engine.max_memory, rows)
+    table = measure_sensitivity(task, items, curves, salt=(seed, dataset), engine=engine)
+    table.insert(0, "dataset", dataset)
+    table.insert(1, "metric", metric_id)
+    metadata = {
+        "spec": dict(spec),
+        "facts": task.metric.facts.as_dict(),
+        "seed": seed,
+        "n": int(listed["n"].iloc[0]),
+        "samples_hash": listed["samples_hash"].iloc[0],
+    }
+    types = {"setting": "float64", "draw": "int64", "value": "float64"}
+    write_table(table.astype(types), out, metadata)
+
+
+def _items(
+    listed: pd.DataFrame, folder: Path, max_memory: int, view: Sequence[int] | None
+) -> list[Item]:
+    """Returns the layers of a manifest, read once if all of them fit into the memory.
+
+    A view's manifest says in its metadata which rows of the files it consists of.
+    """
+
+    def read(path: Path, layer: str) -> np.ndarray:
+        x = read_layer(path, layer)
+        return x if view is None else x[np.asarray(view)]
+
+    lines = listed.to_dict("records")
+    size = sum(row["n"] * row["d"] * np.dtype(row["dtype"]).itemsize for row in lines)
+    read = cache(read) if size <= max_memory else read
+    return [
+        Item(
+            row["model"],
+            row["layer"],
+            (row["n"], row["d"]),
+            row["hash"],
+            partial(read, folder / row["file"], row["layer"]),
+        )
+        for row in lines
+    ]
+
+
+def make_stability(paths: Sequence[str | Path], out: str | Path, *, bound: float = 0.95) -> None:
+    """Writes results/sensitivity/stability.parquet: `stability` of all tables.
+
+    Args:
+        paths: results/sensitivity/{dataset}/{metric}.parquet.
+        out: the table to write.
+        bound: what counts as the same ranking.
+    """
+    tables = [stability(read_table(path), bound) for path in paths]
+    table = pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True)
+    write_table(table.astype(STABILITY), out, {"bound": bound})
+
+
+def stability(table: pd.DataFrame, bound: float = 0.95) -> pd.DataFrame:
+    """Returns from which number of stimuli on the ranking of the model pairs stays as it is.
+
+    For every n: Spearman's correlation over the model pairs between the values of one draw at n and
+    of one draw at the largest n, for every two draws. An n is stable if the lowest of them is at
+    least `bound`, and so it is for every larger n below the largest. `n_stable` is the smallest
+    stable n; it is missing where only the largest n would be one, which shows nothing, for it is
+    what the others are measured by. Where the largest n is all of a dataset it has one draw.
+
+    Args:
+        table: one metric on one dataset, as `make_sensitivity` writes it.
+        bound: what counts as the same ranking.
+
+    Returns:
+        One row per n with the columns of `STABILITY`; `n_pairs` counts the pairs in the ranking.
+    """
+    values = {key: _ranked(part) for key, part in _draws(table)}
+    if not values:
+        return pd.DataFrame(columns=list(STABILITY))
+    largest = max(n for n, _ in values)
+    references = [value for (n, _), value in values.items() if n == largest]
+    rows = []
+    for n in sorted({n for n, _ in values}):
+        own = [value for (m, _), value in values.items() if m == n]
+        found = np.array([_agreement(x, y) for x in own for y in references])
+        pairs = min(int(np.isfinite(x).sum()) for x in own)
+        rows.append((n, len(own), pairs, found.min(), found.mean()))
+    result = pd.DataFrame(rows, columns=["n", "draws", "n_pairs", "lowest", "mean"])
+    below = result["n"] < largest
+    fine = ((result["lowest"] >= bound) | ~below)[::-1].cummin()[::-1]
+    stable = result.loc[fine & below, "n"]
+    found = stable.min() if len(stable) else pd.NA
+    ends = {"dataset": table["dataset"].iloc[0], "metric": table["metric"].iloc[0]}
+    result = result.assign(**ends, bound=bound, stable=fine & below, n_stable=found)
+    return result[list(STABILITY)].astype(STABILITY)
+
+
+def _draws(table: pd.DataFrame) -> Iterator[tuple[tuple[int, int], pd.DataFrame]]:
+    chosen = table[table["axis"] == "n"]
+    for (n, draw), part in chosen.groupby(["setting", "draw"], sort=True):
+        yield (int(n), int(draw)), part
+
+
+def _ranked(part: pd.DataFrame) -> np.ndarray:
+    """Returns one value per unordered pair of models, NaN where it failed."""
+    matrix = read_similarity(part, str(part["dataset"].iloc[0]), None).matrix
+    return matrix[np.triu_indices(len(matrix), k=1)]
+
+
+def _agreement(x: np.ndarray, y: np.ndarray) -> float:
+    """Returns Spearman's correlation over the pairs that both have; NaN if there is none."""
+    both = np.isfinite(x) & np.isfinite(y)
+    if both.sum() < MIN_PAIRS:
+        return np.nan
+    u, v = (pd.Series(side[both]).rank().to_numpy() for side in (x, y))
+    if np.ptp(u) == 0 or np.ptp(v) == 0:
+        return np.nan
+    return float(np.corrcoef(u, v)[0, 1])

@@ -1,0 +1,22 @@
+"""Compares all pairs of models on fewer stimuli and with other k."""
+
+from consilience.logs import log_to
+from consilience.sensitivity import Curves, make_sensitivity
+from consilience.similarity import Engine
+
+log_to(snakemake.log[0])
+settings = snakemake.config.get("similarity", {})
+make_sensitivity(
+    snakemake.input.manifest,
+    snakemake.output[0],
+    dataset=snakemake.wildcards.dataset,
+    metric_id=snakemake.wildcards.metric,
+    spec=snakemake.params.spec,
+    curves=Curves(**snakemake.params.curves),
+    seed=snakemake.params.seed,
+    engine=Engine(
+        threads=snakemake.threads,
+        max_memory=settings.get("max_memory_mb", 2000) * 2**20,
+        device=settings.get("device", "cpu"),
+    ),
+)
