@@ -18,6 +18,7 @@ include: "rules/similarity.smk"
 include: "rules/consistency.smk"
 include: "rules/probe.smk"
 include: "rules/plots.smk"
+include: "rules/explorer.smk"
 
 
 rule all:
@@ -28,3 +29,4 @@ rule all:
         rules.all_consistency.input,
         rules.all_probe.input,
         rules.all_plots.input,
+        rules.all_explorer.input,
