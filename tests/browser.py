@@ -146,6 +146,16 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **key)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
+    def wait_for_download(self, name):
+        """Returns the path of a finished download."""
+        path, end = self.downloads / name, time.monotonic() + self.timeout
+        while not path.exists():
+            self.run("1")  # lets events in
+            if time.monotonic() > end:
+                raise TimeoutError(f"{name} was not downloaded: {list(self.downloads.iterdir())}")
+            time.sleep(0.02)
+        return path
+
     def picture(self, path, whole=True):
         """Saves a PNG of the whole page or of the window."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)

@@ -210,7 +210,7 @@ def _curves() -> alt.LayerChart:
             detail="pair:N",
             color=_literal(alt.Color, "color"),
             opacity=alt.OpacityValue(
-                FADED, condition={"test": "chosen != '' && (" + NEAR + ")", "value": 1}
+                FADED, condition={"test": NEAR, "value": alt.ExprRef("chosen == '' ? 0.35 : 1")}
             ),
             tooltip=_tooltip(("model_x:N", "model"), ("model_y:N", "model"), ("value:Q", "value")),
         )

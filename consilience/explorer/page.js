@@ -120,7 +120,7 @@ const CHARTS = {
       .map((r) => ({ ...r, px: place.get(r.x), py: place.get(r.y) }));
     const cell = width / (names.length + 2);
     return { rows, keep: (r) => r.px < r.py, csv: CONSISTENCY, params: { names: cell > 62 },
-      ...square(width, 700) };
+      ...square(width, Math.min(700, 160 + 140 * names.length)) };
   },
   intervals(width) {
     const rows = consistency().filter((r) => Number.isFinite(r.value))
@@ -260,9 +260,13 @@ async function draw(id) {
   const turn = (shown.get(id)?.turn ?? 0) + 1;
   shown.get(id)?.view?.finalize();
   shown.set(id, { turn });
-  const made = CHARTS[id](Math.max(240, place.parentElement.clientWidth));
+  const made = CHARTS[id](Math.max(240, place.clientWidth));
   lastRows.set(id, [made.csv, made.rows.filter(made.keep ?? (() => true))]);
-  if (!made.rows.length) { place.textContent = made.empty ?? "Nothing to show."; return; }
+  if (!made.rows.length) {
+    place.textContent = made.empty ?? "Nothing to show.";
+    shown.set(id, { turn, empty: true });
+    return;
+  }
   let text = JSON.stringify(META.specs[id]);
   for (const [name, words] of Object.entries(made.texts ?? {})) {
     text = text.replaceAll(`"{${name}}"`, JSON.stringify(words));
@@ -359,12 +363,17 @@ function sortTable(button) {
 }
 
 // --- start -----------------------------------------------------------------------------------
-function refresh() {
+/** Draws again what a control decides: all charts, or those of its section. */
+function refresh(control) {
+  const section = control?.closest?.("section")?.id;
+  const near = new Set([...document.querySelectorAll(`#${section} [data-chart]`)]
+    .map((figure) => figure.dataset.chart));
+  if (near.has("heat") || near.has("scatter")) near.add("heat").add("scatter"); // one selection
   legend();
   const option = $("values").querySelector("[value=calibrated]");
   option.disabled = !metric().calibrated;
   if (option.disabled) $("values").value = "value";
-  for (const id of shown.keys()) draw(id);
+  for (const id of shown.keys()) if (!near.size || near.has(id)) draw(id);
 }
 
 function theme(name) {
@@ -374,11 +383,10 @@ function theme(name) {
 
 async function start() {
   await unpack();
-  legend();
   refresh();
   document.addEventListener("change", (event) => {
     if (event.target.id === "theme") theme(event.target.value);
-    refresh();
+    refresh(event.target);
   });
   document.addEventListener("click", (event) => {
     const { csv, table, sort } = event.target.dataset ?? {};
@@ -386,7 +394,7 @@ async function start() {
     if (table) saveTable(table);
     if (sort !== undefined) sortTable(event.target);
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => refresh());
   let width = document.documentElement.clientWidth;
   window.addEventListener("resize", () => {
     if (document.documentElement.clientWidth === width) return;

@@ -172,10 +172,10 @@ def _section(
 def _views(contents: Contents) -> list[Section]:
     makers = {
         "similarity": _similarity,
-        "consistency": _consistency,
-        "curves": _curves,
         "probe": _probe,
         "layers": _layers,
+        "consistency": _consistency,
+        "curves": _curves,
     }
     return [part for view in makers if view in contents.views for part in makers[view](contents)]
 
@@ -256,7 +256,7 @@ def _layers(contents: Contents) -> list[Section]:
     several = {model for table in tables for model, names in table["layers"] if len(names) > 1}
     models = list(enumerate(contents.models))
     first = [m for m in models if m[0] in several] + [m for m in models if m[0] not in several]
-    controls = [_select("layers-x", "Model x", first), _select("layers-y", "Model y", first)]
+    controls = [_select("layers-x", "Model x", first), _select("layers-y", "Model y", first[1:] + first[:1])]
     caption = "Raw values between all layers of two models, first layers first."
     return [_section("layer-maps", "Layers", controls, _figure("layers", "Layer map", caption))]
 
