@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from consilience import cli_bundle
 from consilience.calibration import Permutations
 from consilience.errors import ConfigError, ConsilienceError, FeaturesError
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--seed", type=int, default=0, help="of permutations and reductions")
     compare.add_argument("--json", action="store_true", help="print JSON")
+    cli_bundle.add(commands)
     return parser
 
 

@@ -4,6 +4,7 @@ Charts are Vega-Lite, written with Altair and drawn by the library that the page
 are embedded as compressed columns. Beside the page lies `study.json`: what the study selected.
 """
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from consilience.explorer.contents import (
 from consilience.explorer.page import render
 from consilience.files import atomic, canonical_json, digest, file_digest, read_table
 
-__all__ = ["make_explorer"]
+__all__ = ["make_explorer", "remake_explorer"]
 
 
 def make_explorer(
@@ -75,6 +76,30 @@ def make_explorer(
         temporary.write_text(canonical_json({**study, "version": __version__}), encoding="utf8")
     with atomic(out) as temporary:
         temporary.write_text(page, encoding="utf8")
+
+
+def remake_explorer(results: str | Path, group: str | None = None) -> Path:
+    """Writes the page of a results folder without the workflow; returns its path.
+
+    Args:
+        results: a folder with explorer/study.json, such as a merge writes.
+        group: metadata column that colours the models at first.
+    """
+    folder = Path(results)
+    out, study_file = folder / "explorer" / "index.html", folder / "explorer" / "study.json"
+    if not study_file.exists():
+        raise DataError(f"{folder} has no explorer/study.json; run `snakemake all_explorer` first")
+    patterns = {
+        "similarity": "similarity/*/*.parquet",
+        "consistency": "consistency/*.parquet",
+        "sensitivity": "sensitivity/*/*.parquet",
+        "probe": "probe/accuracy.parquet",
+    }
+    tables = {step: sorted(folder.glob(pattern)) for step, pattern in patterns.items()}
+    study = json.loads(study_file.read_text(encoding="utf8"))
+    study.pop("version", None)
+    make_explorer(out, study_file, tables, study=study, group=group)
+    return out
 
 
 def _provenance(
