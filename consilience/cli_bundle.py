@@ -10,7 +10,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     bundle = commands.add_parser(
         "bundle",
         help="results as one small file to hand on",
-        description="Tables of a results folder with their hashes; no stimuli, weights or features.",
+        description="Tables of a results folder with their hashes; no stimuli or features.",
     )
     bundle.set_defaults(run=_bundle)
     bundle.add_argument("results", help="the folder results of a study")
@@ -18,8 +18,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     merge = commands.add_parser(
         "merge",
         help="check bundles and unite them",
-        description="Checks bundles (zips, folders or results folders; one is checked and unpacked) "
-        "and writes their union as a new results folder. Contradictions are refused.",
+        description="Checks bundles (zips, folders or results folders; one alone is unpacked) and "
+        "writes their union as a new results folder. Contradictions are refused.",
     )
     merge.set_defaults(run=_merge)
     merge.add_argument("bundles", nargs="+", metavar="BUNDLE")

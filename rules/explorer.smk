@@ -1,3 +1,7 @@
+# How a machine works through the study, and what metrics say already, changes no page.
+UNSAID = ["features", "similarity", "fresh", "plots", "explorer"]
+
+
 rule explorer:
     """The study's results on one page, to explore without network or server."""
     input:
@@ -22,7 +26,12 @@ rule explorer:
         runtime=scaled(30),
     params:
         study={
-            "settings": SETTINGS,
+            "settings": {key: SETTINGS[key] for key in SETTINGS if key not in UNSAID}
+            | {
+                "features": {
+                    key: SETTINGS["features"][key] for key in ("dtype", "autocast")
+                }
+            },
             "models": STUDY.models,
             "datasets": STUDY.datasets,
             "metrics": STUDY.metrics,
@@ -34,7 +43,9 @@ rule explorer:
         code=code("explorer", "explorer", "plots", "consistency"),
         page=[
             file_digest(path)
-            for path in sorted(Path(workflow.basedir).glob("consilience/explorer/page.*"))
+            for path in sorted(
+                Path(workflow.basedir).glob("consilience/explorer/page.*")
+            )
         ],
     script:
         "../workflow/scripts/explorer.py"

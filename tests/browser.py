@@ -50,9 +50,7 @@ class Browser:
         self._attach()
 
     def _attach(self):
-        self.call(
-            "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads)
-        )
+        self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
@@ -89,7 +87,9 @@ class Browser:
         params = event.get("params", {})
         match event.get("method"):
             case "Runtime.consoleAPICalled" if params["type"] in ("error", "warning", "assert"):
-                self.problems.append(str([a.get("value") or a.get("description") for a in params["args"]]))
+                self.problems.append(
+                    str([a.get("value") or a.get("description") for a in params["args"]])
+                )
             case "Runtime.exceptionThrown":
                 details = params["exceptionDetails"]
                 self.problems.append(details.get("exception", {}).get("description", str(details)))
@@ -119,7 +119,7 @@ class Browser:
     def open(self, path):
         """Opens a local file and waits for its text."""
         self.call("Page.navigate", url=Path(path).resolve().as_uri())
-        self.until(f"location.protocol === 'file:' && document.readyState === 'complete'")
+        self.until("location.protocol === 'file:' && document.readyState === 'complete'")
 
     def size(self, width, height):
         """Sets the size of the window."""

@@ -34,11 +34,11 @@ def write_study(folder, *, models=6, datasets=3, metrics=2, n=40, layers=1, seed
     tables = {"similarity": [], "consistency": [], "sensitivity": [], "probe": []}
     for place, dataset in enumerate(sets):
         features = plant(rows, n, layers, np.random.default_rng([seed, place]))
-        for metric in specs:
+        for metric, spec in specs.items():
             path = folder / "similarity" / dataset / f"{metric}.parquet"
-            write_similarity(path, features, specs[metric], digest([dataset, n]), layers)
+            write_similarity(path, features, spec, digest([dataset, n]), layers)
             tables["similarity"].append(path)
-            tables["sensitivity"].append(_curves(folder, dataset, metric, features, specs[metric]))
+            tables["sensitivity"].append(_curves(folder, dataset, metric, features, spec))
     frame = pd.DataFrame.from_dict(rows, orient="index")
     for metric in specs:
         found = [path for path in tables["similarity"] if path.stem == metric]
@@ -70,7 +70,9 @@ def plant(rows, n, layers, rng):
     """Returns {model: {layer: (n, 6)}}: models of one group share half of their features."""
     shared = {group: rng.normal(size=(n, 6)) for group in GROUPS}
     return {
-        model: {f"layer_{k}": shared[row["objective"]] + rng.normal(size=(n, 6)) for k in range(layers)}
+        model: {
+            f"layer_{k}": shared[row["objective"]] + rng.normal(size=(n, 6)) for k in range(layers)
+        }
         for model, row in rows.items()
     }
 

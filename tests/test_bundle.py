@@ -25,7 +25,9 @@ def lab(folder, models, *, seed=0, spec=CKA, samples="s1", metadata="", weights=
     features = plant(rows, 20, 2, np.random.default_rng(seed))
     chosen = {model: features[model] for model in models}
     for name, found in (("cka", spec), ("regression", REGRESSION)):
-        write_similarity(folder / "similarity" / "digits" / f"{name}.parquet", chosen, found, samples)
+        write_similarity(
+            folder / "similarity" / "digits" / f"{name}.parquet", chosen, found, samples
+        )
     accuracy = pd.DataFrame(
         [{"dataset": "digits", "model": m, "layer": "layer_1", "accuracy": 0.5} for m in models]
     )

@@ -172,7 +172,7 @@ def test_order_and_values_move_the_heat_map(page):
 
 
 def test_downloads_hold_the_data_behind_each_view(page, made):
-    folder, tables, _ = made
+    _, tables, _ = made
     choose(page, "order", "name")
     for button in page.run("[...document.querySelectorAll('[data-csv]')].map(b => b.dataset.csv)"):
         page.run(f"document.querySelector('[data-csv={button}]').click()")

@@ -43,7 +43,7 @@ probe: {penalties: [0.01], seeds: [0]}
 """
 FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
 FIGURES += ["plot_similarity_accuracy"]
-WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution"}
+WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution", "explorer"}
 DATA = ["one", "two"]
 
 

@@ -1,7 +1,6 @@
 """Bundles on disk: written whole, read only where every byte is what the manifest says."""
 
 import hashlib
-import io
 import json
 import re
 import stat
@@ -225,6 +224,8 @@ def _manifest(path: Path, read: Reader) -> dict[str, Any]:
     wanted = ("settings", "models", "datasets", "metrics", "labels")
     sound = isinstance(files, dict) and isinstance(study, dict)
     sound = sound and all(isinstance(study.get(key), dict) for key in wanted)
+    rows = [row for key in wanted[1:3] for row in study[key].values()] if sound else []
+    sound = sound and all(isinstance(row, dict) for row in rows)
     if not sound or not all(_sound(described) for described in files.values()):
         raise DataError(f"{path}: {MANIFEST} lacks files or study; ask for the bundle again")
     return manifest

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from consilience.bundle.archive import STUDY, Bundle, new_folder, open_bundle
-from consilience.config import read_schema
 from consilience.errors import DataError
 from consilience.files import canonical_json, write_table
 
@@ -30,6 +29,8 @@ KEYS = {
 SAME = {"spec": "another metric specification", "code": "other code of the metric",
         "samples_hash": "other samples"}  # fmt: skip
 """Metadata of similarity tables on which bundles must agree, and what it means if they do not."""
+DECIDING = {"weights", "sha256", "revision", "layers", "pool", "input_size", "transform"}
+"""Cells of a model's row that decide its features; all others are metadata."""
 TOLERANCE = 1e-6
 """Relative difference of values that two machines may compute from the same features."""
 MOST_SHOWN = 20
@@ -105,13 +106,12 @@ def _write(merged: Merged, bundles: Sequence[Bundle], out: Path) -> None:
 def _merge_studies(bundles: Sequence[Bundle], merged: Merged) -> dict[str, Any]:
     """Returns the rows of all; deciding cells that differ are conflicts, metadata a note."""
     study: dict[str, Any] = {"settings": bundles[0].study["settings"]}
-    deciding = {"models": set(read_schema("models")["properties"]), "datasets": set()}
     for kind in ("models", "datasets"):
         study[kind] = {}
         for bundle in bundles:
             for name, row in bundle.study[kind].items():
                 known = study[kind].setdefault(name, row)
-                _compare_rows(f"{kind[:-1]} {name!r}", known, row, deciding[kind], merged)
+                _compare_rows(f"{kind[:-1]} {name!r}", known, row, merged)
     for kind in ("metrics", "labels"):
         study[kind] = {
             name: value for b in reversed(bundles) for name, value in b.study[kind].items()
@@ -122,21 +122,20 @@ def _merge_studies(bundles: Sequence[Bundle], merged: Merged) -> dict[str, Any]:
                 f"metric {name!r}: {bundle.path} has {bundle.study['metrics'][name]}, "
                 f"{bundles[0].path} or another has {study['metrics'][name]}; rename one of them"
             )
-    settings = [b.study["settings"].get("probe") for b in bundles if "probe/accuracy.parquet" in b.files]
+    probed = [b for b in bundles if "probe/accuracy.parquet" in b.files]
+    settings = [b.study["settings"].get("probe") for b in probed]
     if any(found != settings[0] for found in settings):
         merged.conflicts.append("the probes have other settings (probe: in the studies)")
     return study
 
 
-def _compare_rows(
-    what: str, x: Mapping[str, str], y: Mapping[str, str], deciding: set[str], merged: Merged
-) -> None:
+def _compare_rows(what: str, x: Mapping[str, str], y: Mapping[str, str], merged: Merged) -> None:
     for cell in sorted({*x, *y}):
         left, right = x.get(cell) or "", y.get(cell) or ""
         if left == right:
             continue
         said = f"{what}: {cell} is {left!r} in one bundle and {right!r} in another"
-        if cell in deciding:
+        if cell in DECIDING:
             merged.conflicts.append(f"{said}; give one of them another id")
         elif f"{said}; the first is kept" not in merged.notes:
             merged.notes.append(f"{said}; the first is kept")
@@ -145,9 +144,9 @@ def _compare_rows(
 def _merge_table(
     name: str, parts: Sequence[tuple[Bundle, pd.DataFrame]], merged: Merged
 ) -> pd.DataFrame:
-    step = name.split("/")[0]
+    step = name.partition("/")[0]
     for bundle, table in parts:
-        merged.conflicts += _misplaced(name, step, bundle, table)
+        merged.conflicts += _misplaced(name, bundle, table)
     if step == "similarity":
         _compare_metadata(name, parts, merged)
     (_, first), *_ = parts
@@ -162,16 +161,18 @@ def _merge_table(
     return united
 
 
-def _misplaced(name: str, step: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
+def _misplaced(name: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
     """Returns what is wrong with a table by itself."""
+    step, *ids = name.removesuffix(".parquet").split("/")
     absent = [c for c in (*KEYS[step], *(["value"] if "value" in table else [])) if c not in table]
     if absent:
         return [f"{bundle.path}: {name} has no column {', '.join(absent)}"]
+    if step == "similarity" and not isinstance(table.attrs.get("layers"), dict):
+        return [f"{bundle.path}: {name} does not say which layers its models have"]
     if table.duplicated(KEYS[step]).any():
         return [f"{bundle.path}: {name} has a row twice"]
-    wanted = dict(zip(("dataset", "metric"), name.removesuffix(".parquet").split("/")[1:]))
-    if step in ("similarity", "reliability", "sensitivity"):
-        for column, value in wanted.items():
+    if len(ids) == 2:  # {dataset}/{metric}
+        for column, value in zip(("dataset", "metric"), ids, strict=True):
             if column in table and set(table[column]) - {value}:
                 return [f"{bundle.path}: {name} holds another {column} than its name says"]
     return []
@@ -222,7 +223,7 @@ def _finish(
     """Puts a similarity table in the order of its makers and says which pairs nobody compared."""
     layers: dict[str, list[str]] = {}
     for bundle, part in parts:
-        for model, names in part.attrs.get("layers", {}).items():
+        for model, names in part.attrs["layers"].items():
             if layers.setdefault(model, names) != names:
                 merged.conflicts.append(
                     f"{name}: model {model!r} has the layers {', '.join(names)} in {bundle.path} "
@@ -243,9 +244,7 @@ def _finish(
     found = {frozenset(pair) for pair in zip(united["model_x"], united["model_y"], strict=True)}
     absent = len(layers) * (len(layers) + 1) // 2 - len(found)
     if absent:
-        merged.notes.append(
-            f"{name}: {absent} pairs of models that no bundle compared are absent"
-        )
+        merged.notes.append(f"{name}: {absent} pairs of models that no bundle compared are absent")
     united.attrs = {**table.attrs, "layers": dict(sorted(layers.items())), "absent_pairs": absent}
     return united
 

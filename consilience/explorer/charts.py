@@ -1,9 +1,9 @@
 """The charts of the page, as Vega-Lite without data: the page's script gives rows and parameters.
 
 Rows lie under the name `rows`. Parameters: `low` and `high` end the scales, `flip` is whether
-smaller is more similar, `chosen` the highlighted model ("" for none), `sel` the brushed intervals,
-`names` whether marks carry their names. Axis titles that depend on what is chosen stand as `{ax}` and
-`{bx}`.
+smaller is more similar, `chosen` the highlighted model ("" for none), `sel` the brushed
+intervals, `names` whether marks carry their names. Axis titles that depend on what is chosen stand
+as `{ax}` and `{bx}`.
 """
 
 from typing import Any
@@ -183,7 +183,7 @@ def _intervals() -> alt.LayerChart:
         y=alt.Y("pair:N", sort=alt.EncodingSortField("value", order="descending"), axis=axis),
         tooltip=_consistency_tooltip(),
     )
-    across = alt.Scale(domain=[-1, 1])
+    across = alt.Scale(zero=False, nice=True)
     axis = alt.Axis(title="correlation", orient="top")
     lines = base.mark_rule(strokeWidth=2, color="#8c8c8c").encode(
         x=alt.X("low:Q", scale=across, axis=axis), x2="high:Q"
@@ -240,7 +240,9 @@ def _probe() -> alt.LayerChart:
     base = alt.Chart(ROWS).encode(
         y=alt.Y("name:N", sort=alt.EncodingSortField("value", order="descending"), axis=axis),
         x=alt.X(
-            "value:Q", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(title="{ax}")
+            "value:Q",
+            scale=alt.Scale(zero=False, nice=True),
+            axis=alt.Axis(title="{ax}", orient="top"),
         ),
         opacity=_opacity("chosen == '' || datum.model == chosen"),
         tooltip=_tooltip(

@@ -92,7 +92,8 @@ const CHARTS = {
       chosen: chosen(), sel: selection() }, ...square(width, 760) };
   },
   scatter(width) {
-    const rows = pairs().filter((r) => r.px < r.py && Number.isFinite(r.a) && Number.isFinite(r.b));
+    const rows = pairs().filter((r) => r.px < r.py && Number.isFinite(r.a) && Number.isFinite(r.b))
+      .sort((r, s) => (r.group_x === r.group_y) - (s.group_x === s.group_y)); // groups on top
     const [a, b] = [number("dataset"), number("other")].map((d) => DATASETS[d]);
     caption("scatter", `One point per pair of models, ${rows.length} pairs. ${correlation()}`);
     return { rows, csv: [...PAIR, ["a", a], ["b", b]], params: { chosen: chosen(),

@@ -150,17 +150,18 @@ def _charts(contents: Contents) -> list[str]:
 Section = tuple[str, str, str]
 
 
-def _figure(id_: str, title: str, caption: str = "", css: str = "") -> str:
+def _figure(id_: str, title: str, caption: str = "", *, tall: bool = False) -> str:
+    chart = f'<div id="{id_}"></div>'
+    if tall:  # scrolls, by keyboard too
+        chart = f'<div class="tall" tabindex="0" role="region" aria-label="{title}">{chart}</div>'
     return (
-        f'<h3 id="{id_}-title">{title}</h3><figure class="{css}" data-chart="{id_}">'
-        f'<div id="{id_}"></div><figcaption id="{id_}-caption">{caption}</figcaption></figure>'
+        f'<h3 id="{id_}-title">{title}</h3><figure data-chart="{id_}">'
+        f'{chart}<figcaption id="{id_}-caption">{caption}</figcaption></figure>'
         f'<button type="button" data-csv="{id_}">Download CSV: {title.lower()}</button>'
     )
 
 
-def _section(
-    id_: str, title: str, controls: Sequence[str], body: str, css: str = ""
-) -> Section:
+def _section(id_: str, title: str, controls: Sequence[str], body: str, css: str = "") -> Section:
     bar = f'<div class="controls" role="group" aria-label="{title}">{"".join(controls)}</div>'
     text = (
         f'<section id="{id_}" class="{css}" aria-labelledby="{id_}-head">'
@@ -218,7 +219,7 @@ def _consistency(contents: Contents) -> list[Section]:
     lines = "Bars: 95 % intervals over models, best pairs of datasets first."
     body = (
         f'<div class="two"><div>{_figure("matrix", "Matrix", caption)}</div>'
-        f'<div>{_figure("intervals", "Intervals", lines, "tall")}</div></div>'
+        f"<div>{_figure('intervals', 'Intervals', lines, tall=True)}</div></div>"
     )
     return [_section("consistency", "Consistency", controls, body, "wide")]
 
@@ -239,7 +240,7 @@ def _curves(contents: Contents) -> list[Section]:
     order = "Rank correlation over pairs of models with the values at the largest setting."
     body = (
         f'<div class="two"><div>{_figure("curves", "Curves", caption)}</div>'
-        f'<div>{_figure("agreement", "Agreement of ranks", order)}</div></div>'
+        f"<div>{_figure('agreement', 'Agreement of ranks', order)}</div></div>"
     )
     return [_section("sensitivity", "Sensitivity", [_select("axis", "Along", axes)], body, "wide")]
 
@@ -248,7 +249,8 @@ def _probe(contents: Contents) -> list[Section]:
     measures = [(m, m.replace("_", " ")) for m in contents.views["probe"]["measures"]]
     controls = [_select("measure", "Measure", measures)]
     caption = "Linear probes on the test split, mean over seeds."
-    return [_section("probes", "Probes", controls, _figure("probe", "Accuracies", caption, "tall"))]
+    figure = _figure("probe", "Accuracies", caption, tall=True)
+    return [_section("probes", "Probes", controls, figure)]
 
 
 def _layers(contents: Contents) -> list[Section]:
@@ -256,7 +258,10 @@ def _layers(contents: Contents) -> list[Section]:
     several = {model for table in tables for model, names in table["layers"] if len(names) > 1}
     models = list(enumerate(contents.models))
     first = [m for m in models if m[0] in several] + [m for m in models if m[0] not in several]
-    controls = [_select("layers-x", "Model x", first), _select("layers-y", "Model y", first[1:] + first[:1])]
+    controls = [
+        _select("layers-x", "Model x", first),
+        _select("layers-y", "Model y", first[1:] + first[:1]),
+    ]
     caption = "Raw values between all layers of two models, first layers first."
     return [_section("layer-maps", "Layers", controls, _figure("layers", "Layer map", caption))]
 
@@ -278,7 +283,7 @@ def _table(id_: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 
 def _models(models: pd.DataFrame) -> Section:
     filled = models.loc[:, models.ne("").any()]
-    rows = ([str(index), *map(str, row)] for index, row in zip(models.index, filled.to_numpy()))
+    rows = ([str(row[0]), *map(str, row[1:])] for row in filled.itertuples())
     body = _table("models", ["model", *map(str, filled.columns)], rows)
     return _section("models-table", "Models", [], body, "wide")
 
@@ -294,7 +299,9 @@ def _provenance(contents: Contents, found: Mapping[str, Any]) -> Section:
         for name, text in found["facts"].items()
     )
     notes = "".join(f"<p>Not on this page: {html.escape(note)}</p>" for note in contents.left_out)
-    study = f"<details><summary>The study</summary><pre>{html.escape(found['study'])}</pre></details>"
+    study = (
+        f"<details><summary>The study</summary><pre>{html.escape(found['study'])}</pre></details>"
+    )
     header = ["file", "SHA-256", "command that makes it again"]
     body = f"<dl>{facts}</dl>{notes}{study}{_table('provenance', header, found['files'])}"
     return _section("provenance-table", "Provenance", [], body, "wide")
