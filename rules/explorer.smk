@@ -6,7 +6,7 @@ rule explorer:
     """The study's results on one page, to explore without network or server."""
     input:
         similarity=rules.all_similarity.input,
-        consistency=rules.all_consistency.input,
+        consistency=expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
         probe=["results/probe/accuracy.parquet"] if probes() else [],
         sensitivity=(
             rules.all_sensitivity.input if workflow.is_rule("all_sensitivity") else []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.consistency import make_consistency
-from consilience.files import digest, write_table
+from consilience.files import digest, read_table, write_table
 from consilience.metrics import Preprocessing, get_metric, metric_code
 from consilience.similarity import pairwise
 
@@ -47,6 +47,7 @@ def write_study(folder, *, models=6, datasets=3, metrics=2, n=40, layers=1, seed
             found, frame, tables["consistency"][-1], groups=["objective"], bootstrap=bootstrap,
             permutations=99, seed=seed,
         )  # fmt: skip
+        _add_further(tables["consistency"][-1])
     tables["probe"].append(_accuracy(folder, names, sets))
     study = {
         "settings": {"seed": seed, "models": names, "datasets": sets, "metrics": list(specs)},
@@ -122,12 +123,20 @@ def _curves(folder, dataset, metric, features, spec):
     return path
 
 
+def _add_further(path):
+    """Adds what consistency tables have where stimuli were resampled too."""
+    table = read_table(path)
+    for name, values in {"low_joint": table["low"] - 0.01, "high_joint": table["high"]}.items():
+        table[name] = table.get(name, values).fillna(values)
+    write_table(table, path, table.attrs)
+
+
 def _accuracy(folder, models, datasets):
     rng = np.random.default_rng(1)
     rows = [
         {"dataset": d, "model": m, "layer": "layer_0", "accuracy": rng.uniform(0.3, 1),
-         "balanced_accuracy": rng.uniform(0.3, 1), "seeds": 3}
-        for d in datasets for m in models
+         "balanced_accuracy": rng.uniform(0.3, 1), "seeds": 3, "kind": kind, "k": k}
+        for d in datasets for m in models for kind, k in (("linear", None), ("few_shot", 5))
     ]  # fmt: skip
     path = folder / "probe" / "accuracy.parquet"
     write_table(pd.DataFrame(rows), path, {})

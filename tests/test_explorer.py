@@ -145,7 +145,7 @@ def test_every_control_works_without_a_console_error(page, made):
     controls = page.run(CONTROLS)
     assert {name for name, _, _ in controls} == {
         "dataset", "metric", "group", "highlight", "theme", "order", "values", "other", "from",
-        "to", "set", "method", "axis", "measure", "layers-x", "layers-y",
+        "to", "set", "method", "axis", "measure", "kind", "interval", "layers-x", "layers-y",
     }  # fmt: skip
     for name, labels, options in controls:
         assert labels == 1, f"{name} has no label"

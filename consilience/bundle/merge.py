@@ -23,9 +23,10 @@ KEYS = {
     "reliability": ["split", "half", "n", *PAIR],
     "sensitivity": ["axis", "setting", "draw", *PAIR],
     "behavior": ["measure", "model_x", "model_y"],
-    "probe": ["dataset", "model", "layer"],
+    "probe": ["dataset", "model", "layer", "kind", "k"],
 }
 """Columns that tell the rows of a table apart."""
+OPTIONAL = {"kind", "k"}
 SAME = {"spec": "another metric specification", "code": "other code of the metric",
         "samples_hash": "other samples"}  # fmt: skip
 """Metadata of similarity tables on which bundles must agree, and what it means if they do not."""
@@ -164,12 +165,12 @@ def _merge_table(
 def _misplaced(name: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
     """Returns what is wrong with a table by itself."""
     step, *ids = name.removesuffix(".parquet").split("/")
-    absent = [c for c in (*KEYS[step], *(["value"] if "value" in table else [])) if c not in table]
+    absent = [column for column in KEYS[step] if column not in table and column not in OPTIONAL]
     if absent:
         return [f"{bundle.path}: {name} has no column {', '.join(absent)}"]
     if step == "similarity" and not isinstance(table.attrs.get("layers"), dict):
         return [f"{bundle.path}: {name} does not say which layers its models have"]
-    if table.duplicated(KEYS[step]).any():
+    if table.duplicated([column for column in KEYS[step] if column in table]).any():
         return [f"{bundle.path}: {name} has a row twice"]
     if len(ids) == 2:  # {dataset}/{metric}
         for column, value in zip(("dataset", "metric"), ids, strict=True):

@@ -173,6 +173,7 @@ def _consistency_tooltip() -> list[alt.Tooltip]:
     return _tooltip(
         ("x:N", "dataset"), ("y:N", "dataset"), ("value:Q", "correlation"), ("low:Q", "from"),
         ("high:Q", "to"), ("p:Q", "p"), ("n_models:Q", "models"), ("n_pairs:Q", "pairs"),
+        ("corrected:Q", "corrected for reliability"), ("overlap:Q", "shared stimuli"),
         ("status:N", "status"),
     )  # fmt: skip
 

@@ -22,9 +22,10 @@ logger = logging.getLogger(__name__)
 
 CONSISTENCY_ROWS = 100_000
 """Most rows of consistency tables on a page; the rest stays in the tables."""
+FURTHER = ("low_joint", "high_joint", "corrected", "overlap")
+"""Columns of consistency tables that are shown where they are there."""
 CURVES = 60
 """Most single pairs per n-curve."""
-SUMMARY = ("median", "low", "high", "agreement")
 
 
 @dataclass
@@ -259,12 +260,14 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
     for name, column in coded.items():
         kind = "uint32" if name == "n_pairs" else "uint16"
         contents.pack.add(f"consistency {name}", column, kind)
-    for name in ("value", "low", "high", "p"):
+    more = [name for name in FURTHER if name in rows and rows[name].notna().any()]
+    for name in ("value", "low", "high", "p", *more):
         contents.pack.add(f"consistency {name}", rows[name])
     contents.views["consistency"] = {
         "sets": sets.astype(str).to_numpy().tolist(),
         "methods": methods,
         "statuses": statuses.tolist(),
+        "further": more,
     }
 
 
@@ -273,7 +276,7 @@ def add_accuracy(contents: Contents, path: str | Path) -> None:
     rows = read_table(path)
     measures = [
         column
-        for column in rows.select_dtypes("floating")
+        for column in rows.select_dtypes("floating").columns.difference(["k", "sd"], sort=False)
         if rows[column].dropna().between(0, 1).all() and rows[column].notna().any()
     ]
     if rows.empty or not measures:
@@ -282,9 +285,24 @@ def add_accuracy(contents: Contents, path: str | Path) -> None:
     contents.pack.add("probe model", _indexed(contents.models, rows["model"]), "uint16")
     layers, names = pd.factorize(rows["layer"].astype(str))
     contents.pack.add("probe layer", layers, "uint16")
+    kinds, kind_names = pd.factorize(_kinds(rows))
+    contents.pack.add("probe kind", kinds, "uint16")
     for measure in measures:
         contents.pack.add(f"probe {measure}", rows[measure])
-    contents.views["probe"] = {"measures": measures, "layers": names.tolist()}
+    contents.views["probe"] = {
+        "measures": measures,
+        "layers": names.tolist(),
+        "kinds": kind_names.tolist(),
+    }
+
+
+def _kinds(rows: pd.DataFrame) -> pd.Series:
+    """Returns the kind of probe of each row, such as `linear` or `few_shot, k = 5`."""
+    if "kind" not in rows:
+        return pd.Series("linear", index=rows.index)
+    with_k = rows["k"].notna() if "k" in rows else pd.Series(data=False, index=rows.index)
+    k = rows["k"].where(with_k, 0).astype(int).astype(str) if "k" in rows else ""
+    return rows["kind"].astype(str).where(~with_k, rows["kind"].astype(str) + ", k = " + k)
 
 
 def _indexed(known: Sequence[str], column: pd.Series) -> np.ndarray:
@@ -303,12 +321,14 @@ def add_curves(contents: Contents, paths: Iterable[str | Path]) -> None:
         rows = read_table(path)
         if rows.empty or not {*_IDS, "axis", "setting"} <= set(rows.columns):
             continue
-        table = f"{rows['metric'].iloc[0]} {rows['dataset'].iloc[0]}"
-        metric, dataset = table.split(" ")
+        metric, dataset = str(rows["metric"].iloc[0]), str(rows["dataset"].iloc[0])
         key = f"{contents.metrics.index(metric)} {contents.datasets.index(dataset)}"
-        rows = _last_layers(rows)
-        for axis, part in rows.groupby("axis", sort=True):
-            curves.setdefault(str(axis), {})[key] = _add_curve(contents, part, f"{axis} {key}")
+        for axis, part in _last_layers(rows).groupby("axis", sort=True):
+            ends = ["model_x", "layer_x", "model_y", "layer_y"]
+            means = part.pivot_table("value", ends, "setting", aggfunc="mean").dropna()
+            if len(means):
+                found = _add_curve(contents, means, f"{axis} {key}")
+                curves.setdefault(str(axis), {})[key] = found
     if curves:
         contents.views["curves"] = curves
 
@@ -323,9 +343,8 @@ def _last_layers(rows: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def _add_curve(contents: Contents, part: pd.DataFrame, key: str) -> dict[str, Any]:
-    ends = ["model_x", "layer_x", "model_y", "layer_y"]
-    means = part.pivot_table("value", ends, "setting", aggfunc="mean").dropna()
+def _add_curve(contents: Contents, means: pd.DataFrame, key: str) -> dict[str, Any]:
+    """Packs (pairs, settings) values; returns what the script must know of them."""
     settings = [float(setting) for setting in means.columns]
     values = means.to_numpy()
     low, median, high = np.quantile(values, [0.1, 0.5, 0.9], axis=0)

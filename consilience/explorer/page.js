@@ -143,9 +143,11 @@ const CHARTS = {
   },
   probe(width) {
     const measure = value("measure");
-    const [of, model, layer] = ["dataset", "model", "layer"].map((name) => column(`probe ${name}`));
+    const [of, model, layer, kinds] = ["dataset", "model", "layer", "kind"]
+      .map((name) => column(`probe ${name}`));
     const scores = column(`probe ${measure}`);
-    const rows = [...of.keys()].filter((k) => of[k] === number("dataset") && scores[k] >= 0)
+    const rows = [...of.keys()].filter((k) => of[k] === number("dataset") && scores[k] >= 0 &&
+      kinds[k] === number("kind"))
       .map((k) => ({ model: MODELS[model[k]], layer: VIEWS.probe.layers[layer[k]],
         group: groupOf(model[k]), value: scores[k], color: colorOf(model[k]),
         shape: shapeOf(model[k]) }));
@@ -178,18 +180,19 @@ function selection() {
 }
 
 const CONSISTENCY = [["x", "dataset_x"], ["y", "dataset_y"], "value", "low", "high", "p",
-  "n_models", "n_pairs", "status"];
+  "n_models", "n_pairs", ...(VIEWS.consistency?.further ?? []), "status"];
 
 function consistency(set = number("set"), method = number("method")) {
   const names = ["metric", "x", "y", "set", "method", "status", "value", "low", "high", "p",
-    "n_models", "n_pairs"];
+    "n_models", "n_pairs", ...VIEWS.consistency.further];
+  const [low, high] = value("interval") === "joint" ? ["low_joint", "high_joint"] : ["low", "high"];
   const c = Object.fromEntries(names.map((name) => [name, column(`consistency ${name}`)]));
   const rows = [];
   for (let k = 0; k < c.set.length; k += 1) {
     if (c.metric[k] === number("metric") && c.set[k] === set && c.method[k] === method) {
-      rows.push({ x: DATASETS[c.x[k]], y: DATASETS[c.y[k]], value: c.value[k], low: c.low[k],
-        high: c.high[k], p: c.p[k], n_models: c.n_models[k], n_pairs: c.n_pairs[k],
-        status: VIEWS.consistency.statuses[c.status[k]] });
+      const numbers = Object.fromEntries(names.slice(6).map((name) => [name, c[name][k]]));
+      rows.push({ ...numbers, x: DATASETS[c.x[k]], y: DATASETS[c.y[k]], low: c[low][k],
+        high: c[high][k], status: VIEWS.consistency.statuses[c.status[k]] });
     }
   }
   return rows;

@@ -215,13 +215,18 @@ def _consistency(contents: Contents) -> list[Section]:
         _select("set", "Models", sets),
         _select("method", "Correlation", enumerate(view["methods"])),
     ]
+    if "low_joint" in view["further"]:
+        controls.append(_select("interval", "Interval over", INTERVALS))
     caption = "Correlation over pairs of models of their similarities on two datasets."
-    lines = "Bars: 95 % intervals over models, best pairs of datasets first."
+    lines = "Bars: 95 % intervals, best pairs of datasets first."
     body = (
         f'<div class="two"><div>{_figure("matrix", "Matrix", caption)}</div>'
         f"<div>{_figure('intervals', 'Intervals', lines, tall=True)}</div></div>"
     )
     return [_section("consistency", "Consistency", controls, body, "wide")]
+
+
+INTERVALS = [("joint", "models and stimuli"), ("models", "models")]
 
 
 def _set_name(grouping: str, x: str, y: str) -> str:
@@ -248,7 +253,10 @@ def _curves(contents: Contents) -> list[Section]:
 def _probe(contents: Contents) -> list[Section]:
     measures = [(m, m.replace("_", " ")) for m in contents.views["probe"]["measures"]]
     controls = [_select("measure", "Measure", measures)]
-    caption = "Linear probes on the test split, mean over seeds."
+    kinds = contents.views["probe"]["kinds"]
+    if len(kinds) > 1:
+        controls.append(_select("kind", "Kind", enumerate(kinds)))
+    caption = "Probes on the test split, mean over seeds."
     figure = _figure("probe", "Accuracies", caption, tall=True)
     return [_section("probes", "Probes", controls, figure)]
 
