@@ -144,8 +144,28 @@ def test_other_code_is_refused_and_other_metadata_noted(labs):
     path = labs / "other" / "similarity" / "digits" / "cka.parquet"
     table = read_table(path)
     write_table(table, path, table.attrs | {"code": "f" * 64})
-    with pytest.raises(DataError, match="other code of the metric"):
+    with pytest.raises(DataError, match="metric 'cka': other code"):
         merge_bundles([labs / "a.zip", labs / "other"], labs / "again")
+
+
+def test_agreement_is_asked_for_across_tables(labs):
+    """Two labs with one dataset but other metrics must still have the same samples."""
+    lab(labs / "other", MODELS[4:], samples="s2")
+    (labs / "other" / "similarity" / "digits" / "cka.parquet").unlink()
+    (labs / "a" / "similarity" / "digits" / "regression.parquet").unlink()
+    with pytest.raises(DataError, match="dataset 'digits': other samples in"):
+        merge_bundles([labs / "a", labs / "other"], labs / "all")
+
+
+def test_tables_without_what_they_need_are_refused(labs):
+    path = labs / "b" / "similarity" / "digits" / "cka.parquet"
+    table = read_table(path)
+    write_table(table.drop(columns="layer_x"), path, table.attrs)
+    with pytest.raises(DataError, match="has no column layer_x"):
+        merge_bundles([labs / "a", labs / "b"], labs / "all")
+    write_table(table, path, {})
+    with pytest.raises(DataError, match="does not say which layers"):
+        merge_bundles([labs / "a", labs / "b"], labs / "all")
 
 
 def rezip(source, out, change):

@@ -6,6 +6,7 @@ import re
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ MANIFEST = "manifest.json"
 STUDY = "explorer/study.json"
 LARGEST = {MANIFEST: 64 << 20, "table": 2 << 30}
 """Bytes that a file may have, so that a small archive cannot fill a disk."""
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
+"""What reading from a damaged or locked zip may raise."""
 _ID = r"(?!\.+(?:/|\.parquet$))[A-Za-z0-9_.-]+"
 NAME = re.compile(
     rf"(?:(?:similarity|reliability|sensitivity)/{_ID}/{_ID}|(?:consistency|behavior)/{_ID}"
@@ -52,7 +55,7 @@ class Bundle:
         """Returns a table; its metadata are in `.attrs`."""
         try:
             arrow = pq.ParquetFile(pa.BufferReader(self.read(name))).read()
-            table = arrow.to_pandas()
+            table = arrow.replace_schema_metadata(None).to_pandas()
             table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         except (pa.ArrowException, ValueError, OSError) as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
@@ -202,7 +205,7 @@ def _zip(path: Path) -> tuple[list[str], Reader]:
         try:
             with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
                 return stream.read(most)
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+        except UNREADABLE as error:
             raise DataError(f"{path}: {name} cannot be read ({error})") from error
 
     return names, read
@@ -211,7 +214,7 @@ def _zip(path: Path) -> tuple[list[str], Reader]:
 def _manifest(path: Path, read: Reader) -> dict[str, Any]:
     try:
         manifest = json.loads(read(MANIFEST, LARGEST[MANIFEST]))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, RecursionError, FileNotFoundError) as error:
         raise DataError(f"{path} has no readable {MANIFEST}, so it is no bundle") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path}: {MANIFEST} is not that of a {FORMAT}")

@@ -6,7 +6,6 @@ since it belongs to a whole set of models.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,23 @@ KEYS = {
 }
 """Columns that tell the rows of a table apart."""
 OPTIONAL = {"kind", "k"}
-SAME = {"spec": "another metric specification", "code": "other code of the metric",
-        "samples_hash": "other samples"}  # fmt: skip
-"""Metadata of similarity tables on which bundles must agree, and what it means if they do not."""
-DECIDING = {"weights", "sha256", "revision", "layers", "pool", "input_size", "transform"}
+SAME = {
+    "samples_hash": ("dataset", "other samples"),
+    "spec": ("metric", "another specification"),
+    "code": ("metric", "other code"),
+}
+"""Metadata of similarity tables on which all bundles must agree, of what, and what it means."""
+DECIDING = {
+    "source",
+    "name",
+    "weights",
+    "sha256",
+    "revision",
+    "layers",
+    "pool",
+    "input_size",
+    "transform",
+}
 """Cells of a model's row that decide its features; all others are metadata."""
 TOLERANCE = 1e-6
 """Relative difference of values that two machines may compute from the same features."""
@@ -74,6 +86,7 @@ def merge_bundles(paths: Sequence[str | Path], out: str | Path) -> Merged:
         parts = [(b, b.table(name)) for b in bundles if name in b.files]
         if not name.startswith("consistency/"):
             merged.tables[name] = _merge_table(name, parts, merged)
+    _check_metadata(bundles, merged)
     _check_features(bundles, merged)
     if merged.conflicts:
         raise DataError(_refusal(merged.conflicts))
@@ -136,7 +149,7 @@ def _compare_rows(what: str, x: Mapping[str, str], y: Mapping[str, str], merged:
         if left == right:
             continue
         said = f"{what}: {cell} is {left!r} in one bundle and {right!r} in another"
-        if cell in DECIDING:
+        if cell in DECIDING and what.startswith("model "):
             merged.conflicts.append(f"{said}; give one of them another id")
         elif f"{said}; the first is kept" not in merged.notes:
             merged.notes.append(f"{said}; the first is kept")
@@ -146,11 +159,10 @@ def _merge_table(
     name: str, parts: Sequence[tuple[Bundle, pd.DataFrame]], merged: Merged
 ) -> pd.DataFrame:
     step = name.partition("/")[0]
-    for bundle, table in parts:
-        merged.conflicts += _misplaced(name, bundle, table)
-    if step == "similarity":
-        _compare_metadata(name, parts, merged)
     (_, first), *_ = parts
+    if problems := [said for bundle, table in parts for said in _misplaced(name, bundle, table)]:
+        merged.conflicts += problems
+        return first
     key = [column for column in KEYS[step] if column in first]
     whole = pd.concat([table for _, table in parts], ignore_index=True)
     twice = whole.duplicated(key, keep=False)
@@ -179,16 +191,22 @@ def _misplaced(name: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
     return []
 
 
-def _compare_metadata(
-    name: str, parts: Sequence[tuple[Bundle, pd.DataFrame]], merged: Merged
-) -> None:
-    for (b, x), (c, y) in combinations(parts, 2):
-        for key, meaning in SAME.items():
-            if x.attrs.get(key) != y.attrs.get(key):
-                merged.conflicts.append(
-                    f"{name}: {meaning} in {c.path} ({_short(y.attrs.get(key))}) than in {b.path} "
-                    f"({_short(x.attrs.get(key))})"
+def _check_metadata(bundles: Sequence[Bundle], merged: Merged) -> None:
+    """A dataset has one set of samples, a metric one specification and one code, everywhere."""
+    known: dict[tuple[str, str], tuple[Any, str]] = {}
+    for bundle in bundles:
+        for name in (n for n in bundle.files if n.startswith("similarity/")):
+            found = bundle.table(name).attrs
+            _, dataset, metric = name.removesuffix(".parquet").split("/")
+            ids = {"dataset": dataset, "metric": metric}
+            for key, (kind, meaning) in SAME.items():
+                value, where = known.setdefault((key, ids[kind]), (found.get(key), bundle.path))
+                said = (
+                    f"{kind} {ids[kind]!r}: {meaning} in {bundle.path} ({_short(found.get(key))}) "
+                    f"than in {where} ({_short(value)})"
                 )
+                if value != found.get(key) and said not in merged.conflicts:
+                    merged.conflicts.append(said)
 
 
 def _short(value: Any) -> str:  # noqa: ANN401

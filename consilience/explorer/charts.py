@@ -6,6 +6,7 @@ intervals, `names` whether marks carry their names. Axis titles that depend on w
 as `{ax}` and `{bx}`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
@@ -14,17 +15,28 @@ ROWS = alt.NamedData(name="rows")
 FADED = 0.12
 NEAR = "chosen == '' || datum.model_x == chosen || datum.model_y == chosen"
 BRUSHED = "!isValid(sel.a) || (inrange(datum.a, sel.a) && inrange(datum.b, sel.b))"
-NUMBER = ".4~g"
+FURTHER = {"corrected": "corrected for reliability", "overlap": "shared stimuli"}
+NUMBER, COUNT = ".4~g", ",d"
 
 
-def specs() -> dict[str, dict[str, Any]]:
-    """Returns the chart of each view as a checked Vega-Lite specification."""
+def specs(further: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Returns the chart of each view as a checked Vega-Lite specification.
+
+    Args:
+        further: columns that the consistency tables of the study have beyond the usual ones.
+    """
+    told = _tooltip(
+        ("x:N", "dataset"), ("y:N", "dataset"), ("value:Q", "correlation"), ("low:Q", "from"),
+        ("high:Q", "to"), ("p:Q", "p"), ("n_models:Q", "models"), ("n_pairs:Q", "pairs"),
+        *[(f"{name}:Q", text) for name, text in FURTHER.items() if name in further],
+        ("status:N", "status"),
+    )  # fmt: skip
     charts = {
         "heat": _heat(),
         "scatter": _scatter(),
         "map": _map(),
-        "matrix": _matrix(),
-        "intervals": _intervals(),
+        "matrix": _matrix(told),
+        "intervals": _intervals(told),
         "curves": _curves(),
         "agreement": _agreement(),
         "probe": _probe(),
@@ -58,7 +70,7 @@ def _names_axis(angle: int = 0) -> alt.Axis:
 def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
     """Returns a tooltip of (field, title); numbers are `field:Q`."""
     return [
-        alt.Tooltip(field, title=title, format=NUMBER)
+        alt.Tooltip(field, title=title, format=COUNT if field.startswith("n_") else NUMBER)
         if field.endswith(":Q")
         else alt.Tooltip(field, title=title)
         for field, title in fields
@@ -146,13 +158,13 @@ def _map() -> alt.LayerChart:
     return alt.layer(points, text).add_params(*_params(low=-1, high=1, chosen="", names=True))
 
 
-def _matrix() -> alt.LayerChart:
+def _matrix(told: list[alt.Tooltip]) -> alt.LayerChart:
     scale = alt.Scale(domain=[-1, 1], scheme="redblue", reverse=True)
     legend = alt.Legend(title=None, orient="top", gradientLength=160, gradientThickness=10)
     base = _cells("px", "py", "x", "y").transform_filter("datum.x != datum.y")
     with_value = base.transform_filter("isValid(datum.value)")
     cells = with_value.mark_rect().encode(
-        color=alt.Color("value:Q", scale=scale, legend=legend), tooltip=_consistency_tooltip()
+        color=alt.Color("value:Q", scale=scale, legend=legend), tooltip=told
     )
     without = base.transform_filter("!isValid(datum.value)").mark_text(text="–", color="#8c8c8c")
     on_dark = "abs(datum.value) > 0.65"
@@ -165,24 +177,15 @@ def _matrix() -> alt.LayerChart:
         " : ''"
     )
     interval = interval.mark_text(dy=7, fontSize=9).encode(text="interval:N")
-    layers = alt.layer(cells, without.encode(tooltip=_consistency_tooltip()), value, interval)
+    layers = alt.layer(cells, without.encode(tooltip=told), value, interval)
     return layers.add_params(*_params(names=True))
 
 
-def _consistency_tooltip() -> list[alt.Tooltip]:
-    return _tooltip(
-        ("x:N", "dataset"), ("y:N", "dataset"), ("value:Q", "correlation"), ("low:Q", "from"),
-        ("high:Q", "to"), ("p:Q", "p"), ("n_models:Q", "models"), ("n_pairs:Q", "pairs"),
-        ("corrected:Q", "corrected for reliability"), ("overlap:Q", "shared stimuli"),
-        ("status:N", "status"),
-    )  # fmt: skip
-
-
-def _intervals() -> alt.LayerChart:
+def _intervals(told: list[alt.Tooltip]) -> alt.LayerChart:
     axis = alt.Axis(title=None, labelLimit=150, ticks=False, domain=False)
     base = alt.Chart(ROWS).encode(
         y=alt.Y("pair:N", sort=alt.EncodingSortField("value", order="descending"), axis=axis),
-        tooltip=_consistency_tooltip(),
+        tooltip=told,
     )
     across = alt.Scale(zero=False, nice=True)
     axis = alt.Axis(title="correlation", orient="top")

@@ -155,7 +155,7 @@ const CHARTS = {
     rows.forEach((r) => { r.name = many ? `${r.model} (${r.layer})` : r.model; });
     return { rows, csv: ["model", "layer", "group", ["value", measure]], params: {
       chosen: chosen() }, texts: { ax: measure.replaceAll("_", " ") }, width,
-      height: 60 + 18 * rows.length, empty: "This dataset has no labels, so no probe." };
+      height: 60 + 18 * rows.length, empty: "This dataset has no such probe." };
   },
   layers(width) {
     const table = VIEWS.layers[key(number("dataset"))];

@@ -63,7 +63,7 @@ def render(
         provenance: see `_provenance`.
     """
     groups = _groups(models.loc[contents.models], group)
-    charts = specs()
+    charts = specs(contents.views.get("consistency", {}).get("further", ()))
     meta = {
         "models": contents.models,
         "datasets": contents.datasets,
