@@ -10,11 +10,11 @@ import warnings
 
 import numpy as np
 import pytest
-from browser import Browser, find_browser
+from browser import Browser, find_browser, install_browser
 from synthetic import write_study
 
 from consilience.errors import DataError
-from consilience.explorer import make_explorer
+from consilience.explorer import contents, make_explorer
 from consilience.explorer.charts import specs
 from consilience.files import read_table
 
@@ -42,7 +42,7 @@ def embedded(page):
     meta = json.loads(re.search(r'id="meta">(.*?)</script>', text, re.DOTALL)[1])
     packed = re.search(r'id="pack">(.*?)</script>', text, re.DOTALL)[1]
     raw = gzip.decompress(base64.b64decode(packed))
-    kinds = {"float32": "<f4", "uint32": "<u4", "uint16": "<u2", "uint8": "u1"}
+    kinds = {"float32": "<f4", "uint32": "<u4", "uint16": "<u2"}
     return meta, {
         name: np.frombuffer(raw, kinds[kind], length, offset)
         for name, (offset, length, kind) in meta["index"].items()
@@ -88,6 +88,17 @@ def test_page_is_the_same_twice_and_leaves_out_what_the_study_lacks(made, tmp_pa
         make_explorer(tmp_path / "x", tmp_path / "s", {}, study=study)
 
 
+def test_groupings_that_do_not_fit_are_named(made, tmp_path, monkeypatch):
+    _, tables, study = made
+    rows = sum((read_table(path)["grouping"] == "all").sum() for path in tables["consistency"])
+    monkeypatch.setattr(contents, "CONSISTENCY_ROWS", rows)
+    make_explorer(tmp_path / "page", tmp_path / "s", tables, study=study)
+    assert "Consistency by objective, to keep the page small" in (tmp_path / "page").read_text(
+        "utf8"
+    )
+    assert len(embedded(tmp_path / "page")[1]["consistency value"]) == rows
+
+
 def test_page_loads_nothing_and_executes_no_text_of_the_study(made):
     text = (made[0] / "index.html").read_text(encoding="utf8")
     assert NASTY not in text
@@ -101,7 +112,7 @@ def test_every_chart_is_named_and_checked():
 
 @pytest.fixture(scope="module")
 def browser():
-    path = find_browser()
+    path = find_browser() or install_browser()
     if path is None:
         assert not os.environ.get("CI"), "no Chromium: install it, or set CHROMIUM to its path"
         message = "no Chromium found, so the page is not opened; install it or set CHROMIUM"

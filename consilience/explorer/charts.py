@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 
 ROWS = alt.NamedData(name="rows")
-FADED = 0.12
+FADED = 0.2
 NEAR = "chosen == '' || datum.model_x == chosen || datum.model_y == chosen"
 BRUSHED = "!isValid(sel.a) || (inrange(datum.a, sel.a) && inrange(datum.b, sel.b))"
 FURTHER = {"corrected": "corrected for reliability", "overlap": "shared stimuli"}

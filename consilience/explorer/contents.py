@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from consilience.consistency.sets import Similarity, read_similarity
+from consilience.consistency.sets import ALL, Similarity, read_similarity
 from consilience.errors import DataError
 from consilience.explorer.pack import Pack
 from consilience.files import read_table
@@ -234,14 +234,7 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
     rows = pd.concat([read_table(path) for path in paths], ignore_index=True)
     if rows.empty:
         return
-    if len(rows) > CONSISTENCY_ROWS:
-        whole = len(rows)
-        rows = rows[rows["grouping"].map(rows["grouping"].value_counts()).le(CONSISTENCY_ROWS // 3)]
-        rows = pd.concat([rows[rows["grouping"] == "all"], rows[rows["grouping"] != "all"]])
-        rows = rows.head(CONSISTENCY_ROWS)
-        contents.left_out.append(
-            f"{whole - len(rows)} of {whole} rows on consistency: see results/consistency."
-        )
+    rows = _as_many_as_fit(contents, rows)
     sets = rows[["grouping", "group_x", "group_y"]].drop_duplicates()
     known = pd.MultiIndex.from_frame(sets)
     place = known.get_indexer(pd.MultiIndex.from_frame(rows[sets.columns]))
@@ -269,6 +262,17 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
         "statuses": statuses.tolist(),
         "further": more,
     }
+
+
+def _as_many_as_fit(contents: Contents, rows: pd.DataFrame) -> pd.DataFrame:
+    """Keeps whole groupings: that of all models, then the smaller ones first."""
+    sizes = rows["grouping"].value_counts(ascending=True)
+    sizes = pd.concat([sizes[sizes.index == ALL], sizes[sizes.index != ALL]]).cumsum()
+    if left := sizes.index[sizes > CONSISTENCY_ROWS].tolist():
+        contents.left_out.append(
+            f"Consistency by {', '.join(left)}, to keep the page small: see results/consistency."
+        )
+    return rows[~rows["grouping"].isin(left)]
 
 
 def add_accuracy(contents: Contents, path: str | Path) -> None:

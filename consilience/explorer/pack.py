@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-KINDS = {"float32": "f4", "uint32": "u4", "uint16": "u2", "uint8": "u1"}
+KINDS = {"float32": "f4", "uint32": "u4", "uint16": "u2"}
 _ALIGN = 4
 
 
@@ -32,11 +32,6 @@ class Pack:
         self._parts.append(raw)
         self._size += len(raw)
         return name
-
-    @property
-    def size(self) -> int:
-        """Bytes before compression."""
-        return self._size
 
     def text(self) -> str:
         """Returns all columns as base64 of gzip; equal columns give equal text."""

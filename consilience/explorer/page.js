@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const META = JSON.parse($("meta").textContent);
 const { models: MODELS, datasets: DATASETS, metrics: METRICS, views: VIEWS, groups: GROUPS } = META;
 const SIM = VIEWS.similarity;
-const KINDS = { float32: Float32Array, uint32: Uint32Array, uint16: Uint16Array, uint8: Uint8Array };
+const KINDS = { float32: Float32Array, uint32: Uint32Array, uint16: Uint16Array };
 const shown = new Map(); // chart -> { view, draw number }
 const lastRows = new Map(); // chart -> [header, rows] behind it, for its download
 let bytes;

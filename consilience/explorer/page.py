@@ -15,9 +15,8 @@ import vl_convert
 from consilience import __version__
 from consilience.explorer.charts import specs
 from consilience.explorer.contents import Contents
-from consilience.plots.style import GREY, PALETTE, Groups, read_groups
+from consilience.plots.style import PALETTE, Groups, read_groups
 
-ASSETS = ("page.html", "page.css", "page.js")
 _SHAPES = {
     "o": "circle",
     "s": "square",
@@ -109,7 +108,7 @@ def _group(groups: Groups) -> dict[str, Any]:
     return {
         "title": groups.column or "all models",
         "names": list(groups.names),
-        "colors": [groups.color(name) or GREY for name in groups.names],
+        "colors": [groups.color(name) for name in groups.names],
         "shapes": [_SHAPES[groups.marker(name)] for name in groups.names],
         "of": [groups.names.index(name) for name in groups.of.values()],
     }
