@@ -22,6 +22,7 @@ include: "rules/probe.smk"
 include: "rules/sensitivity.smk"
 include: "rules/behavior.smk"
 include: "rules/plots.smk"
+include: "rules/explorer.smk"
 
 
 rule all:
@@ -35,3 +36,4 @@ rule all:
         rules.all_sensitivity.input,
         rules.all_behavior.input,
         rules.all_plots.input,
+        rules.all_explorer.input,

@@ -69,6 +69,9 @@ def _places(results: Path) -> str:
     kinds = ["similarity", "consistency", "probe", "behavior", "figures"]
     counts = {kind: sum(path.is_file() for path in _visible(results / kind)) for kind in kinds}
     lines = [f"  {results / kind}/  {count} files" for kind, count in counts.items() if count]
+    page = results / "explorer" / "index.html"
+    if page.is_file():
+        lines.append(f"  {page}  to look around: open it in a browser")
     return "\n".join(["Where it lies", *lines]) if lines else ""
 
 

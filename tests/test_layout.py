@@ -26,6 +26,7 @@ STEPS = [
     "sensitivity",
     "behavior",
     "plots",
+    "explorer",
 ]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 MODULES = sorted((ROOT / "consilience").rglob("*.py"))

@@ -46,7 +46,7 @@ behavior: {bootstrap: 100, permutations: 99}
 """
 FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
 FIGURES += ["plot_similarity_accuracy"]
-WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution"}
+WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution", "explorer"}
 DATA = ["one", "two"]
 
 

@@ -70,7 +70,7 @@ def model_map(
             )
         points, stress = embed(axis.distances(similarity.matrix))
         part = pd.DataFrame(points, columns=["x", "y"], index=list(similarity.models))
-        parts.append(_align(part, parts[0]) if parts else part)
+        parts.append(align(part, parts[0]) if parts else part)
         parts[-1].attrs = {"dataset": dataset, "stress": stress}
     order = model_order(similarities, axis)
     with style():
@@ -131,7 +131,7 @@ def _apart(points: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[:, None] - points[None], axis=-1)
 
 
-def _align(part: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
+def align(part: pd.DataFrame, first: pd.DataFrame) -> pd.DataFrame:
     """Turns, mirrors and shifts a map onto the first, by the models that both have."""
     common = part.index.intersection(first.index)
     if len(common) < 2:

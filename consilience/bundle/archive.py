@@ -1,0 +1,265 @@
+"""Bundles on disk: written whole, read only where every byte is what the manifest says."""
+
+import hashlib
+import json
+import re
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consilience import __version__
+from consilience.errors import DataError
+from consilience.files import METADATA_KEY, atomic, canonical_json
+
+FORMAT, SCHEMA = "consilience bundle", 1
+MANIFEST = "manifest.json"
+STUDY = "explorer/study.json"
+LARGEST = {MANIFEST: 64 << 20, "table": 2 << 30}
+"""Bytes that a file may have, so that a small archive cannot fill a disk."""
+UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
+"""What reading from a damaged or locked zip may raise."""
+_ID = r"(?!\.+(?:/|\.parquet$))[A-Za-z0-9_.-]+"
+NAME = re.compile(
+    rf"(?:(?:similarity|reliability|sensitivity)/{_ID}/{_ID}|(?:consistency|behavior)/{_ID}"
+    r"|probe/accuracy)\.parquet"
+)
+"""Of the tables of a bundle; no other path is ever read or written."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle, or a results folder seen as one.
+
+    Attributes:
+        path: where it lies, for messages.
+        study: settings and rows, as the explorer's step writes them.
+        files: {name: {sha256, bytes}}.
+        read: the bytes of a table by its name, checked.
+    """
+
+    path: str
+    study: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    read: Callable[[str], bytes]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Returns a table; its metadata are in `.attrs`."""
+        try:
+            arrow = pq.ParquetFile(pa.BufferReader(self.read(name))).read()
+            table = arrow.replace_schema_metadata(None).to_pandas()
+            table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        except (pa.ArrowException, ValueError, OSError) as error:
+            raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
+        return table
+
+    def digest(self) -> str:
+        """Returns one SHA-256 over study and tables."""
+        content = canonical_json({"study": self.study, "files": self.files})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+def write_bundle(results: str | Path, out: str | Path) -> Bundle:
+    """Writes the tables of a results folder as a bundle: a zip if `out` ends so, else a folder.
+
+    Equal results give equal bytes.
+
+    Raises:
+        DataError: the folder is no results folder, or `out` exists.
+    """
+    bundle, out = _of_results(Path(results)), Path(out)
+    if out.exists():
+        raise DataError(f"{out} exists; delete it or choose another name")
+    manifest = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "consilience": __version__,
+        "study": bundle.study,
+        "files": bundle.files,
+    }
+    parts = {MANIFEST: canonical_json(manifest).encode()}
+    if out.suffix == ".zip":
+        with atomic(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name in [MANIFEST, *bundle.files]:
+                archive.writestr(_zipped(name), parts.get(name) or bundle.read(name))
+        return bundle
+    with new_folder(out) as folder:
+        for name in [MANIFEST, *bundle.files]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(parts.get(name) or bundle.read(name))
+    return bundle
+
+
+def _zipped(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)  # of 1980: no time of writing
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    return info
+
+
+class new_folder:  # noqa: N801 - reads as what it does
+    """Context: a temporary folder that becomes `out` on success and vanishes otherwise."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def __enter__(self) -> Path:
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=f".{self.out.name}.")
+        return Path(self._whole.name, "new")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._whole:
+            if kind is None:
+                Path(self._whole.name, "new").rename(self.out)
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Returns a bundle (zip or folder) or a results folder after checking all of it.
+
+    Raises:
+        DataError: lists everything that is wrong with it.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such bundle")
+    if path.is_dir() and not (path / MANIFEST).exists():
+        return _of_results(path)
+    names, read = _folder(path) if path.is_dir() else _zip(path)
+    manifest = _manifest(path, read)
+    bundle = Bundle(str(path), manifest["study"], manifest["files"], _checked(path, read, manifest))
+    problems = _odd_names(names, manifest["files"])
+    for name in manifest["files"]:
+        try:
+            if name in names and NAME.fullmatch(name):
+                bundle.read(name)
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise DataError(f"{path} is damaged or not a bundle; ask for it again:\n{lines}")
+    return bundle
+
+
+def _of_results(results: Path) -> Bundle:
+    study = results / STUDY
+    if not study.exists():
+        raise DataError(
+            f"{results} has no {STUDY}, which says what the study selected; "
+            "run `snakemake all_explorer` first, or give the folder named results"
+        )
+    found = sorted(path.relative_to(results).as_posix() for path in results.rglob("*.parquet"))
+    names = [name for name in found if NAME.fullmatch(name)]
+    if not any(name.startswith("similarity/") for name in names):
+        raise DataError(f"{results} has no similarity table; run snakemake first")
+
+    def read(name: str) -> bytes:
+        return (results / name).read_bytes()
+
+    files = {name: _described(read(name)) for name in names}
+    return Bundle(str(results), json.loads(study.read_text(encoding="utf8")), files, read)
+
+
+def _described(content: bytes) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+Reader = Callable[[str, int], bytes]
+
+
+def _folder(path: Path) -> tuple[list[str], Reader]:
+    """Returns the files of a folder and how to read at most so many bytes of one; no links."""
+    listed = [found for found in path.rglob("*") if not found.is_dir() or found.is_symlink()]
+    for found in listed:
+        if found.is_symlink():
+            raise DataError(f"{path}: {found.relative_to(path)} is a link; a bundle has none")
+
+    def read(name: str, most: int) -> bytes:
+        with (path / name).open("rb") as stream:
+            return stream.read(most)
+
+    return [found.relative_to(path).as_posix() for found in listed], read
+
+
+def _zip(path: Path) -> tuple[list[str], Reader]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"{path} is neither a folder nor a zip ({error})") from error
+    names = [info.filename for info in infos]
+    if len(set(names)) < len(names):
+        raise DataError(f"{path}: a name occurs twice in the zip; ask for the bundle again")
+    if links := [info.filename for info in infos if stat.S_ISLNK(info.external_attr >> 16)]:
+        raise DataError(f"{path}: {links[0]} is a link; a bundle has none")
+
+    def read(name: str, most: int) -> bytes:
+        try:
+            with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
+                return stream.read(most)
+        except UNREADABLE as error:
+            raise DataError(f"{path}: {name} cannot be read ({error})") from error
+
+    return names, read
+
+
+def _manifest(path: Path, read: Reader) -> dict[str, Any]:
+    try:
+        manifest = json.loads(read(MANIFEST, LARGEST[MANIFEST]))
+    except (KeyError, ValueError, RecursionError, FileNotFoundError) as error:
+        raise DataError(f"{path} has no readable {MANIFEST}, so it is no bundle") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise DataError(f"{path}: {MANIFEST} is not that of a {FORMAT}")
+    if manifest.get("schema") != SCHEMA:
+        raise DataError(
+            f"{path} has schema version {manifest.get('schema')}, this consilience reads {SCHEMA}; "
+            f"use consilience {manifest.get('consilience')} or newer"
+        )
+    files, study = manifest.get("files"), manifest.get("study")
+    wanted = ("settings", "models", "datasets", "metrics", "labels")
+    sound = isinstance(files, dict) and isinstance(study, dict)
+    sound = sound and all(isinstance(study.get(key), dict) for key in wanted)
+    rows = [row for key in wanted[1:3] for row in study[key].values()] if sound else []
+    sound = sound and all(isinstance(row, dict) for row in rows)
+    if not sound or not all(_sound(described) for described in files.values()):
+        raise DataError(f"{path}: {MANIFEST} lacks files or study; ask for the bundle again")
+    return manifest
+
+
+def _sound(described: Any) -> bool:  # noqa: ANN401
+    return (
+        isinstance(described, dict)
+        and isinstance(described.get("sha256"), str)
+        and isinstance(described.get("bytes"), int)
+        and 0 <= described["bytes"] <= LARGEST["table"]
+    )
+
+
+def _odd_names(names: list[str], files: Mapping[str, Any]) -> list[str]:
+    problems = [f"{name!r}: no path of a bundle" for name in files if not NAME.fullmatch(name)]
+    known = {MANIFEST, *files}
+    problems += [
+        f"{name!r} is not in the manifest"
+        for name in names
+        if name not in known and not name.endswith("/")
+    ]
+    return problems + [f"{name!r} is missing" for name in files if name not in names]
+
+
+def _checked(path: Path, read: Reader, manifest: Mapping[str, Any]) -> Callable[[str], bytes]:
+    def checked(name: str) -> bytes:
+        wanted = manifest["files"][name]
+        content = read(name, wanted["bytes"] + 1)
+        if _described(content) != {key: wanted[key] for key in ("sha256", "bytes")}:
+            raise DataError(f"{name}: its bytes are not those that {path.name}'s manifest names")
+        return content
+
+    return checked

@@ -1,0 +1,291 @@
+"""Several bundles as one: what all agree on is united, what contradicts is refused.
+
+Nothing is invented: pairs of models that no lab compared are absent. Consistency is not taken over,
+since it belongs to a whole set of models.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.bundle.archive import STUDY, Bundle, new_folder, open_bundle
+from consilience.errors import DataError
+from consilience.files import canonical_json, write_table
+
+PAIR = ["model_x", "layer_x", "model_y", "layer_y"]
+KEYS = {
+    "similarity": PAIR,
+    "reliability": ["split", "half", "n", *PAIR],
+    "sensitivity": ["axis", "setting", "draw", *PAIR],
+    "behavior": ["measure", "model_x", "model_y"],
+    "probe": ["dataset", "model", "layer", "kind", "k"],
+}
+"""Columns that tell the rows of a table apart."""
+OPTIONAL = {"kind", "k"}
+SAME = {
+    "samples_hash": ("dataset", "other samples"),
+    "spec": ("metric", "another specification"),
+    "code": ("metric", "other code"),
+}
+"""Metadata of similarity tables on which all bundles must agree, of what, and what it means."""
+DECIDING = {
+    "source",
+    "name",
+    "weights",
+    "sha256",
+    "revision",
+    "layers",
+    "pool",
+    "input_size",
+    "transform",
+}
+"""Cells of a model's row that decide its features; all others are metadata."""
+TOLERANCE = 1e-6
+"""Relative difference of values that two machines may compute from the same features."""
+MOST_SHOWN = 20
+
+
+@dataclass
+class Merged:
+    """What a merge found.
+
+    Attributes:
+        tables: {name: table}.
+        study: rows of all bundles.
+        notes: what the reader must know of the united tables.
+        conflicts: why bundles cannot be united.
+    """
+
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    study: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+
+def merge_bundles(paths: Sequence[str | Path], out: str | Path) -> Merged:
+    """Writes the union of bundles (zips, folders, or results folders) as a new results folder.
+
+    Rows on one dataset by one metric are united if samples, specification and code agree. Beside
+    the tables, `merge.json` says what was merged and what is absent.
+
+    Raises:
+        DataError: `out` exists, a bundle is damaged, or bundles contradict: all reasons at once.
+    """
+    out = Path(out)
+    if out.exists():
+        raise DataError(f"{out} exists; a merge writes a new folder: choose another name")
+    bundles = [open_bundle(path) for path in paths]
+    merged = Merged()
+    merged.study = _merge_studies(bundles, merged)
+    names = sorted({name for bundle in bundles for name in bundle.files})
+    for name in names:
+        parts = [(b, b.table(name)) for b in bundles if name in b.files]
+        if not name.startswith("consistency/"):
+            merged.tables[name] = _merge_table(name, parts, merged)
+    _check_metadata(bundles, merged)
+    _check_features(bundles, merged)
+    if merged.conflicts:
+        raise DataError(_refusal(merged.conflicts))
+    if any(name.startswith("consistency/") for name in names):
+        merged.notes.append(
+            "consistency belongs to a whole set of models and is not merged: measure it on the "
+            "united tables (consilience.consistency.make_consistency)"
+        )
+    _write(merged, bundles, out)
+    return merged
+
+
+def _refusal(conflicts: Sequence[str]) -> str:
+    shown = "\n".join(f"  {conflict}" for conflict in conflicts[:MOST_SHOWN])
+    more = len(conflicts) - MOST_SHOWN
+    rest = f"\n  and {more} more" if more > 0 else ""
+    return f"nothing is merged, the bundles contradict ({len(conflicts)} times):\n{shown}{rest}"
+
+
+def _write(merged: Merged, bundles: Sequence[Bundle], out: Path) -> None:
+    sources = [{"path": Path(b.path).name, "sha256": b.digest()} for b in bundles]
+    with new_folder(out) as folder:
+        for name, table in merged.tables.items():
+            write_table(table, folder / name, table.attrs)
+        (folder / STUDY).parent.mkdir(parents=True, exist_ok=True)
+        (folder / STUDY).write_text(canonical_json(merged.study), encoding="utf8")
+        said = {"sources": sources, "notes": merged.notes}
+        (folder / "merge.json").write_text(canonical_json(said), encoding="utf8")
+
+
+def _merge_studies(bundles: Sequence[Bundle], merged: Merged) -> dict[str, Any]:
+    """Returns the rows of all; deciding cells that differ are conflicts, metadata a note."""
+    study: dict[str, Any] = {"settings": bundles[0].study["settings"]}
+    for kind in ("models", "datasets"):
+        study[kind] = {}
+        for bundle in bundles:
+            for name, row in bundle.study[kind].items():
+                known = study[kind].setdefault(name, row)
+                _compare_rows(f"{kind[:-1]} {name!r}", known, row, merged)
+    for kind in ("metrics", "labels"):
+        study[kind] = {
+            name: value for b in reversed(bundles) for name, value in b.study[kind].items()
+        }
+    for name, bundle in ((n, b) for b in bundles for n in b.study["metrics"]):
+        if bundle.study["metrics"][name] != study["metrics"][name]:
+            merged.conflicts.append(
+                f"metric {name!r}: {bundle.path} has {bundle.study['metrics'][name]}, "
+                f"{bundles[0].path} or another has {study['metrics'][name]}; rename one of them"
+            )
+    probed = [b for b in bundles if "probe/accuracy.parquet" in b.files]
+    settings = [b.study["settings"].get("probe") for b in probed]
+    if any(found != settings[0] for found in settings):
+        merged.conflicts.append("the probes have other settings (probe: in the studies)")
+    return study
+
+
+def _compare_rows(what: str, x: Mapping[str, str], y: Mapping[str, str], merged: Merged) -> None:
+    for cell in sorted({*x, *y}):
+        left, right = x.get(cell) or "", y.get(cell) or ""
+        if left == right:
+            continue
+        said = f"{what}: {cell} is {left!r} in one bundle and {right!r} in another"
+        if cell in DECIDING and what.startswith("model "):
+            merged.conflicts.append(f"{said}; give one of them another id")
+        elif f"{said}; the first is kept" not in merged.notes:
+            merged.notes.append(f"{said}; the first is kept")
+
+
+def _merge_table(
+    name: str, parts: Sequence[tuple[Bundle, pd.DataFrame]], merged: Merged
+) -> pd.DataFrame:
+    step = name.partition("/")[0]
+    (_, first), *_ = parts
+    if problems := [said for bundle, table in parts for said in _misplaced(name, bundle, table)]:
+        merged.conflicts += problems
+        return first
+    key = [column for column in KEYS[step] if column in first]
+    whole = pd.concat([table for _, table in parts], ignore_index=True)
+    twice = whole.duplicated(key, keep=False)
+    _compare_values(name, whole[twice], key, merged)
+    united = whole.drop_duplicates(key).sort_values(key, kind="stable", ignore_index=True)
+    united.attrs = dict(first.attrs)
+    if step == "similarity":
+        united = _finish(name, united, parts, merged)
+    return united
+
+
+def _misplaced(name: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
+    """Returns what is wrong with a table by itself."""
+    step, *ids = name.removesuffix(".parquet").split("/")
+    absent = [column for column in KEYS[step] if column not in table and column not in OPTIONAL]
+    if absent:
+        return [f"{bundle.path}: {name} has no column {', '.join(absent)}"]
+    if step == "similarity" and not isinstance(table.attrs.get("layers"), dict):
+        return [f"{bundle.path}: {name} does not say which layers its models have"]
+    if table.duplicated([column for column in KEYS[step] if column in table]).any():
+        return [f"{bundle.path}: {name} has a row twice"]
+    if len(ids) == 2:  # {dataset}/{metric}
+        for column, value in zip(("dataset", "metric"), ids, strict=True):
+            if column in table and set(table[column]) - {value}:
+                return [f"{bundle.path}: {name} holds another {column} than its name says"]
+    return []
+
+
+def _check_metadata(bundles: Sequence[Bundle], merged: Merged) -> None:
+    """A dataset has one set of samples, a metric one specification and one code, everywhere."""
+    known: dict[tuple[str, str], tuple[Any, str]] = {}
+    for bundle in bundles:
+        for name in (n for n in bundle.files if n.startswith("similarity/")):
+            found = bundle.table(name).attrs
+            _, dataset, metric = name.removesuffix(".parquet").split("/")
+            ids = {"dataset": dataset, "metric": metric}
+            for key, (kind, meaning) in SAME.items():
+                value, where = known.setdefault((key, ids[kind]), (found.get(key), bundle.path))
+                said = (
+                    f"{kind} {ids[kind]!r}: {meaning} in {bundle.path} ({_short(found.get(key))}) "
+                    f"than in {where} ({_short(value)})"
+                )
+                if value != found.get(key) and said not in merged.conflicts:
+                    merged.conflicts.append(said)
+
+
+def _short(value: Any) -> str:  # noqa: ANN401
+    return f"{value[:12]}…" if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def _compare_values(name: str, rows: pd.DataFrame, key: Sequence[str], merged: Merged) -> None:
+    """Notes rows that several bundles have and that disagree."""
+    numbers = [c for c in rows.select_dtypes("number") if c not in key]
+    if rows.empty or not numbers:
+        return
+    groups = rows.groupby(list(key), sort=False, dropna=False)[numbers]
+    apart = (groups.max() - groups.min()).abs()
+    size = groups.max().abs().combine(groups.min().abs(), np.maximum)
+    missing = rows[numbers].isna().groupby([rows[k] for k in key], sort=False, dropna=False)
+    some = missing.any() & ~missing.all()
+    bad = (apart > TOLERANCE * size.clip(lower=1.0)) | some
+    for place, flags in bad[bad.any(axis=1)].iterrows():
+        columns = ", ".join(flags.index[flags])
+        merged.conflicts.append(f"{name}: {_said(place)}: other values in the column {columns}")
+
+
+def _said(place: Any) -> str:  # noqa: ANN401
+    return " ".join(map(str, place)) if isinstance(place, tuple) else str(place)
+
+
+def _finish(
+    name: str,
+    table: pd.DataFrame,
+    parts: Sequence[tuple[Bundle, pd.DataFrame]],
+    merged: Merged,
+) -> pd.DataFrame:
+    """Puts a similarity table in the order of its makers and says which pairs nobody compared."""
+    layers: dict[str, list[str]] = {}
+    for bundle, part in parts:
+        for model, names in part.attrs["layers"].items():
+            if layers.setdefault(model, names) != names:
+                merged.conflicts.append(
+                    f"{name}: model {model!r} has the layers {', '.join(names)} in {bundle.path} "
+                    f"and {', '.join(layers[model])} in another bundle"
+                )
+    place = {(m, own): k for m in layers for k, own in enumerate(layers[m])}
+    order = pd.DataFrame(
+        {
+            f"{what}_{side}": [
+                m if what == "model" else place.get((m, own), 0)
+                for m, own in zip(table[f"model_{side}"], table[f"layer_{side}"], strict=True)
+            ]
+            for side in "xy"
+            for what in ("model", "layer")
+        }
+    ).sort_values(PAIR)
+    united = table.loc[order.index].reset_index(drop=True)
+    found = {frozenset(pair) for pair in zip(united["model_x"], united["model_y"], strict=True)}
+    absent = len(layers) * (len(layers) + 1) // 2 - len(found)
+    if absent:
+        merged.notes.append(f"{name}: {absent} pairs of models that no bundle compared are absent")
+    united.attrs = {**table.attrs, "layers": dict(sorted(layers.items())), "absent_pairs": absent}
+    return united
+
+
+def _check_features(bundles: Sequence[Bundle], merged: Merged) -> None:
+    """One model, layer and dataset has one set of features, whatever the metric."""
+    known: dict[tuple[str, ...], tuple[str, str]] = {}
+    said = set()
+    for bundle in bundles:
+        for name in (n for n in bundle.files if n.startswith("similarity/")):
+            table = bundle.table(name)
+            for side in "xy":
+                columns = [f"model_{side}", f"layer_{side}", f"hash_{side}"]
+                if not set(columns) <= set(table):
+                    continue
+                for model, layer, found in table[columns].drop_duplicates().to_numpy():
+                    key = (name.split("/")[1], str(model), str(layer))
+                    value, where = known.setdefault(key, (str(found), bundle.path))
+                    if value != str(found) and key not in said:
+                        said.add(key)
+                        merged.conflicts.append(
+                            f"dataset {key[0]!r}: model {model!r}, layer {layer!r} has other "
+                            f"features in {bundle.path} ({_short(str(found))}) than in {where} "
+                            f"({_short(value)}); give one of the models another id"
+                        )

@@ -1,0 +1,143 @@
+"""The explorer: a study's results as one page that needs neither network nor server.
+
+Charts are Vega-Lite, written with Altair and drawn by the library that the page carries. Numbers
+are embedded as compressed columns. Beside the page lies `study.json`: what the study selected.
+"""
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from consilience import __version__
+from consilience.errors import DataError
+from consilience.explorer.contents import (
+    Contents,
+    add_accuracy,
+    add_consistency,
+    add_curves,
+    add_similarity,
+)
+from consilience.explorer.page import render
+from consilience.files import atomic, canonical_json, digest, file_digest, read_table
+
+__all__ = ["make_explorer", "remake_explorer"]
+
+
+def make_explorer(
+    out: str | Path,
+    study_out: str | Path,
+    tables: Mapping[str, Sequence[str | Path]],
+    *,
+    study: Mapping[str, Any],
+    group: str | None = None,
+    layer_pairs: int = 400_000,
+    configfiles: Sequence[str] = (),
+) -> None:
+    """Writes the page and `study.json`.
+
+    Args:
+        out: results/explorer/index.html.
+        study_out: results/explorer/study.json.
+        tables: paths of result tables under `similarity`, and where there are any `consistency`,
+            `sensitivity` and `probe` (one file).
+        study: `settings`, and the rows of `models`, `datasets` and `metrics` by id, `labels` of
+            metrics.
+        group: metadata column that colours the models at first.
+        layer_pairs: most pairs of layers on the page, over all tables.
+        configfiles: of the study, for the commands that make tables again.
+
+    Raises:
+        DataError: there is no similarity table, or a file is not what it should be.
+    """
+    if not tables.get("similarity"):
+        raise DataError("the explorer needs a similarity table; give the study a metric")
+    contents = Contents(*(sorted(study[key]) for key in ("models", "datasets", "metrics")))
+    with threadpool_limits(1):  # sums split over threads would differ in the last bit
+        add_similarity(contents, tables["similarity"], study["labels"], layer_pairs)
+        if tables.get("consistency"):
+            add_consistency(contents, tables["consistency"])
+        if tables.get("sensitivity"):
+            add_curves(contents, tables["sensitivity"])
+        if tables.get("probe"):
+            add_accuracy(contents, tables["probe"][0])
+    frame = pd.DataFrame.from_dict(study["models"], orient="index").fillna("").astype(str)
+    page = render(
+        contents, frame.drop(columns="model", errors="ignore"), group,
+        _provenance(tables, study, configfiles),
+    )  # fmt: skip
+    with atomic(study_out) as temporary:
+        temporary.write_text(canonical_json({**study, "version": __version__}), encoding="utf8")
+    with atomic(out) as temporary:
+        temporary.write_text(page, encoding="utf8")
+
+
+def remake_explorer(results: str | Path, group: str | None = None) -> Path:
+    """Writes the page of a results folder without the workflow; returns its path.
+
+    Args:
+        results: a folder with explorer/study.json, such as a merge writes.
+        group: metadata column that colours the models at first.
+    """
+    folder = Path(results)
+    out, study_file = folder / "explorer" / "index.html", folder / "explorer" / "study.json"
+    if not study_file.exists():
+        raise DataError(f"{folder} has no explorer/study.json; run `snakemake all_explorer` first")
+    patterns = {
+        "similarity": "similarity/*/*.parquet",
+        "consistency": "consistency/*.parquet",
+        "sensitivity": "sensitivity/*/*.parquet",
+        "probe": "probe/accuracy.parquet",
+    }
+    tables = {step: sorted(folder.glob(pattern)) for step, pattern in patterns.items()}
+    study = json.loads(study_file.read_text(encoding="utf8"))
+    study.pop("version", None)
+    make_explorer(out, study_file, tables, study=study, group=group)
+    return out
+
+
+def _provenance(
+    tables: Mapping[str, Sequence[str | Path]],
+    study: Mapping[str, Any],
+    configfiles: Sequence[str],
+) -> dict[str, Any]:
+    command = " ".join(["snakemake", *(f"--configfile {name}" for name in configfiles)])
+    paths = [str(path) for step in tables.values() for path in step]
+    facts = {
+        "Study": ", ".join(configfiles) or "config/config.yaml",
+        "Study SHA-256": digest(dict(study)),
+        "Everything again": command,
+        "Versions": f"consilience {__version__}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, pandas {pd.__version__}, altair {alt.__version__}",
+        **{f"Metric {name}": canonical_json(spec) for name, spec in study["metrics"].items()},
+        **_samples(tables["similarity"]),
+    }
+    files = [[path, file_digest(path), f"{command} {path}"] for path in paths]
+    return {"facts": facts, "study": _readable(study["settings"]), "files": files}
+
+
+def _samples(paths: Sequence[str | Path]) -> dict[str, str]:
+    """Returns number and hash of the samples of each dataset."""
+    by_folder = {Path(path).parent: path for path in paths}
+    found = {}
+    for folder, path in sorted(by_folder.items()):
+        facts = read_table(path).attrs
+        found[f"Dataset {folder.name}"] = f"{facts.get('n')} samples, {facts.get('samples_hash')}"
+    return found
+
+
+def _readable(settings: Mapping[str, Any], indent: str = "") -> str:
+    """Returns settings as lines of `key: value`."""
+    lines = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            lines.append(f"{indent}{key}:\n{_readable(value, indent + '  ')}")
+        else:
+            lines.append(f"{indent}{key}: {canonical_json(value)}")
+    return "\n".join(lines)

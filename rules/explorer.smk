@@ -1,0 +1,57 @@
+# How a machine works through the study, and what metrics say already, changes no page.
+UNSAID = ["features", "similarity", "fresh", "plots", "explorer"]
+
+
+rule explorer:
+    """The study's results on one page, to explore without network or server."""
+    input:
+        similarity=rules.all_similarity.input,
+        consistency=expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        probe=["results/probe/accuracy.parquet"] if probes() else [],
+        sensitivity=(
+            rules.all_sensitivity.input if workflow.is_rule("all_sensitivity") else []
+        ),
+    output:
+        page="results/explorer/index.html",
+        study="results/explorer/study.json",
+    log:
+        "logs/explorer.log",
+    benchmark:
+        "benchmarks/explorer.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(4000),
+        runtime=scaled(30),
+    params:
+        study={
+            "settings": {key: SETTINGS[key] for key in SETTINGS if key not in UNSAID}
+            | {
+                "features": {
+                    key: SETTINGS["features"][key] for key in ("dtype", "autocast")
+                }
+            },
+            "models": STUDY.models,
+            "datasets": STUDY.datasets,
+            "metrics": STUDY.metrics,
+            "labels": STUDY.labels,
+        },
+        group=GROUP,
+        layer_pairs=SETTINGS["explorer"]["layer_pairs"],
+        configfiles=[os.path.relpath(path) for path in workflow.configfiles[1:]],
+        code=code("explorer", "explorer", "plots", "consistency"),
+        page=[
+            file_digest(path)
+            for path in sorted(
+                Path(workflow.basedir).glob("consilience/explorer/page.*")
+            )
+        ],
+    script:
+        "../workflow/scripts/explorer.py"
+
+
+rule all_explorer:
+    """The page to explore the study's results."""
+    input:
+        rules.explorer.output,
