@@ -311,10 +311,10 @@ class _Line:
             newton = length - rise / self._bend(p, mean)
             middle = xp.where(xp.isfinite(high), (low + high) / 2, 2 * length)
             inside = (newton > low) & (newton < high) & (newton < 10 * length)
-            tried = xp.where(inside, newton, middle)
+            tested, tried = length, xp.where(inside, newton, middle)
             length = xp.where(fine, length, tried)
         else:
-            length = xp.where(lower, length, nothing)
+            length = xp.where(lower, tested, nothing)
             scores = self.at.scores + length[:, None, None] * self.slopes
             p, loss = self.problems.predict(scores)
         return length, scores, p, loss

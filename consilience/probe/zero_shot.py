@@ -69,7 +69,9 @@ def embed_classes(
         batch = [extractor.preprocess(sample) for sample in samples[start : start + BATCH]]
         found = extractor.extract(batch)
         for layer, blocks in parts.items():
-            blocks.append(np.asarray(found[layer], dtype=np.float64))
+            block = found[layer]
+            block = block.double().cpu().numpy() if hasattr(block, "double") else block
+            blocks.append(np.asarray(block, dtype=np.float64))
     shape = (len(classes), len(templates), -1)
     means = {
         layer: _unit(np.concatenate(blocks)).reshape(shape).mean(axis=1)
