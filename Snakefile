@@ -15,6 +15,7 @@ include: "rules/common.smk"
 include: "rules/samples.smk"
 include: "rules/features.smk"
 include: "rules/similarity.smk"
+include: "rules/reliability.smk"
 include: "rules/consistency.smk"
 include: "rules/probe.smk"
 include: "rules/plots.smk"
@@ -25,6 +26,7 @@ rule all:
     default_target: True
     input:
         rules.all_similarity.input,
+        rules.all_reliability.input,
         rules.all_consistency.input,
         rules.all_probe.input,
         rules.all_plots.input,

@@ -15,7 +15,7 @@ from rattler import MatchSpec
 from consilience import __version__, docs
 from consilience.config import load_study
 
-STEPS = ["samples", "features", "similarity", "consistency", "probe", "plots"]
+STEPS = ["samples", "features", "similarity", "reliability", "consistency", "probe", "plots"]
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 MODULES = sorted((ROOT / "consilience").rglob("*.py"))
 

@@ -67,3 +67,9 @@ def check_across(study: "Study", models: Mapping[str, Row], where: str, problems
             problems.add(f"{where}: {place}", f"no column {column!r} in the models{hint}")
     if settings["models"]:
         run_query(settings["models"], study.models, f"{where}: consistency.models", problems)
+    for name, query in settings["sets"].items():
+        run_query(query, study.models, f"{where}: consistency.sets.{name}", problems)
+    for anchor in settings["anchors"]:
+        if anchor not in study.models:
+            hint = did_you_mean(anchor, study.models)
+            problems.add(f"{where}: consistency.anchors", f"no model {anchor!r} in the study{hint}")
