@@ -8,8 +8,12 @@ import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from consilience.consistency import correlate_pairs, correlations, make_consistency
-from consilience.consistency import measure_consistency as measure_all
+from consilience.consistency import (
+    correlate_pairs,
+    correlations,
+    make_consistency,
+    measure_consistency,
+)
 from consilience.consistency.correlations import influences
 from consilience.consistency.inference import (
     PairSet,
@@ -26,10 +30,6 @@ from consilience.files import file_digest, read_table, write_table
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
 METHODS = tuple(SCIPY)
 DEFAULTS = ("pearson", "spearman")
-
-
-def measure_consistency(*args, **settings):
-    return measure_all(*args, **settings).table
 
 
 def correlate(pairs, method):

@@ -64,7 +64,7 @@ class Consistency:
     influence: pd.DataFrame
 
 
-def measure_consistency(  # noqa: PLR0913
+def consistency_tables(  # noqa: PLR0913
     tables: Mapping[str, pd.DataFrame],
     models: pd.DataFrame,
     *,
@@ -144,6 +144,15 @@ def measure_consistency(  # noqa: PLR0913
         )
 
 
+def measure_consistency(
+    tables: Mapping[str, pd.DataFrame],
+    models: pd.DataFrame,
+    **settings: Any,  # noqa: ANN401
+) -> pd.DataFrame:
+    """Returns the first of `consistency_tables`: a row per dataset pair, model set and method."""
+    return consistency_tables(tables, models, **settings).table
+
+
 def make_consistency(
     similarity_paths: Sequence[str | Path],
     models: pd.DataFrame,
@@ -162,7 +171,7 @@ def make_consistency(
             and the hashes of all inputs.
         reliability_paths: one file of similarities on halves per dataset, or none.
         samples_paths: one samples table per dataset, for what datasets have in common.
-        **settings: keyword arguments of `measure_consistency`.
+        **settings: keyword arguments of `consistency_tables`.
 
     Raises:
         DataError: a file does not hold exactly one dataset, or two hold the same one.
@@ -177,7 +186,7 @@ def make_consistency(
     kept = {name: table for name, table in tables.items() if len(table)}
     for name in sorted(set(tables) - set(kept)):
         logger.info("dataset %s has none of the models that count here: left out", name)
-    result = measure_consistency(
+    result = consistency_tables(
         kept,
         models,
         layers=layers,
@@ -233,7 +242,7 @@ def correlate_pairs(
 
     Returns:
         {method: row} with the columns `value, low, high, p, n_pairs, n_models, status` of
-        `measure_consistency`; those without a number are absent.
+        `consistency_tables`; those without a number are absent.
     """
     Settings(tuple(methods), bootstrap, permutations, seed, MIN_MODELS)
     block = pairs.block()
@@ -293,6 +302,7 @@ __all__ = [
     "COLUMNS",
     "METHODS",
     "Consistency",
+    "consistency_tables",
     "correlate_pairs",
     "make_consistency",
     "measure_consistency",
