@@ -42,6 +42,7 @@ lint: setup ## check style and workflow
 bench: setup ## measure planning time and speed (minutes)
 	$(BIN)/python benchmarks/planning.py
 	$(BIN)/python benchmarks/pairwise.py
+	$(BIN)/python benchmarks/consistency.py
 
 docs: setup ## write config/metrics.md and the tables of config/README.md from the code
 	$(BIN)/python -m consilience.docs

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from consilience.config import load_study
 from consilience.consistency import consistency_tables, make_consistency
 from consilience.consistency.correlations import Block
 from consilience.consistency.differences import largest_of_all
@@ -130,6 +131,20 @@ def test_an_unknown_anchor_is_named():
         measure(values_of(2), anchors=["m3"])
 
 
+def test_a_study_names_queries_and_anchors_that_select_nothing():
+    study = {
+        "seed": 0, "models": "collection == 'demo'", "datasets": ["digits"],
+        "metrics": ["cka_debiased"],
+        "consistency": {"sets": {"none": "objective == 'magic'"}, "anchors": ["lite00"]},
+    }  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        load_study(study)
+    assert "consistency.sets.none: the query" in str(caught.value)
+    assert "consistency.anchors: no model 'lite00' in the study; did you mean 'lite0'" in str(
+        caught.value
+    )
+
+
 def test_influence_is_what_leaving_out_a_model_changes():
     values = values_of(3)
     found = measure(values, methods=["spearman"]).influence
@@ -179,16 +194,16 @@ def test_the_mean_over_dataset_pairs_knows_that_they_depend_on_each_other():
     """Its interval covers; one that takes the dataset pairs for independent does not."""
     rng = np.random.default_rng(2)
     truth, ours, naive = 0.6, [], []
-    for study in range(120):
-        values = values_of(3, seed=int(rng.integers(2**31)), rho=truth)
+    for study in range(80):
+        values = values_of(5, seed=int(rng.integers(2**31)), rho=truth)
         found = measure(values, groups=[], bootstrap=100, seed=study)
         row = found.means.iloc[0]
         ours.append(row["low"] <= truth <= row["high"])
         z = fisher(found.table["value"].to_numpy(), len(FIRST), "pearson")
-        half = stats.t(2).ppf(0.975) * z.std(ddof=1) / np.sqrt(3)
+        half = stats.t(9).ppf(0.975) * z.std(ddof=1) / np.sqrt(10)
         naive.append(abs(z.mean() - np.arctanh(truth)) <= half)
-    assert 0.91 <= np.mean(ours) <= 0.99
-    assert np.mean(naive) < 0.85
+    assert np.mean(ours) >= 0.85  # four standard errors below 95 %
+    assert np.mean(naive) < 0.75
 
 
 # --- differences ------------------------------------------------------------------------------
@@ -228,17 +243,17 @@ def found_differences(rho, studies, m=20):
 
 
 def test_no_difference_is_found_where_there_is_none():
-    each, any_of_all, mean = found_differences((0.6, 0.6), 100)
-    assert each <= 0.085
-    assert any_of_all <= 0.085  # all dataset pairs together
-    assert mean <= 0.09
+    each, any_of_all, mean = found_differences((0.6, 0.6), 60)
+    assert each <= 0.1
+    assert any_of_all <= 0.12  # of all dataset pairs together
+    assert mean <= 0.12
 
 
 def test_a_planted_difference_is_found():
     each, any_of_all, mean = found_differences((0.9, 0.4), 20)
-    assert each > 0.7
-    assert any_of_all > 0.8
-    assert mean > 0.9
+    assert each > 0.5
+    assert any_of_all > 0.6
+    assert mean > 0.8
 
 
 def test_differences_are_those_of_fishers_z():

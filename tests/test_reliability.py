@@ -225,7 +225,7 @@ def test_variance_over_stimuli_is_that_of_new_stimuli():
     base = rng.normal(size=(2, len(i)))
     base[1] = 0.6 * base[0] + 0.8 * base[1]
     for _ in range(150):
-        each = base[:, None] + rng.normal(scale=5, size=(2, 60, len(i)))
+        each = base[:, None] + rng.normal(scale=2, size=(2, 60, len(i)))
         halves = np.stack([
             [each[:, half].mean(axis=1) for half in rng.permutation(60).reshape(2, -1)]
             for _ in range(SPLITS)

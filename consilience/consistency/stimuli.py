@@ -11,22 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from consilience.consistency.correlations import (
-    ROUNDING,
-    Block,
-    Floats,
-    correlations,
-    influences,
-    scores,
-)
+from consilience.consistency.correlations import Block, Floats, correlations, influences, scores
 from consilience.consistency.inference import fisher, model_variance
 from consilience.consistency.sets import ModelSet, Similarity, pair_values, read_similarity
 from consilience.errors import DataError
 
 HALVES = ("a", "b")
 LEAST_SPLITS = 2
-RANKED = {"kendall": "spearman"}
-"""The method whose reliabilities stand for those of another one."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +86,12 @@ def half_values(
 def stimulus_part(block: Block, halves: Floats, method: str) -> Stimuli:
     """Returns the variance of z over stimuli, and how much of it the models' variance holds.
 
-    A half has n / 2 stimuli. Where the stimuli are independent draws, the variance of similarities
-    falls as 1 / n, and two halves without a common stimulus have errors that are independent. So
-    the variance V of z with all n stimuli is the mean over splits of (z_a - z_b)^2 / 4.
-
-    Noise also lowers r, more so on halves, and with it the size of r's errors. Before z is taken,
-    r of a half is therefore raised by sqrt(f_x f_y), f = reliability with all stimuli / with half
-    of them (see `reliabilities`), which is 2 - reliability.
+    A half has n / 2 stimuli. Where the stimuli are independent draws, and their noise is
+    small enough for z to be linear in it, the variance of z falls as 1 / n, and z on two halves
+    without a common stimulus has errors that are independent, of variance 2 V each, if V is the
+    variance with all n. So V = mean over splits of (z_a - z_b)^2 / 4; a bias that both halves
+    share drops out. Noise flattens z on halves: with reliabilities of 0.94 V was found to be right
+    within its own error, with 0.7 it was 40 % too small.
 
     The variance over models at fixed stimuli holds the interaction of models and stimuli too; its
     part is the variance over models of z_a - z_b, divided by 4. It must count once in the sum.
@@ -112,10 +102,8 @@ def stimulus_part(block: Block, halves: Floats, method: str) -> Stimuli:
         method: `pearson`, `spearman` or `kendall`.
     """
     change, shared = [], []
-    raised = 2 - np.nan_to_num(reliabilities(halves, RANKED.get(method, method))).clip(0, 1)
-    factor = np.sqrt(raised[block.left] * raised[block.right])[:, None]
     for both in halves:
-        (z_a, slope_a), (z_b, slope_b) = (_on_half(block, v, method, factor) for v in both)
+        (z_a, slope_a), (z_b, slope_b) = (_on_half(block, values, method) for values in both)
         difference = z_a - z_b
         change.append(difference[:, 0])
         shared.append(model_variance(block, difference[:, 1:], slope_a - slope_b)[0] / 4)
@@ -129,20 +117,15 @@ def stimulus_part(block: Block, halves: Floats, method: str) -> Stimuli:
     return Stimuli(np.array(change), variance, common, splits.astype(float))
 
 
-def _on_half(block: Block, values: Floats, method: str, factor: Floats) -> tuple[Floats, Floats]:
-    """Returns z of all models and without each (q, 1 + m), NaN where undefined; influences.
-
-    `factor` (q, 1) raises r to the full number of stimuli.
-    """
+def _on_half(block: Block, values: Floats, method: str) -> tuple[Floats, Floats]:
+    """Returns z of all models and without each (q, 1 + m), NaN where undefined; influences."""
     m = sum(block.sizes)
     counts = np.hstack([np.ones((m, 1)), 1 - np.eye(m)])
     usable = _usable(values)
     part = replace(block, values=np.where(usable[:, None], values, 0.0))
-    r = correlations(part, counts, method)
+    z = fisher(correlations(part, counts, method), len(block.first), method)
     both = usable[block.left] & usable[block.right]
-    z = np.where(both[:, None], fisher(factor * r, len(block.first), method), np.nan)
-    slope = factor * (1 - r[:, :1] ** 2) / np.maximum(1 - (factor * r[:, :1]) ** 2, ROUNDING)
-    return z, np.nan_to_num(slope) * influences(part, method)
+    return np.where(both[:, None], z, np.nan), influences(part, method)
 
 
 def joint_variance(
