@@ -220,7 +220,7 @@ def speed(m: int = 64, datasets: int = 24, metrics: int = 4) -> None:
     """Prints time and memory of a whole study on one core."""
     rng = np.random.default_rng(5)
     models = pd.DataFrame(
-        {f"g{k}": rng.choice(list("abcd")[:k], m) for k in (2, 3, 3, 4)},
+        {f"g{k}": rng.choice(list("abcd")[:k], m) for k in (2, 3, 4)},
         index=[f"m{k:02d}" for k in range(m)],
     )
     wall, cpu = time.perf_counter(), time.process_time()

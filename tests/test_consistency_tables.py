@@ -196,13 +196,13 @@ def test_the_mean_over_dataset_pairs_knows_that_they_depend_on_each_other():
     truth, ours, naive = 0.6, [], []
     for study in range(80):
         values = values_of(5, seed=int(rng.integers(2**31)), rho=truth)
-        found = measure(values, groups=[], bootstrap=100, seed=study)
+        found = measure(values, groups=[], bootstrap=200, seed=study)
         row = found.means.iloc[0]
         ours.append(row["low"] <= truth <= row["high"])
         z = fisher(found.table["value"].to_numpy(), len(FIRST), "pearson")
         half = stats.t(9).ppf(0.975) * z.std(ddof=1) / np.sqrt(10)
         naive.append(abs(z.mean() - np.arctanh(truth)) <= half)
-    assert np.mean(ours) >= 0.85  # four standard errors below 95 %
+    assert np.mean(ours) >= 0.86  # more than three standard errors below 95 %
     assert np.mean(naive) < 0.75
 
 
