@@ -44,6 +44,7 @@ bench: setup ## measure planning time and speed (minutes)
 	$(BIN)/python benchmarks/pairwise.py
 	$(BIN)/python benchmarks/extraction.py
 	$(BIN)/python benchmarks/explorer.py
+	$(BIN)/python benchmarks/consistency.py
 
 docs: setup ## write config/metrics.md and the tables of config/README.md from the code
 	$(BIN)/python -m consilience.docs

@@ -17,6 +17,7 @@ include: "rules/samples.smk"
 include: "rules/features.smk"
 include: "rules/similarity.smk"
 include: "rules/alignment.smk"
+include: "rules/reliability.smk"
 include: "rules/consistency.smk"
 include: "rules/probe.smk"
 include: "rules/sensitivity.smk"
@@ -31,6 +32,7 @@ rule all:
     input:
         rules.all_similarity.input,
         rules.all_alignment.input,
+        rules.all_reliability.input,
         rules.all_consistency.input,
         rules.all_probe.input,
         rules.all_sensitivity.input,

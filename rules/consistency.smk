@@ -1,11 +1,21 @@
+CONSISTENCY = SETTINGS["consistency"]
+
+
 rule consistency:
     """Agreement of similarities between datasets by one metric, with intervals."""
     input:
-        expand(
+        similarity=expand(
             "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
         ),
+        reliability=expand(
+            "results/reliability/{dataset}/{{metric}}.parquet", dataset=HALVED
+        ),
+        samples=expand("results/samples/{dataset}.parquet", dataset=STUDY.datasets),
     output:
-        "results/consistency/{metric}.parquet",
+        table="results/consistency/{metric}.parquet",
+        means="results/consistency/means/{metric}.parquet",
+        differences="results/consistency/differences/{metric}.parquet",
+        influence="results/consistency/influence/{metric}.parquet",
     log:
         "logs/consistency/{metric}.log",
     benchmark:
@@ -17,12 +27,21 @@ rule consistency:
         mem_mb=scaled(4000),
         runtime=scaled(60),
     params:
-        models=STUDY.groups(
-            SETTINGS["consistency"]["groups"], SETTINGS["consistency"]["models"]
-        ),
+        models=STUDY.groups(CONSISTENCY["groups"], CONSISTENCY["models"]),
+        sets={
+            name: sorted(STUDY.groups([], query))
+            for name, query in CONSISTENCY["sets"].items()
+        },
         settings={
-            key: SETTINGS["consistency"][key]
-            for key in ["groups", "methods", "bootstrap", "permutations", "min_models"]
+            key: CONSISTENCY[key]
+            for key in [
+                "groups",
+                "anchors",
+                "methods",
+                "bootstrap",
+                "permutations",
+                "min_models",
+            ]
         },
         seed=SETTINGS["seed"],
         code=code("consistency", "consistency"),

@@ -21,6 +21,7 @@ STEPS = [
     "features",
     "similarity",
     "alignment",
+    "reliability",
     "consistency",
     "probe",
     "sensitivity",

@@ -104,9 +104,21 @@ def check_across(study: "Study", models: Mapping[str, Row], where: str, problems
             problems.add(f"{where}: {place}", f"no column {column!r} in the models{hint}")
     if settings["models"]:
         run_query(settings["models"], study.models, f"{where}: consistency.models", problems)
+    _check_sets(study, where, problems)
     for key, text in alignment_problems(study, columns):
         problems.add(f"{where}: {key}", text)
     _check_probes_and_curves(study, models, where, problems)
+
+
+def _check_sets(study: "Study", where: str, problems: Problems) -> None:
+    """Notes queries for named sets that cannot be used, and anchors that the study lacks."""
+    settings = study.settings["consistency"]
+    for name, query in settings["sets"].items():
+        run_query(query, study.models, f"{where}: consistency.sets.{name}", problems)
+    for anchor in settings["anchors"]:
+        if anchor not in study.models:
+            hint = did_you_mean(anchor, study.models)
+            problems.add(f"{where}: consistency.anchors", f"no model {anchor!r} in the study{hint}")
 
 
 def _check_probes_and_curves(

@@ -8,7 +8,6 @@ with an interval and a p-value that treat the models, not the pairs, as the samp
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,153 +15,169 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from consilience.consistency.inference import (
-    ROUNDING,
-    PairSet,
-    correlate,
-    interval,
-    leave_one_out,
-    mantel,
-    resample,
+from consilience.consistency.analysis import (
+    DEFAULT_METHODS,
+    METHODS,
+    MIN_MODELS,
+    NO_SPREAD,
+    Data,
+    Settings,
+    measure_set,
+    too_few,
 )
-from consilience.consistency.sets import ModelSet, Similarity, model_sets, pair_set, read_similarity
-from consilience.errors import ConfigError, DataError
-from consilience.files import derive_seed, digest, file_digest, read_table, write_table
-from consilience.registry import did_you_mean
-
-__all__ = ["COLUMNS", "METHODS", "correlate_pairs", "make_consistency", "measure_consistency"]
+from consilience.consistency.correlations import ROUNDING
+from consilience.consistency.differences import differences_table
+from consilience.consistency.draws import Draws
+from consilience.consistency.inference import (
+    PairSet,
+    estimate,
+    interval,
+    mantel,
+    mantel_incomplete,
+    relabellings,
+    resample_counts,
+)
+from consilience.consistency.overlap import read_overlaps
+from consilience.consistency.sets import model_sets, read_similarity
+from consilience.consistency.stimuli import read_halves
+from consilience.consistency.tables import COLUMNS, influence_table, main_table, means_table
+from consilience.errors import DataError
+from consilience.files import digest, file_digest, read_table, write_table
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("pearson", "spearman")
-MIN_MODELS = 4
-"""Fewest models within one group."""
-MIN_BETWEEN = 3
-"""Fewest models in each of two groups."""
-
-COLUMNS = {
-    "metric": "str",
-    "dataset_x": "str",
-    "dataset_y": "str",
-    "grouping": "str",
-    "group_x": "str",
-    "group_y": "str",
-    "method": "str",
-    "value": "float64",
-    "low": "float64",
-    "high": "float64",
-    "p": "float64",
-    "n_pairs": "int64",
-    "n_models": "int64",
-    "status": "str",
-}
-
 
 @dataclass(frozen=True)
-class _Settings:
-    methods: tuple[str, ...]
-    bootstrap: int
-    permutations: int
-    seed: int
-    min_models: int
+class Consistency:
+    """The tables of one metric.
 
-    def __post_init__(self) -> None:
-        for method in self.methods:
-            if method not in METHODS:
-                raise ConfigError(
-                    f"consistency: unknown method {method!r}{did_you_mean(method, METHODS)}"
-                )
-        for name, least in (("bootstrap", 0), ("permutations", 0), ("min_models", MIN_MODELS)):
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"consistency: {name} is {value}; it must be at least {least}")
+    Attributes:
+        table: one row per dataset pair, model set and method.
+        means: the mean over all dataset pairs, per model set and method.
+        differences: between the groups of every grouping, per dataset pair and of the means.
+        influence: what leaving out each model changes, per dataset pair and method.
+    """
+
+    table: pd.DataFrame
+    means: pd.DataFrame
+    differences: pd.DataFrame
+    influence: pd.DataFrame
 
 
-def measure_consistency(  # noqa: PLR0913
+def consistency_tables(  # noqa: PLR0913
     tables: Mapping[str, pd.DataFrame],
     models: pd.DataFrame,
     *,
     groups: Sequence[str],
-    methods: Sequence[str] = METHODS,
+    sets: Mapping[str, Sequence[str]] | None = None,
+    anchors: Sequence[str] = (),
+    methods: Sequence[str] = DEFAULT_METHODS,
     bootstrap: int = 1000,
     permutations: int = 1000,
     seed: int = 0,
     min_models: int = MIN_MODELS,
     layers: Mapping[str, str] | None = None,
-) -> pd.DataFrame:
+    halves: Mapping[str, pd.DataFrame] | None = None,
+    overlap: Mapping[tuple[str, str], float] | None = None,
+) -> Consistency:
     """Correlates the similarities of model pairs between every two datasets.
 
     For datasets d, e and model sets A, B: corr over {i, j}, i in A, j in B, i != j, of
     (s_d(i, j), s_e(i, j)) (Ciernik et al. 2025), over the models that both datasets have. Sets:
-    all models (`all, all, all`), and within and between the values of every grouping. Pairs whose
-    similarity failed on either dataset are left out and counted in the status.
+    all models (`all, all, all`), within and between the values of every grouping and the named
+    sets, and anchors. Pairs whose similarity failed on either dataset are left out and counted in
+    the status.
 
-    The interval resamples models, not pairs (see `inference.interval` for the choice among
-    intervals); the p-value relabels models (see `inference.mantel`).
+    `low, high` are the interval over models: models are resampled, not pairs, and the same ones
+    on all datasets and in all sets (see `inference.interval`, `draws.Draws`); the p-value relabels
+    models (see `inference.mantel`). With halves of the stimuli, `low_joint, high_joint` are the
+    interval over models and stimuli, and `corrected` the consistency without the noise of the
+    stimuli (see `stimuli`).
 
     Args:
         tables: {dataset: similarity table} of one metric (columns of `results/similarity`).
         models: metadata indexed by model id.
         groups: metadata columns to group by.
-        methods: `pearson`, `spearman` or both.
+        sets: {name: ids of models}.
+        anchors: ids of models to compare all others with.
+        methods: `pearson`, `spearman`, `kendall`.
         bootstrap: number of resamples of the models; 0 for no interval.
         permutations: number of relabellings; 0 for no p-value.
-        seed: study seed. Every model set of every dataset pair has its own random numbers, so a
-            row does not depend on what else is measured.
+        seed: study seed. A model is drawn by its id, so a row does not depend on what else is
+            measured (but for the last digits: sums run over all datasets together).
         min_models: fewest models of a set within one group (at least 4); between two groups each
             needs 3.
         layers: {model: layer}, usually the last; a model with one layer needs no entry.
+        halves: {dataset: table of `results/reliability`}.
+        overlap: {(dataset_x, dataset_y): share of common stimuli}.
 
     Returns:
-        one row per dataset pair (in alphabetical order), model set and method, with the columns
-        of `COLUMNS`. Where `value` is null, `status` says why; otherwise it starts with `ok`.
+        the tables. In `table`, dataset pairs and groups are in alphabetical order; where `value`
+        is null, `status` says why; otherwise it starts with `ok`.
 
     Raises:
-        ConfigError: an unknown grouping or method, or a number out of range.
+        ConfigError: an unknown grouping, anchor or method, or a number out of range.
         DataError: a table that is not the similarity of one metric, or an unknown model.
     """
-    settings = _Settings(tuple(methods), bootstrap, permutations, seed, min_models)
-    metric = _metric_of(tables)
-    similarities = {name: read_similarity(tables[name], name, layers) for name in sorted(tables)}
-    known = sorted({model for s in similarities.values() for model in s.models})
-    sets = model_sets(known, models, groups)
-    rows: list[dict[str, Any]] = []
+    settings = Settings(tuple(methods), bootstrap, permutations, seed, min_models)
+    data = Data(
+        _metric_of(tables),
+        {name: read_similarity(tables[name], name, layers) for name in sorted(tables)},
+        {name: read_halves(table, name, layers) for name, table in (halves or {}).items()},
+    )
+    known = sorted({model for s in data.similarities.values() for model in s.models})
+    draws = Draws(seed, bootstrap, permutations)
     with threadpool_limits(1):  # sums split over threads would differ in the last bit
-        for pair in combinations(similarities, 2):
-            for chosen in sets:
-                rows += _measure_set(similarities, pair, chosen, metric, settings)
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
-    logger.info("%s: %d rows, %d without a value", metric, len(table), table["value"].isna().sum())
-    return table
+        results = [
+            measure_set(data, chosen, settings, draws)
+            for chosen in model_sets(known, models, groups, sets, anchors)
+        ]
+        table = main_table(data, results, settings, overlap or {})
+        logger.info(
+            "%s: %d rows, %d without a value", data.metric, len(table), table["value"].isna().sum()
+        )
+        return Consistency(
+            table,
+            means_table(data.metric, results, settings),
+            differences_table(data, results, settings),
+            influence_table(data, results[0]),
+        )
+
+
+def measure_consistency(
+    tables: Mapping[str, pd.DataFrame],
+    models: pd.DataFrame,
+    **settings: Any,  # noqa: ANN401
+) -> pd.DataFrame:
+    """Returns the first of `consistency_tables`: a row per dataset pair, model set and method."""
+    return consistency_tables(tables, models, **settings).table
 
 
 def make_consistency(
     similarity_paths: Sequence[str | Path],
     models: pd.DataFrame,
-    out: str | Path,
+    outs: Mapping[str, str | Path],
+    *,
+    reliability_paths: Sequence[str | Path] = (),
+    samples_paths: Sequence[str | Path] = (),
     **settings: Any,  # noqa: ANN401
 ) -> None:
-    """Writes `results/consistency/{metric}.parquet` from the similarity files of one metric.
+    """Writes the consistency tables of one metric from its similarity files.
 
     Args:
         similarity_paths: one similarity file per dataset; each model counts with its last layer.
         models: metadata indexed by the ids of the models that count.
-        out: file to write; its metadata hold the settings and the hashes of all inputs.
-        **settings: keyword arguments of `measure_consistency`.
+        outs: {name of a table of `Consistency`: file to write}; their metadata hold the settings
+            and the hashes of all inputs.
+        reliability_paths: one file of similarities on halves per dataset, or none.
+        samples_paths: one samples table per dataset, for what datasets have in common.
+        **settings: keyword arguments of `consistency_tables`.
 
     Raises:
         DataError: a file does not hold exactly one dataset, or two hold the same one.
     """
-    tables: dict[str, pd.DataFrame] = {}
-    hashes: dict[str, str] = {}
-    for path in similarity_paths:
-        table = read_table(path)
-        names = table["dataset"].unique().tolist() if "dataset" in table else []
-        if len(names) != 1 or names[0] in tables:
-            raise DataError(
-                f"{path} holds the datasets {names}; expected one that no other file holds"
-            )
-        tables[names[0]], hashes[names[0]] = _only(table, models.index), file_digest(path)
+    tables = _by_dataset(similarity_paths, models.index)
+    halves = _by_dataset(reliability_paths, models.index)
     layers = {
         model: layers[-1]
         for table in tables.values()
@@ -171,43 +186,46 @@ def make_consistency(
     kept = {name: table for name, table in tables.items() if len(table)}
     for name in sorted(set(tables) - set(kept)):
         logger.info("dataset %s has none of the models that count here: left out", name)
-    result = measure_consistency(kept, models, layers=layers, **settings)
+    result = consistency_tables(
+        kept,
+        models,
+        layers=layers,
+        halves={name: halves[name] for name in kept if name in halves},
+        overlap=read_overlaps(samples_paths),
+        **settings,
+    )
     used = models[list(settings["groups"])].astype(str)
     metadata = {
         "settings": _plain(settings),
-        "similarity": hashes,
+        "similarity": {name: table.attrs["file"] for name, table in tables.items()},
+        "reliability": {name: table.attrs["file"] for name, table in halves.items()},
         "models": digest(used.sort_index().to_dict("index")),
     }
-    write_table(result, out, metadata)
+    for name, out in outs.items():
+        write_table(getattr(result, name), out, metadata)
 
 
-def _only(table: pd.DataFrame, models: pd.Index) -> pd.DataFrame:
-    """Returns the rows between the models that count, with the table's metadata."""
-    kept = table[table["model_x"].isin(models) & table["model_y"].isin(models)]
-    kept.attrs = table.attrs
-    return kept
-
-
-def _measure_set(
-    similarities: Mapping[str, Similarity],
-    pair: tuple[str, str],
-    chosen: ModelSet,
-    metric: str,
-    settings: _Settings,
-) -> list[dict[str, Any]]:
-    """Returns one row per method for one dataset pair and model set."""
-    pairs = pair_set(similarities[pair[0]], similarities[pair[1]], chosen)
-    names = (metric, *pair, chosen.grouping, chosen.group_x, chosen.group_y)
-    row = dict(zip(COLUMNS, names, strict=False))
-    numbers = _correlate_pairs(pairs, pair, settings, derive_seed(settings.seed, *names))
-    return [row | {"method": method} | numbers[method] for method in settings.methods]
+def _by_dataset(paths: Sequence[str | Path], models: pd.Index) -> dict[str, pd.DataFrame]:
+    """Returns the rows of each file between the models that count, with its metadata and hash."""
+    tables: dict[str, pd.DataFrame] = {}
+    for path in paths:
+        table = read_table(path)
+        names = table["dataset"].unique().tolist() if "dataset" in table else []
+        if len(names) != 1 or names[0] in tables:
+            raise DataError(
+                f"{path} holds the datasets {names}; expected one that no other file holds"
+            )
+        kept = table[table["model_x"].isin(models) & table["model_y"].isin(models)]
+        kept.attrs = table.attrs | {"file": file_digest(path)}
+        tables[names[0]] = kept
+    return tables
 
 
 def correlate_pairs(
     pairs: PairSet,
     names: tuple[str, str],
     *,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = DEFAULT_METHODS,
     bootstrap: int = 1000,
     permutations: int = 1000,
     seed: int = 0,
@@ -217,70 +235,50 @@ def correlate_pairs(
     Args:
         pairs: the numbers and the models of each pair.
         names: what x and y are, for the status.
-        methods: `pearson`, `spearman` or both.
+        methods: `pearson`, `spearman`, `kendall`.
         bootstrap: number of resamples of the models; 0 for no interval.
         permutations: number of relabellings; 0 for no p-value.
         seed: seed of this set alone.
 
     Returns:
         {method: row} with the columns `value, low, high, p, n_pairs, n_models, status` of
-        `measure_consistency`; those without a number are absent.
+        `consistency_tables`; those without a number are absent.
     """
-    with threadpool_limits(1):
-        settings = _Settings(tuple(methods), bootstrap, permutations, seed, MIN_MODELS)
-        return _correlate_pairs(pairs, names, settings, seed)
-
-
-def _correlate_pairs(
-    pairs: PairSet, names: tuple[str, str], settings: _Settings, seed: int
-) -> dict[str, dict[str, Any]]:
-    n_pairs = int(pairs.valid.sum())
-    row = {"n_pairs": n_pairs, "n_models": sum(pairs.sizes)}
-    if obstacle := _obstacle(pairs, names, settings.min_models):
-        return {method: row | {"status": obstacle} for method in settings.methods}
-    failed = len(pairs.x) - n_pairs
+    Settings(tuple(methods), bootstrap, permutations, seed, MIN_MODELS)
+    block = pairs.block()
+    n_pairs, failed = len(block.first), len(pairs.x) - len(block.first)
+    row: dict[str, Any] = {"n_pairs": n_pairs, "n_models": sum(pairs.sizes)}
+    obstacle = too_few(block.first, block.second, pairs.sizes, MIN_MODELS, anchor=False)
+    for values, name in zip(block.values, names, strict=True):
+        if not obstacle and np.ptp(values) <= ROUNDING * np.abs(values).max():
+            obstacle = f"all {n_pairs} values of {name} are equal"
+    if obstacle:
+        return {method: row | {"status": obstacle} for method in methods}
     row["status"] = f"ok; {failed} failed pairs left out" if failed else "ok"
-    methods, draws = settings.methods, settings.bootstrap
     for_resampling, for_relabelling = np.random.default_rng(seed).spawn(2)
-    rows = {method: row | {"value": correlate(pairs, method)} for method in methods}
-    if draws:
-        left_out = leave_one_out(pairs, methods)
-        resampled = resample(pairs, methods, draws, for_resampling)
+    rows: dict[str, dict[str, Any]] = {}
+    with threadpool_limits(1):
+        counts = resample_counts(pairs.sizes, bootstrap, for_resampling)
+        labels = relabellings(pairs.sizes, permutations, for_relabelling)
         for method in methods:
-            rows[method] |= _ends(interval(pairs, method, left_out[method], resampled[method]), row)
-    if settings.permutations:
-        for method, p in mantel(pairs, methods, settings.permutations, for_relabelling).items():
-            rows[method]["p"] = p
+            found = estimate(block, method, counts)
+            rows[method] = row | {"value": float(found.value[0])}
+            if bootstrap:
+                low, high = interval(found.z, found.drawn, found.variance, found.freedom)
+                rows[method] |= _ends(float(np.tanh(low[0])), float(np.tanh(high[0])), row)
+            if permutations:
+                complete = not failed
+                p = mantel(block, method, labels)[0] if complete else mantel_incomplete(
+                    pairs, method, labels
+                )  # fmt: skip
+                rows[method]["p"] = float(p)
     return rows
 
 
-def _ends(found: tuple[float, float] | None, row: Mapping[str, Any]) -> dict[str, Any]:
-    if found is None:
-        return {"status": f"{row['status']}; no interval: resampling the models shows no spread"}
-    return {"low": found[0], "high": found[1]}
-
-
-def _obstacle(pairs: PairSet, datasets: tuple[str, str], min_models: int) -> str:
-    """Returns why a set has no correlation, or an empty string."""
-    complete = pairs.complete()
-    least, where = (min_models, "") if len(pairs.sizes) == 1 else (MIN_BETWEEN, " in each group")
-    for counts in (pairs.sizes, _models_with_a_pair(complete)):
-        if min(counts) < least:
-            found = " and ".join(map(str, counts))
-            return (
-                f"{found} model{'' if counts == (1,) else 's'}, {len(complete.x)} pairs: "
-                f"at least {least} models are needed{where}"
-            )
-    for values, dataset in zip((complete.x, complete.y), datasets, strict=True):
-        if np.ptp(values) <= ROUNDING * np.abs(values).max():
-            return f"all {len(values)} values of {dataset} are equal"
-    return ""
-
-
-def _models_with_a_pair(pairs: PairSet) -> tuple[int, ...]:
-    used = np.union1d(pairs.first, pairs.second)
-    edges = np.cumsum([0, *pairs.sizes])
-    return tuple(int(((used >= low) & (used < high)).sum()) for low, high in pairwise(edges))
+def _ends(low: float, high: float, row: Mapping[str, Any]) -> dict[str, Any]:
+    if np.isnan(low):
+        return {"status": f"{row['status']}; {NO_SPREAD}"}
+    return {"low": low, "high": high}
 
 
 def _metric_of(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -298,3 +296,14 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         key: list(value) if isinstance(value, tuple | list) else value
         for key, value in settings.items()
     }
+
+
+__all__ = [
+    "COLUMNS",
+    "METHODS",
+    "Consistency",
+    "consistency_tables",
+    "correlate_pairs",
+    "make_consistency",
+    "measure_consistency",
+]

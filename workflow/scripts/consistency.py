@@ -9,9 +9,12 @@ log_to(snakemake.log[0])
 rows = snakemake.params.models
 models = pd.DataFrame(list(rows.values()), index=list(rows))
 make_consistency(
-    snakemake.input,
+    snakemake.input.similarity,
     models,
-    snakemake.output[0],
+    dict(snakemake.output.items()),
+    reliability_paths=snakemake.input.reliability,
+    samples_paths=snakemake.input.samples,
+    sets=snakemake.params.sets,
     seed=snakemake.params.seed,
     **snakemake.params.settings,
 )

@@ -1,0 +1,218 @@
+"""Differences of consistency between groups of models, sure of all of them at once."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, ndtri, stdtrit
+
+from consilience.consistency.analysis import Data, SetResult, Settings
+from consilience.consistency.correlations import Floats
+from consilience.consistency.inference import LEVEL
+from consilience.consistency.sets import ALL, ANCHOR
+from consilience.consistency.tables import Mean, range_matched
+from consilience.files import derive_seed
+
+COLUMNS = {
+    "metric": "str",
+    "dataset_x": "str",
+    "dataset_y": "str",
+    "grouping": "str",
+    "group_x": "str",
+    "group_y": "str",
+    "method": "str",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "low_simultaneous": "float64",
+    "high_simultaneous": "float64",
+    "value_x": "float64",
+    "value_y": "float64",
+    "matched_x": "float64",
+    "matched_y": "float64",
+}
+MEAN = "*"
+"""In the columns of the datasets: the mean over all dataset pairs. No id has this character."""
+SIMULATED = 4000
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What a difference takes of one group: one entry per dataset pair."""
+
+    z: Floats
+    variance: Floats
+    freedom: Floats
+    drawn: Floats
+    left_out: Floats
+    models: tuple[str, ...]
+
+
+def differences_table(data: Data, results: Sequence[SetResult], settings: Settings) -> pd.DataFrame:
+    """Compares the consistency within every two groups of a grouping, and every two named sets.
+
+    For groups A and B and each dataset pair, and for the mean over all dataset pairs (`*`): the
+    difference of Fisher's z within A and within B. Both groups are resampled together, so models
+    that they share move both. `low, high` hold for one row; `low_simultaneous,
+    high_simultaneous` for all rows of one grouping and method together (the dataset pairs, and
+    apart from them the means): the largest deviation of all of them is within it in 95 % of the
+    resamples.
+    """
+    within: dict[str, list[SetResult]] = {}
+    for result in results:
+        chosen = result.chosen
+        if len(chosen.members) == 1 and chosen.grouping not in (ALL, ANCHOR):
+            within.setdefault(chosen.grouping, []).append(result)
+    parts = [
+        part
+        for grouping, members in within.items()
+        for method in settings.methods
+        for part in _family(data, results[0], members, (grouping, method), settings)
+    ]
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)
+    table = pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS))
+    return table.astype(COLUMNS)
+
+
+def _family(
+    data: Data,
+    whole: SetResult,
+    members: Sequence[SetResult],
+    names: tuple[str, str],
+    settings: Settings,
+) -> Iterator[pd.DataFrame]:
+    """Yields the differences of one grouping by one method: dataset pairs, then means."""
+    grouping, method = names
+    generator = np.random.default_rng(
+        derive_seed(settings.seed, "simultaneous", data.metric, grouping, method)
+    )
+    for datasets, side_of in (
+        (data.pairs, _each_pair),
+        ([(MEAN, MEAN)], _mean),
+    ):
+        sides = [side_of(result, method) for result in members]
+        rows, scores = [], []
+        for a, b in combinations(range(len(members)), 2):
+            frame, deviations = _compare(sides[a], sides[b])
+            frame = frame.assign(
+                dataset_x=[x for x, _ in datasets],
+                dataset_y=[y for _, y in datasets],
+                group_x=members[a].chosen.group_x,
+                group_y=members[b].chosen.group_x,
+            )
+            if method == "pearson" and side_of is _each_pair:
+                frame = _with_matched(frame, members[a], members[b], whole)
+            known = frame["value"].notna().to_numpy()
+            rows.append(frame[known])
+            scores.append(deviations[known])
+        if rows and sum(map(len, rows)):
+            table = pd.concat(rows, ignore_index=True)
+            table = _with_ends(table, np.concatenate(scores), generator)
+            yield table.assign(metric=data.metric, grouping=grouping, method=method)
+
+
+def _each_pair(result: SetResult, method: str) -> _Side:
+    s = result.sheets[method]
+    models = result.chosen.members[0]
+    return _Side(s.z, s.variance, s.freedom, s.drawn, s.left_out, models)
+
+
+def _mean(result: SetResult, method: str) -> _Side:
+    sheet, models = result.sheets[method], result.chosen.members[0]
+    mean = Mean(result, sheet)
+    if not mean.count:
+        nothing, drawn = np.full(1, np.nan), np.full((1, sheet.drawn.shape[1]), np.nan)
+        return _Side(nothing, nothing, nothing, drawn, np.full((1, len(models)), np.nan), models)
+    z = np.array([mean.z])
+    return _Side(z, mean.variance, mean.freedom, mean.drawn[None], mean.left_out[None], models)
+
+
+def _compare(a: _Side, b: _Side) -> tuple[pd.DataFrame, Floats]:
+    """Returns differences with centre, variance and freedom, and their resampled deviations."""
+    drawn = a.drawn - b.drawn
+    known = np.isfinite(drawn)
+    mean = np.where(known, drawn, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    value = a.z - b.z
+    spread = (np.sqrt(a.variance) - np.sqrt(b.variance)) ** 2
+    variance = np.maximum(a.variance + b.variance - 2 * _covariance(a, b), spread)
+    each = a.variance**2 / a.freedom + b.variance**2 / b.freedom
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = (a.variance + b.variance) ** 2 / each
+    enough = (known.sum(axis=1) * 2 >= drawn.shape[1]) & (variance > 0) & (drawn.shape[1] > 1)
+    frame = pd.DataFrame(
+        {
+            "value": value,
+            "value_x": np.tanh(a.z),
+            "value_y": np.tanh(b.z),
+            "centre": 2 * value - mean,
+            "error": np.where(enough, np.sqrt(np.maximum(variance, 0)), np.nan),
+            "freedom": freedom,
+        }
+    )
+    return frame, np.where(known, drawn - mean[:, None], 0.0)
+
+
+def _covariance(a: _Side, b: _Side) -> Floats | float:
+    """Returns the jackknife covariance of both z over the models that both groups have."""
+    if not (shared := sorted(set(a.models) & set(b.models))):
+        return 0.0
+    deviations = []
+    for side in (a, b):
+        n = np.maximum(np.isfinite(side.left_out).sum(axis=1), 1)
+        values = np.where(np.isfinite(side.left_out), side.left_out, side.z[:, None])
+        change = (values - values.mean(axis=1, keepdims=True)) * np.sqrt((n - 1) / n)[:, None]
+        deviations.append(change[:, [side.models.index(model) for model in shared]])
+    return (deviations[0] * deviations[1]).sum(axis=1)
+
+
+def _with_matched(
+    frame: pd.DataFrame, a: SetResult, b: SetResult, whole: SetResult
+) -> pd.DataFrame:
+    """Adds the differences that remain when both groups have the spread of all models."""
+    for side in "xy":
+        reference = getattr(whole, f"sd_{side}")
+        x, y = (
+            np.arctanh(
+                range_matched(s.sheets["pearson"].value, getattr(s, f"sd_{side}"), reference)
+            )
+            for s in (a, b)
+        )
+        frame[f"matched_{side}"] = x - y
+    return frame
+
+
+def _with_ends(
+    table: pd.DataFrame, deviations: Floats, generator: np.random.Generator
+) -> pd.DataFrame:
+    """Adds the ends of each row's interval, for itself and for all rows together."""
+    error, freedom, centre = (table[name].to_numpy() for name in ("error", "freedom", "centre"))
+    known = np.isfinite(error)
+    levels = {"": (1 + LEVEL) / 2, "_simultaneous": np.nan}
+    if known.any():
+        levels["_simultaneous"] = ndtr(largest_of_all(deviations[known], generator))
+    for name, level in levels.items():
+        half = error * stdtrit(freedom, level)
+        table[f"low{name}"], table[f"high{name}"] = centre - half, centre + half
+    return table
+
+
+def largest_of_all(deviations: Floats, generator: np.random.Generator) -> float:
+    """Returns the 95 % quantile of the largest of |normal scores| that depend as the rows do.
+
+    Args:
+        deviations: (k, b) resampled deviations; only the correlations of their ranks count, so a
+            few resamples near r = 1 do not decide.
+        generator: for `SIMULATED` draws of normal numbers with these correlations.
+    """
+    b = deviations.shape[1]
+    ranks = deviations.argsort(axis=1, kind="stable").argsort(axis=1)
+    scores = ndtri((ranks + 0.5) / b)
+    scores /= np.sqrt((scores**2).sum(axis=1, keepdims=True))
+    largest = np.zeros(SIMULATED)
+    for start in range(0, SIMULATED, 500):
+        normal = generator.standard_normal((b, 500))
+        largest[start : start + 500] = np.abs(scores @ normal).max(axis=0)
+    return max(float(np.quantile(largest, LEVEL)), float(ndtri((1 + LEVEL) / 2)))

@@ -1,0 +1,225 @@
+"""The tables of a consistency file: rows, means over dataset pairs, influence of each model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from consilience.consistency.analysis import Data, SetResult, Settings, Sheet
+from consilience.consistency.correlations import Block, Floats
+from consilience.consistency.inference import interval, model_variance
+from consilience.consistency.sets import pair_positions
+from consilience.consistency.stimuli import LEAST_SPLITS, corrected, joint_variance
+
+COLUMNS = {
+    "metric": "str",
+    "dataset_x": "str",
+    "dataset_y": "str",
+    "grouping": "str",
+    "group_x": "str",
+    "group_y": "str",
+    "method": "str",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "p": "float64",
+    "n_pairs": "int64",
+    "n_models": "int64",
+    "status": "str",
+    "low_joint": "float64",
+    "high_joint": "float64",
+    "reliability_x": "float64",
+    "reliability_y": "float64",
+    "corrected": "float64",
+    "corrected_status": "str",
+    "sd_x": "float64",
+    "sd_y": "float64",
+    "matched_x": "float64",
+    "matched_y": "float64",
+    "overlap": "float64",
+}
+MEANS = {
+    "metric": "str",
+    "grouping": "str",
+    "group_x": "str",
+    "group_y": "str",
+    "method": "str",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "low_joint": "float64",
+    "high_joint": "float64",
+    "mean": "float64",
+    "median": "float64",
+    "sd": "float64",
+    "n_dataset_pairs": "int64",
+    "n_models": "int64",
+}
+INFLUENCE = {
+    "metric": "str",
+    "dataset_x": "str",
+    "dataset_y": "str",
+    "method": "str",
+    "model": "str",
+    "value": "float64",
+    "change": "float64",
+}
+
+
+def main_table(
+    data: Data,
+    results: Sequence[SetResult],
+    settings: Settings,
+    overlap: Mapping[tuple[str, str], float],
+) -> pd.DataFrame:
+    """Returns one row per dataset pair, model set and method; the first set is that of all."""
+    pairs = data.pairs
+    shared = np.array([overlap.get(pair, np.nan) for pair in pairs], dtype=float)
+    parts = []
+    for number, result in enumerate(results):
+        for order, method in enumerate(settings.methods):
+            frame = _frame(data.metric, pairs, result, method)
+            frame["overlap"] = shared
+            reference = results[0].sd_x, results[0].sd_y
+            if method == "pearson":
+                for side, sd, whole in zip(
+                    "xy", (result.sd_x, result.sd_y), reference, strict=True
+                ):
+                    frame[f"matched_{side}"] = range_matched(frame["value"].to_numpy(), sd, whole)
+            parts.append(frame.assign(_pair=np.arange(len(pairs)), _set=number, _method=order))
+    table = pd.concat(parts).sort_values(["_pair", "_set", "_method"], ignore_index=True)
+    return table.reindex(columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def _frame(
+    metric: str, pairs: Sequence[tuple[str, str]], result: SetResult, method: str
+) -> pd.DataFrame:
+    sheet, chosen = result.sheets[method], result.chosen
+    values, notes = corrected(sheet.value, sheet.reliability_x, sheet.reliability_y)
+    status = [a + b for a, b in zip(result.status, result.notes[method], strict=True)]
+    cells: dict[str, Any] = {
+        "metric": metric,
+        "dataset_x": [x for x, _ in pairs],
+        "dataset_y": [y for _, y in pairs],
+        "grouping": chosen.grouping,
+        "group_x": chosen.group_x,
+        "group_y": chosen.group_y,
+        "method": method,
+    }
+    for name in ("value", "low", "high", "p", "low_joint", "high_joint"):
+        cells[name] = getattr(sheet, name)
+    cells |= {
+        "n_pairs": result.n_pairs,
+        "n_models": result.n_models,
+        "status": status,
+        "reliability_x": sheet.reliability_x,
+        "reliability_y": sheet.reliability_y,
+        "corrected": values,
+        "corrected_status": notes,
+        "sd_x": result.sd_x,
+        "sd_y": result.sd_y,
+    }
+    return pd.DataFrame(cells)
+
+
+def range_matched(r: Floats, sd: Floats, reference: Floats) -> Floats:
+    """Returns r as it would be if the spread of one side were `reference` (Thorndike's case 2).
+
+    A group whose similarities are all alike has a small r even where they carry over as well as
+    elsewhere. With u = reference / sd: r u / sqrt(1 + r^2 (u^2 - 1)). It holds where the group
+    was selected by that side alone, and the regression of the other side on it is linear with the
+    same scatter in the group as in all.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        u = reference / sd
+        return r * u / np.sqrt(1 + r**2 * (u**2 - 1))
+
+
+class Mean:
+    """The mean of Fisher's z over all dataset pairs that have a value, with its variance.
+
+    All dataset pairs share the resampled models, so the mean's variance holds their dependence;
+    nothing takes the dataset pairs for independent. With no value: `count` is 0.
+    """
+
+    def __init__(self, result: SetResult, sheet: Sheet) -> None:
+        used = np.isfinite(sheet.z) & np.isfinite(sheet.variance)
+        self.count = int(used.sum())
+        if not self.count:
+            return
+        z = sheet.z[used]
+        self.z = z.mean()
+        self.left_out = self.z + _mean_change(sheet.left_out[used], z)
+        self.drawn = self.z + _mean_change(sheet.drawn[used], z)
+        sizes = tuple(map(len, result.chosen.members))
+        design = Block(np.empty((0, 0)), *pair_positions(sizes), sizes, *np.empty((2, 0), int))
+        h = sheet.influence[None] / self.count
+        self.variance, self.freedom = model_variance(design, self.left_out[None], h)
+        change = sheet.change[:, used]
+        known = np.isfinite(change)
+        splits = known.any(axis=1)
+        each = np.where(known, change, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        self.splits = int(splits.sum())
+        self.stimuli = (each[splits] ** 2).mean() / 4 if self.splits >= LEAST_SPLITS else np.nan
+
+    def ends(self, *, joint: bool = False) -> tuple[float, float]:
+        """Returns the 95 % interval over models, or over models and stimuli, as correlations."""
+        spread = self.variance, self.freedom
+        if joint:  # the part that both hold is counted twice: on the safe side
+            spread = joint_variance(*spread, np.array([self.stimuli]), 0, np.array([self.splits]))
+        low, high = interval(np.array([self.z]), self.drawn[None], *spread)
+        return float(np.tanh(low[0])), float(np.tanh(high[0]))
+
+
+def _mean_change(values: Floats, z: Floats) -> Floats:
+    """Returns the mean of values (q, k) less z over dataset pairs; missing ones change nothing."""
+    change = values - z[:, None]
+    change = np.where(np.isfinite(change), change, 0).mean(axis=0)
+    return np.where(np.isfinite(values).any(axis=0), change, np.nan)
+
+
+def means_table(metric: str, results: Sequence[SetResult], settings: Settings) -> pd.DataFrame:
+    """Returns the mean over all dataset pairs of every model set and method."""
+    rows = [
+        _mean_row(metric, result, method, settings.bootstrap > 0)
+        for result in results
+        for method in settings.methods
+    ]
+    return pd.DataFrame(rows, columns=list(MEANS)).astype(MEANS)
+
+
+def _mean_row(metric: str, result: SetResult, method: str, draws: bool) -> dict[str, Any]:
+    sheet, chosen = result.sheets[method], result.chosen
+    names = (metric, chosen.grouping, chosen.group_x, chosen.group_y, method)
+    row = dict(zip(MEANS, names, strict=False))
+    r = sheet.value[np.isfinite(sheet.value)]
+    mean = Mean(result, sheet)
+    row |= {"n_dataset_pairs": len(r), "n_models": int(result.n_models.max(initial=0))}
+    if not mean.count:
+        return row
+    row |= {"value": np.tanh(mean.z), "mean": r.mean(), "median": np.median(r)}
+    row["sd"] = r.std(ddof=1) if len(r) > 1 else np.nan
+    if draws:
+        row["low"], row["high"] = mean.ends()
+        row["low_joint"], row["high_joint"] = mean.ends(joint=True)
+    return row
+
+
+def influence_table(data: Data, result: SetResult) -> pd.DataFrame:
+    """Returns the consistency of all models without each model in turn, and what that changes."""
+    parts = list(_influences(data, result))
+    if not parts:
+        return pd.DataFrame(columns=list(INFLUENCE)).astype(INFLUENCE)
+    return pd.concat(parts, ignore_index=True)[list(INFLUENCE)].astype(INFLUENCE)
+
+
+def _influences(data: Data, result: SetResult) -> Iterator[pd.DataFrame]:
+    models = result.chosen.members[0]
+    for row, (x, y) in enumerate(data.pairs):
+        for method, sheet in result.sheets.items():
+            value = np.tanh(sheet.left_out[row])
+            frame = pd.DataFrame({"model": models, "value": value})
+            frame["change"] = value - sheet.value[row]
+            frame = frame[np.isfinite(value)]
+            yield frame.assign(metric=data.metric, dataset_x=x, dataset_y=y, method=method)

@@ -1,0 +1,20 @@
+"""Compares all pairs of models on halves of one dataset by one metric."""
+
+from consilience.logs import log_to
+from consilience.reliability import make_reliability
+from consilience.similarity import Engine
+
+log_to(snakemake.log[0])
+make_reliability(
+    snakemake.input.manifest,
+    snakemake.output[0],
+    dataset=snakemake.wildcards.dataset,
+    metric_id=snakemake.wildcards.metric,
+    spec=snakemake.params.spec,
+    splits=snakemake.params.splits,
+    seed=snakemake.params.seed,
+    engine=Engine(
+        threads=snakemake.threads,
+        max_memory=snakemake.config["similarity"]["max_memory_mb"] * 2**20,
+    ),
+)
