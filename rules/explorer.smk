@@ -28,7 +28,8 @@ rule explorer:
             | {
                 "features": {
                     key: SETTINGS["features"][key] for key in ("dtype", "autocast")
-                }
+                },
+                "probe": PROBE,
             },
             "models": STUDY.models,
             "datasets": STUDY.datasets,

@@ -87,7 +87,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """(folder of repositories, requests, {part of a path: status or "hang"}) of a hub."""
-    from huggingface_hub import constants  # noqa: PLC0415
+    from huggingface_hub import close_session, constants  # noqa: PLC0415
 
     monkeypatch.setenv("CONSILIENCE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
@@ -95,6 +95,7 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("no_proxy", "*")
+    close_session()  # another test's may go through a proxy that is not there
     folder, asked, faults = tmp_path / "repositories", [], {}
 
     def handler(*args, **options):
@@ -107,6 +108,7 @@ def hub(tmp_path, monkeypatch):
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{running.server_port}")
         yield folder, asked, faults
         running.shutdown()
+    close_session()
 
 
 def hub_shards(folder, **options):

@@ -220,7 +220,7 @@ def test_adding_views_extracts_nothing(study):
     replace(study / "study.yaml", "datasets: \"modality == 'image'\"", "datasets: [one, few]")
     models = ["p4", "p6", "p8", "vit"]
     expected = {("samples", "half"), ("samples", "few"), ("manifest", "few"), ("accuracy",)}
-    expected |= per_model("probe", ["few"], models)
+    expected |= per_model("probe", ["few"], models) | {("behavior", "few")}
     assert planned(study) == expected | downstream(["few"], ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity", "all_probe")
     assert planned(study, "all_similarity", "all_probe") == set()
@@ -306,7 +306,7 @@ def test_a_text_tower_adds_its_prompts(study):
     replace(study / "models.tsv", "random:0\tnet\n", "random:0\tnet\tletters\n")
     with (study / "models.tsv").open("a") as stream:
         stream.write("letters\traw\tcharacters\ttext\t\t\tcontrol\n")
-    assert planned(study) == set()  # the text model is not selected
+    assert planned(study) == {("explorer",)}  # the text model is not selected
     replace(study / "study.yaml", "models: \"modality == 'image'\"", "models: \"kind != ''\"")
     expected = per_model("prompts", DATA, ["letters"]) | per_model("probe", DATA, ["vit"])
     expected |= {("accuracy",)} | behavior(DATA) | {("relation", m) for m in ("knn", "cka")}
@@ -350,7 +350,7 @@ def test_bytes_do_not_depend_on_cores_or_history(study):
     shutil.rmtree(study / ".snakemake")
     snakemake(study, "--cores", "1", "all_consistency", "all_sensitivity", "all_behavior",
               "all_probe")  # fmt: skip
-    assert len(before) == 4 + 2 + 9 + 2 + 6
+    assert len(before) == 4 + 4 * 2 + 9 + 2 + 6
     assert tables() == before
 
 
