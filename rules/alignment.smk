@@ -38,15 +38,19 @@ rule alignment:
         "../workflow/scripts/alignment.py"
 
 
+# The datasets that have two models to align.
+ALIGNED = (
+    [d for d in STUDY.datasets if pairs_across(aligned_groups(d), STUDY.models_on[d])]
+    if SETTINGS["alignment"]["metrics"]
+    else []
+)
+
+
 rule all_alignment:
     """Alignment of models on every dataset that has two to align, by the metrics that ask for it."""
     input:
         expand(
             "results/alignment/{dataset}/{metric}.parquet",
-            dataset=[
-                d
-                for d in STUDY.datasets
-                if pairs_across(aligned_groups(d), STUDY.models_on[d])
-            ],
+            dataset=ALIGNED,
             metric=SETTINGS["alignment"]["metrics"],
         ),

@@ -20,6 +20,7 @@ from consilience.plots.style import (
     FONT,
     LETTER,
     LIGHT,
+    METHODS,
     PAGE,
     MetricAxis,
     blank,
@@ -215,8 +216,7 @@ def consistency_heatmap(
                 axes.set_yticklabels([])
         bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
         bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-        name = "Pearson's r" if method == "pearson" else "Spearman's ρ"
-        bar.set_label(f"{name} of similarities\nover model pairs")
+        bar.set_label(f"{METHODS[method]} of similarities\nover model pairs")
         bar.outline.set_visible(False)
     return figure, rows.reset_index(drop=True)
 
