@@ -32,7 +32,7 @@ def _probe(results: Path) -> str:
     table = _read(results, "probe/accuracy.parquet")
     if table.empty:
         return ""
-    linear = table[table["kind"] == LINEAR]
+    linear = table[table["kind"] == LINEAR] if "kind" in table else table
     wide = 100 * linear.pivot_table(index="model", columns="dataset", values="accuracy")
     shown = wide.to_string(float_format="{:.1f}".format, na_rep="–")
     return f"Probe accuracy on the test split, % (mean over seeds)\n{shown}"

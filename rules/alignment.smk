@@ -1,12 +1,14 @@
 from consilience.alignment import pairs_across
 
-
-def aligned_groups(dataset):
-    """The groups across which the models of a dataset are aligned; empty for all pairs."""
-    across = SETTINGS["alignment"]["across"]
-    return {
-        m: STUDY.models[m].get(across, "") for m in STUDY.models_on[dataset] if across
-    }
+ACROSS = SETTINGS["alignment"]["across"]
+# For each dataset the groups across which its models are aligned; empty for all pairs.
+ALIGNED = Known(
+    "dataset",
+    {
+        dataset: {m: STUDY.models[m].get(ACROSS, "") for m in models if ACROSS}
+        for dataset, models in STUDY.models_on.items()
+    },
+)
 
 
 rule alignment:
@@ -27,7 +29,7 @@ rule alignment:
         runtime=scaled(240),
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
-        groups=lambda wc: aligned_groups(wc.dataset),
+        groups=lambda wc: ALIGNED[wc.dataset],
         permutations=SETTINGS["alignment"]["permutations"],
         seed=SETTINGS["seed"],
         store="results/alignment/{dataset}/.pairs/{metric}.parquet",
@@ -38,19 +40,15 @@ rule alignment:
         "../workflow/scripts/alignment.py"
 
 
-# The datasets that have two models to align.
-ALIGNED = (
-    [d for d in STUDY.datasets if pairs_across(aligned_groups(d), STUDY.models_on[d])]
-    if SETTINGS["alignment"]["metrics"]
-    else []
-)
-
-
 rule all_alignment:
     """Alignment of models on every dataset that has two to align, by the metrics that ask for it."""
     input:
         expand(
             "results/alignment/{dataset}/{metric}.parquet",
-            dataset=ALIGNED,
+            dataset=[
+                d
+                for d in STUDY.datasets
+                if pairs_across(ALIGNED[d], STUDY.models_on[d])
+            ],
             metric=SETTINGS["alignment"]["metrics"],
         ),

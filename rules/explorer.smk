@@ -7,10 +7,8 @@ rule explorer:
     input:
         similarity=rules.all_similarity.input,
         consistency=expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
-        probe=["results/probe/accuracy.parquet"] if probes() else [],
-        sensitivity=(
-            rules.all_sensitivity.input if workflow.is_rule("all_sensitivity") else []
-        ),
+        probe=["results/probe/accuracy.parquet"] if PROBE_FILES else [],
+        sensitivity=rules.all_sensitivity.input,
     output:
         page="results/explorer/index.html",
         study="results/explorer/study.json",

@@ -4,6 +4,12 @@ GROUP = SETTINGS["plots"]["group"] or next(
 )
 # What consistency was measured for, besides all models.
 GROUPED = CONSISTENCY["groups"] or CONSISTENCY["sets"] or CONSISTENCY["anchors"]
+# The datasets that have an alignment.
+PAIRED = [
+    d
+    for d in STUDY.datasets
+    if SETTINGS["alignment"]["metrics"] and pairs_across(ALIGNED[d], STUDY.models_on[d])
+]
 GROUP_COLUMNS = list(
     filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
 )
@@ -396,8 +402,8 @@ rule plot_sensitivity:
 rule plot_alignment:
     """Alignment of models across modalities, against what language models can do."""
     input:
-        tables=expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=ALIGNED),
-        manifests=expand("results/features/{dataset}/manifest.parquet", dataset=ALIGNED),
+        tables=expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
+        manifests=expand("results/features/{dataset}/manifest.parquet", dataset=PAIRED),
     output:
         svg="results/figures/alignment_{metric}.svg",
         pdf="results/figures/alignment_{metric}.pdf",
@@ -477,7 +483,7 @@ rule all_plots:
         ),
         expand(
             "results/figures/alignment_{metric}.png",
-            metric=SETTINGS["alignment"]["metrics"] if ALIGNED else [],
+            metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
         ),
         "results/figures/group_differences.png" if GROUPED else [],
         "results/figures/probe_accuracy.png" if PROBE_FILES else [],

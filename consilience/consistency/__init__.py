@@ -26,7 +26,7 @@ from consilience.consistency.analysis import (
     too_few,
 )
 from consilience.consistency.correlations import ROUNDING
-from consilience.consistency.differences import differences_table
+from consilience.consistency.differences import differences_table, is_compared
 from consilience.consistency.draws import Draws
 from consilience.consistency.inference import (
     PairSet,
@@ -128,17 +128,20 @@ def consistency_tables(  # noqa: PLR0913
     known = sorted({model for s in data.similarities.values() for model in s.models})
     draws = Draws(seed, bootstrap, permutations)
     with threadpool_limits(1):  # sums split over threads would differ in the last bit
-        results = [
-            measure_set(data, chosen, settings, draws)
-            for chosen in model_sets(known, models, groups, sets, anchors)
-        ]
+        results, means = [], []
+        for chosen in model_sets(known, models, groups, sets, anchors):
+            result = measure_set(data, chosen, settings, draws)
+            means.append(means_table(data.metric, [result], settings))
+            if not is_compared(chosen):
+                result.forget_draws()  # hundreds of sets of anchors would not fit into memory
+            results.append(result)
         table = main_table(data, results, settings, overlap or {})
         logger.info(
             "%s: %d rows, %d without a value", data.metric, len(table), table["value"].isna().sum()
         )
         return Consistency(
             table,
-            means_table(data.metric, results, settings),
+            pd.concat(means, ignore_index=True),
             differences_table(data, results, settings),
             influence_table(data, results[0]),
         )

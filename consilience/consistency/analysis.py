@@ -125,6 +125,11 @@ class SetResult:
     """By method, what is added to the status."""
     sheets: dict[str, Sheet]
 
+    def forget_draws(self) -> None:
+        """Frees the resampled values."""
+        for sheet in self.sheets.values():
+            sheet.drawn = sheet.drawn[:, :0].copy()
+
 
 @dataclass(frozen=True)
 class _Part:

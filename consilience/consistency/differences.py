@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 from consilience.consistency.analysis import Data, SetResult, Settings
 from consilience.consistency.correlations import Floats
 from consilience.consistency.inference import LEVEL
-from consilience.consistency.sets import ALL, ANCHOR
+from consilience.consistency.sets import ALL, ANCHOR, ModelSet
 from consilience.consistency.tables import Mean, range_matched
 from consilience.files import derive_seed
 
@@ -50,6 +50,11 @@ class _Side:
     models: tuple[str, ...]
 
 
+def is_compared(chosen: ModelSet) -> bool:
+    """Returns whether a set takes part in differences: one group, or one named set."""
+    return len(chosen.members) == 1 and chosen.grouping not in (ALL, ANCHOR)
+
+
 def differences_table(data: Data, results: Sequence[SetResult], settings: Settings) -> pd.DataFrame:
     """Compares the consistency within every two groups of a grouping, and every two named sets.
 
@@ -62,9 +67,8 @@ def differences_table(data: Data, results: Sequence[SetResult], settings: Settin
     """
     within: dict[str, list[SetResult]] = {}
     for result in results:
-        chosen = result.chosen
-        if len(chosen.members) == 1 and chosen.grouping not in (ALL, ANCHOR):
-            within.setdefault(chosen.grouping, []).append(result)
+        if is_compared(result.chosen):
+            within.setdefault(result.chosen.grouping, []).append(result)
     parts = [
         part
         for grouping, members in within.items()

@@ -273,7 +273,7 @@ async function draw(id) {
   }
   let text = JSON.stringify(META.specs[id]);
   for (const [name, words] of Object.entries(made.texts ?? {})) {
-    text = text.replaceAll(`"{${name}}"`, JSON.stringify(words));
+    text = text.replaceAll(`"{${name}}"`, () => JSON.stringify(words));
   }
   const spec = { ...JSON.parse(text), datasets: { rows: made.rows }, width: made.width,
     height: made.height, autosize: { type: "fit", contains: "padding" },
