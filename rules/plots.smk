@@ -465,12 +465,81 @@ rule plot_probe_accuracy:
         "../workflow/scripts/plot_probe_accuracy.py"
 
 
+rule plot_similarity_spread:
+    """Mean and spread over the datasets of the similarity of every two models."""
+    input:
+        similarity=expand(
+            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+        ),
+    output:
+        svg="results/figures/similarity_spread_{metric}.svg",
+        pdf="results/figures/similarity_spread_{metric}.pdf",
+        png=report(
+            "results/figures/similarity_spread_{metric}.png",
+            caption="../workflow/report/similarity_spread.rst",
+            category="Similarity",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/similarity_spread_{metric}.csv",
+    log:
+        "logs/plot_similarity_spread/{metric}.log",
+    benchmark:
+        "benchmarks/plot_similarity_spread/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        group=GROUP,
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_similarity_spread", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_similarity_spread.py"
+
+
+rule plot_metric_agreement:
+    """Consistency by one metric against that by another."""
+    input:
+        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+    output:
+        svg="results/figures/metric_agreement.svg",
+        pdf="results/figures/metric_agreement.pdf",
+        png=report(
+            "results/figures/metric_agreement.png",
+            caption="../workflow/report/metric_agreement.rst",
+            category="Consistency",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/metric_agreement.csv",
+    log:
+        "logs/plot_metric_agreement/all.log",
+    benchmark:
+        "benchmarks/plot_metric_agreement/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        labels=STUDY.labels,
+        code=code("plot_metric_agreement", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_metric_agreement.py"
+
+
 rule all_plots:
     """All figures."""
     input:
         expand(
             "results/figures/{figure}_{metric}.png",
             figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
+            + (["similarity_spread"] if len(STUDY.datasets) > 1 else [])
             + (["consistency_groups"] if GROUPED else [])
             + (["similarity_accuracy"] if PROBE_FILES else [])
             + (["similarity_behavior"] if LABELLED else [])
@@ -485,6 +554,7 @@ rule all_plots:
             "results/figures/alignment_{metric}.png",
             metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
         ),
+        "results/figures/metric_agreement.png" if len(STUDY.metrics) > 1 else [],
         "results/figures/group_differences.png" if GROUPED else [],
         "results/figures/probe_accuracy.png" if PROBE_FILES else [],
         "results/figures/consistency_heatmap.png",

@@ -31,6 +31,7 @@ from consilience.plots.maps import model_map
 from consilience.plots.modalities import alignment, read_language
 from consilience.plots.reliability import reliability
 from consilience.plots.scatter import similarity_accuracy, similarity_scatter
+from consilience.plots.spread import metric_agreement, similarity_spread
 from consilience.plots.style import COLUMN, PAGE, MetricAxis, style
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "consistency_heatmap",
     "draw",
     "group_differences",
+    "metric_agreement",
     "model_map",
     "model_order",
     "probe_accuracy",
@@ -60,6 +62,7 @@ __all__ = [
     "similarity_behavior",
     "similarity_heatmaps",
     "similarity_scatter",
+    "similarity_spread",
 ]
 
 logger = logging.getLogger(__name__)
