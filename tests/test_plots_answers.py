@@ -233,7 +233,7 @@ def test_reliability_figure_counts_what_has_no_correction(small):
     first = table.index[table["grouping"] == "all"][0]
     table.loc[first, "corrected"] = np.nan
     figure, _ = reliability(table, label=LABEL)
-    assert figure.axes[1].get_title() == "2 dataset pairs, 1 without"
+    assert figure.axes[1].get_title() == "dataset pairs: 2, 1 without"
 
 
 def test_spread_is_the_mean_and_deviation_over_datasets(small):

@@ -61,9 +61,9 @@ def reliability(
 
 def _draw_corrected(axes: Axes, table: pd.DataFrame, name: str) -> None:
     known = table[table["value"].notna() & table["corrected"].notna()]
-    everything = known[["value", "corrected"]].to_numpy()
-    low = min(0.0, float(np.min(everything, initial=0.0)) - 0.02)
-    high = max(1.0, float(np.max(everything, initial=1.0))) + 0.02
+    everything = known[["value", "corrected", "low", "high"]].to_numpy()
+    low = float(np.nanmin(everything, initial=0.0)) - 0.02
+    high = float(np.nanmax(everything, initial=1.0)) + 0.02
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.5, linestyle=":", zorder=0)
     axes.hlines(known["corrected"], known["low"], known["high"], colors=GREY, linewidth=0.4)
     axes.scatter(known["value"], known["corrected"], s=10, color=DARK, linewidths=0, zorder=3)
@@ -72,4 +72,4 @@ def _draw_corrected(axes: Axes, table: pd.DataFrame, name: str) -> None:
     axes.set_ylabel("consistency, corrected for the noise")
     absent = len(table) - len(known)
     note = f", {absent} without" if absent else ""
-    axes.set_title(f"{len(known)} dataset pairs{note}")
+    axes.set_title(f"dataset pairs: {len(known)}{note}")
