@@ -2,6 +2,14 @@
 GROUP = SETTINGS["plots"]["group"] or next(
     iter(SETTINGS["consistency"]["groups"]), None
 )
+# What consistency was measured for, besides all models.
+GROUPED = CONSISTENCY["groups"] or CONSISTENCY["sets"] or CONSISTENCY["anchors"]
+# The datasets that have an alignment.
+PAIRED = [
+    d
+    for d in STUDY.datasets
+    if SETTINGS["alignment"]["metrics"] and pairs_across(ALIGNED[d], STUDY.models_on[d])
+]
 GROUP_COLUMNS = list(
     filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
 )
@@ -220,14 +228,334 @@ rule plot_consistency_distribution:
         "../workflow/scripts/plot_consistency_distribution.py"
 
 
+rule plot_similarity_behavior:
+    """Similarity of models against how far they differ in what they do."""
+    input:
+        "results/behavior/relation/{metric}.parquet",
+    output:
+        svg="results/figures/similarity_behavior_{metric}.svg",
+        pdf="results/figures/similarity_behavior_{metric}.pdf",
+        png=report(
+            "results/figures/similarity_behavior_{metric}.png",
+            caption="../workflow/report/similarity_behavior.rst",
+            category="Behavior",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/similarity_behavior_{metric}.csv",
+    log:
+        "logs/plot_similarity_behavior/{metric}.log",
+    benchmark:
+        "benchmarks/plot_similarity_behavior/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_similarity_behavior", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_similarity_behavior.py"
+
+
+rule plot_consistency_groups:
+    """Mean consistency within and between groups of models."""
+    input:
+        "results/consistency/means/{metric}.parquet",
+    output:
+        svg="results/figures/consistency_groups_{metric}.svg",
+        pdf="results/figures/consistency_groups_{metric}.pdf",
+        png=report(
+            "results/figures/consistency_groups_{metric}.png",
+            caption="../workflow/report/consistency_groups.rst",
+            category="Consistency",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/consistency_groups_{metric}.csv",
+    log:
+        "logs/plot_consistency_groups/{metric}.log",
+    benchmark:
+        "benchmarks/plot_consistency_groups/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_consistency_groups", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_consistency_groups.py"
+
+
+rule plot_group_differences:
+    """How much more consistent one group of models is than another, by every metric."""
+    input:
+        expand("results/consistency/differences/{metric}.parquet", metric=STUDY.metrics),
+    output:
+        svg="results/figures/group_differences.svg",
+        pdf="results/figures/group_differences.pdf",
+        png=report(
+            "results/figures/group_differences.png",
+            caption="../workflow/report/group_differences.rst",
+            category="Consistency",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/group_differences.csv",
+    log:
+        "logs/plot_group_differences/all.log",
+    benchmark:
+        "benchmarks/plot_group_differences/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        labels=STUDY.labels,
+        code=code("plot_group_differences", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_group_differences.py"
+
+
+rule plot_reliability:
+    """How much of similarity and consistency is noise of the stimuli."""
+    input:
+        "results/consistency/{metric}.parquet",
+    output:
+        svg="results/figures/reliability_{metric}.svg",
+        pdf="results/figures/reliability_{metric}.pdf",
+        png=report(
+            "results/figures/reliability_{metric}.png",
+            caption="../workflow/report/reliability.rst",
+            category="Consistency",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/reliability_{metric}.csv",
+    log:
+        "logs/plot_reliability/{metric}.log",
+    benchmark:
+        "benchmarks/plot_reliability/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_reliability", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_reliability.py"
+
+
+rule plot_sensitivity:
+    """Similarity over the number of stimuli and of neighbours."""
+    input:
+        tables=expand(
+            "results/sensitivity/{dataset}/{{metric}}.parquet",
+            dataset=CURVES["datasets"] or STUDY.datasets,
+        ),
+        stability="results/sensitivity/stability.parquet",
+        similarity=expand(
+            "results/similarity/{dataset}/{{metric}}.parquet",
+            dataset=CURVES["datasets"] or STUDY.datasets,
+        ),
+    output:
+        svg="results/figures/sensitivity_{metric}.svg",
+        pdf="results/figures/sensitivity_{metric}.pdf",
+        png=report(
+            "results/figures/sensitivity_{metric}.png",
+            caption="../workflow/report/sensitivity.rst",
+            category="Similarity",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/sensitivity_{metric}.csv",
+    log:
+        "logs/plot_sensitivity/{metric}.log",
+    benchmark:
+        "benchmarks/plot_sensitivity/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_sensitivity", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_sensitivity.py"
+
+
+rule plot_alignment:
+    """Alignment of models across modalities, against what language models can do."""
+    input:
+        tables=expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
+        manifests=expand("results/features/{dataset}/manifest.parquet", dataset=PAIRED),
+    output:
+        svg="results/figures/alignment_{metric}.svg",
+        pdf="results/figures/alignment_{metric}.pdf",
+        png=report(
+            "results/figures/alignment_{metric}.png",
+            caption="../workflow/report/alignment.rst",
+            category="Similarity",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/alignment_{metric}.csv",
+    log:
+        "logs/plot_alignment/{metric}.log",
+    benchmark:
+        "benchmarks/plot_alignment/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_alignment", "plots", "features/store"),
+    script:
+        "../workflow/scripts/plot_alignment.py"
+
+
+rule plot_probe_accuracy:
+    """Accuracies of the linear probes of all models on all datasets."""
+    input:
+        "results/probe/accuracy.parquet",
+    output:
+        svg="results/figures/probe_accuracy.svg",
+        pdf="results/figures/probe_accuracy.pdf",
+        png=report(
+            "results/figures/probe_accuracy.png",
+            caption="../workflow/report/probe_accuracy.rst",
+            category="Probe",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/probe_accuracy.csv",
+    log:
+        "logs/plot_probe_accuracy/all.log",
+    benchmark:
+        "benchmarks/plot_probe_accuracy/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        group=GROUP,
+        code=code("plot_probe_accuracy", "plots", "probe/scores"),
+    script:
+        "../workflow/scripts/plot_probe_accuracy.py"
+
+
+rule plot_similarity_spread:
+    """Mean and spread over the datasets of the similarity of every two models."""
+    input:
+        similarity=expand(
+            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+        ),
+    output:
+        svg="results/figures/similarity_spread_{metric}.svg",
+        pdf="results/figures/similarity_spread_{metric}.pdf",
+        png=report(
+            "results/figures/similarity_spread_{metric}.png",
+            caption="../workflow/report/similarity_spread.rst",
+            category="Similarity",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/similarity_spread_{metric}.csv",
+    log:
+        "logs/plot_similarity_spread/{metric}.log",
+    benchmark:
+        "benchmarks/plot_similarity_spread/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        group=GROUP,
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_similarity_spread", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_similarity_spread.py"
+
+
+rule plot_metric_agreement:
+    """Consistency by one metric against that by another."""
+    input:
+        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+    output:
+        svg="results/figures/metric_agreement.svg",
+        pdf="results/figures/metric_agreement.pdf",
+        png=report(
+            "results/figures/metric_agreement.png",
+            caption="../workflow/report/metric_agreement.rst",
+            category="Consistency",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/metric_agreement.csv",
+    log:
+        "logs/plot_metric_agreement/all.log",
+    benchmark:
+        "benchmarks/plot_metric_agreement/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        labels=STUDY.labels,
+        code=code("plot_metric_agreement", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_metric_agreement.py"
+
+
 rule all_plots:
     """All figures."""
     input:
         expand(
             "results/figures/{figure}_{metric}.png",
             figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
-            + (["similarity_accuracy"] if PROBE_FILES else []),
+            + (["similarity_spread"] if len(STUDY.datasets) > 1 else [])
+            + (["consistency_groups"] if GROUPED else [])
+            + (["similarity_accuracy"] if PROBE_FILES else [])
+            + (["similarity_behavior"] if LABELLED else [])
+            + (["reliability"] if HALVED else []),
             metric=STUDY.metrics,
         ),
+        expand(
+            "results/figures/sensitivity_{metric}.png",
+            metric=CURVE_METRICS if SENSITIVITIES else [],
+        ),
+        expand(
+            "results/figures/alignment_{metric}.png",
+            metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
+        ),
+        "results/figures/metric_agreement.png" if len(STUDY.metrics) > 1 else [],
+        "results/figures/group_differences.png" if GROUPED else [],
+        "results/figures/probe_accuracy.png" if PROBE_FILES else [],
         "results/figures/consistency_heatmap.png",
         "results/figures/consistency_distribution.png" if GROUP else [],

@@ -44,8 +44,8 @@ def write_study(folder, *, models=6, datasets=3, metrics=2, n=40, layers=1, seed
         found = [path for path in tables["similarity"] if path.stem == metric]
         tables["consistency"].append(folder / "consistency" / f"{metric}.parquet")
         make_consistency(
-            found, frame, {"table": tables["consistency"][-1]}, groups=["objective"], bootstrap=bootstrap,
-            permutations=99, seed=seed,
+            found, frame, {"table": tables["consistency"][-1]}, groups=["objective"],
+            bootstrap=bootstrap, permutations=99, seed=seed,
         )  # fmt: skip
         _add_further(tables["consistency"][-1])
     tables["probe"].append(_accuracy(folder, names, sets))

@@ -129,10 +129,7 @@ def drawn_texts(figure):
     ]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", FIGURES)
-def test_texts_are_large_enough_inside_and_apart(name, size, request):
-    figure, _ = request.getfixturevalue(size)[name]
+def check_texts(figure):
     for _ in range(2):
         figure.draw_without_rendering()
     texts = drawn_texts(figure)
@@ -150,6 +147,13 @@ def test_texts_are_large_enough_inside_and_apart(name, size, request):
         overlap_x = min(box.x1, other.x1) - max(box.x0, other.x0)
         overlap_y = min(box.y1, other.y1) - max(box.y0, other.y0)
         assert min(overlap_x, overlap_y) < 1.5, f"{a!r} overlaps {b!r}"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_texts_are_large_enough_inside_and_apart(name, size, request):
+    figure, _ = request.getfixturevalue(size)[name]
+    check_texts(figure)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -303,6 +307,18 @@ def test_embedding_leaves_out_failed_pairs():
     found, stress = embed(distances)
     np.testing.assert_allclose(apart(found), apart(points), atol=1e-3)
     assert stress < 1e-4
+
+
+def test_a_model_without_values_has_no_place_on_the_map():
+    tables, models, _ = study(8, datasets=2, kinds=2)
+    lost = models.index[3]
+    first = tables["dataset_0"]
+    first.loc[(first["model_x"] == lost) | (first["model_y"] == lost), "value"] = np.nan
+    figure, table = model_map(tables, models, axis=AXIS, group="kind")
+    assert lost not in set(table.loc[table["dataset"] == "dataset_0", "model"])
+    assert lost in set(table.loc[table["dataset"] == "dataset_1", "model"])
+    assert "1 without values left out" in figure.axes[0].get_title()
+    check_texts(figure)
 
 
 def test_maps_of_turned_datasets_coincide():

@@ -14,11 +14,24 @@ from matplotlib.figure import Figure
 
 from consilience.errors import DataError
 from consilience.files import atomic
+from consilience.plots.accuracies import probe_accuracy
+from consilience.plots.curves import sensitivity
 from consilience.plots.distribution import consistency_distribution
 from consilience.plots.heatmaps import consistency_heatmap, model_order, similarity_heatmaps
-from consilience.plots.inputs import Inputs, read_consistency, read_inputs
+from consilience.plots.inputs import (
+    Inputs,
+    read_axis,
+    read_consistency,
+    read_inputs,
+    read_models,
+    read_tables,
+)
+from consilience.plots.intervals import consistency_groups, group_differences, similarity_behavior
 from consilience.plots.maps import model_map
+from consilience.plots.modalities import alignment, read_language
+from consilience.plots.reliability import reliability
 from consilience.plots.scatter import similarity_accuracy, similarity_scatter
+from consilience.plots.spread import metric_agreement, similarity_spread
 from consilience.plots.style import COLUMN, PAGE, MetricAxis, style
 
 __all__ = [
@@ -26,17 +39,30 @@ __all__ = [
     "PAGE",
     "Inputs",
     "MetricAxis",
+    "alignment",
     "consistency_distribution",
+    "consistency_groups",
     "consistency_heatmap",
     "draw",
+    "group_differences",
+    "metric_agreement",
     "model_map",
     "model_order",
+    "probe_accuracy",
+    "read_axis",
     "read_consistency",
     "read_inputs",
+    "read_language",
+    "read_models",
+    "read_tables",
+    "reliability",
     "save_figure",
+    "sensitivity",
     "similarity_accuracy",
+    "similarity_behavior",
     "similarity_heatmaps",
     "similarity_scatter",
+    "similarity_spread",
 ]
 
 logger = logging.getLogger(__name__)

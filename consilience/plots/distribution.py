@@ -15,8 +15,10 @@ from consilience.plots.style import (
     FONT,
     GREY,
     LIGHT,
+    METHODS,
     PAGE,
     Groups,
+    name_pairs,
     read_groups,
     style,
 )
@@ -77,9 +79,9 @@ def consistency_distribution(
             _draw(axes, table[table["metric"] == metric], order, group)
             axes.set_title((labels or {}).get(metric, metric))
         _name_groups(figure.axes[0], measured, order, read_groups(models, group))
-        name = "Pearson's r" if method == "pearson" else "Spearman's ρ"
         figure.supxlabel(
-            f"{name} between two datasets (n = dataset pairs)\n" + "\n".join(notes), size=FONT
+            f"{METHODS[method]} between two datasets (n = dataset pairs)\n" + "\n".join(notes),
+            size=FONT,
         )
     return figure, table.drop(columns="label")
 
@@ -128,15 +130,8 @@ def _name_groups(axes: Axes, rows: pd.DataFrame, order: list[str], groups: Group
     first = rows.drop_duplicates("label").set_index("label")
     counts = rows.groupby(["metric", "label"]).size().groupby("label").max()
     axes.set_yticks(range(len(order)), [f"{label} (n = {counts[label]})" for label in order])
-    axes.tick_params(axis="y", length=0, pad=11)
-    for k, label in enumerate(order):
-        sides = (first.loc[label, "group_x"], first.loc[label, "group_y"])
-        for side, offset in zip(sides, (-8.0, -3.5), strict=True):
-            axes.annotate(
-                "●", (0, k), (offset, 0), xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points", ha="center", va="center", size=FONT,
-                color=groups.color(side), annotation_clip=False,
-            )  # fmt: skip
+    sides = [(first.loc[label, "group_x"], first.loc[label, "group_y"]) for label in order]
+    name_pairs(axes, [(groups.color(x), groups.color(y)) for x, y in sides])
 
 
 def _notes(rows: pd.DataFrame, order: list[str], width: float) -> list[str]:

@@ -20,6 +20,7 @@ from consilience.plots.style import (
     FONT,
     LETTER,
     LIGHT,
+    METHODS,
     PAGE,
     MetricAxis,
     blank,
@@ -55,7 +56,7 @@ def model_order(similarities: Mapping[str, Similarity], axis: MetricAxis) -> lis
     if len(models) < 3:
         return models
     with np.errstate(invalid="ignore"):
-        stack = np.array([_spread_out(s, models) for s in similarities.values()])
+        stack = np.array([spread_out(s, models) for s in similarities.values()])
         present = np.isfinite(stack)
         mean = np.where(present, stack, 0).sum(axis=0) / present.sum(axis=0)
     distances = axis.distances(mean)
@@ -65,7 +66,7 @@ def model_order(similarities: Mapping[str, Similarity], axis: MetricAxis) -> lis
     return [models[position] for position in leaves_list(tree)]
 
 
-def _spread_out(similarity: Similarity, models: Sequence[str]) -> np.ndarray:
+def spread_out(similarity: Similarity, models: Sequence[str]) -> np.ndarray:
     """Returns the matrix over `models`, NaN where the dataset lacks one."""
     rows = pd.Index(models).get_indexer(list(similarity.models))
     full = np.full((len(models), len(models)), np.nan)
@@ -101,7 +102,7 @@ def similarity_heatmaps(
     """
     similarities = read_all(tables, layers)
     order, groups = model_order(similarities, axis), read_groups(models, group)
-    matrices = {name: _spread_out(s, order) for name, s in similarities.items()}
+    matrices = {name: spread_out(s, order) for name, s in similarities.items()}
     low, high = axis.limits(np.concatenate([m.ravel() for m in matrices.values()]))
     colors = mpl.colormaps["viridis" if axis.larger_is_more_similar else "viridis_r"]
     norm = Normalize(low, high)
@@ -111,12 +112,12 @@ def similarity_heatmaps(
         figure = panels(len(matrices), width=width, height=panel + 3, columns=columns, extra=14)
         for position, (dataset, values) in enumerate(matrices.items()):
             axes = figure.axes[position]
-            _draw_matrix(axes, values, groups.colors(order), ScalarMappable(norm, colors))
+            draw_matrix(axes, values, groups.colors(order), ScalarMappable(norm, colors))
             present = len(similarities[dataset].models)
             note = f"{present} of {len(order)} models" if present < len(order) else ""
             axes.set_title(title(dataset, note, panel))
             if position % columns == 0:
-                _name_rows(axes, order, width - 20, columns)
+                name_matrix(axes, order, width - 20, columns)
         scale = ScalarMappable(norm, colors)
         bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=30, pad=0.02)
         bar.set_label(f"{axis.label}\n({axis.direction})")
@@ -127,9 +128,10 @@ def similarity_heatmaps(
     return figure, _matrix_table(matrices, order)
 
 
-def _draw_matrix(
+def draw_matrix(
     axes: Axes, values: np.ndarray, strip: Sequence[str], scale: ScalarMappable
 ) -> None:
+    """Draws values as colours, beside them a bar of group colours; self pairs are grey."""
     m = len(values)
     image = scale.to_rgba(np.ma.masked_invalid(values))
     image[~np.isfinite(values)] = mpl.colors.to_rgba("white")
@@ -144,7 +146,7 @@ def _draw_matrix(
     blank(axes)
 
 
-def _name_rows(axes: Axes, names: Sequence[str], room: float, columns: int) -> None:
+def name_matrix(axes: Axes, names: Sequence[str], room: float, columns: int) -> None:
     """Names the rows if that leaves each row of the matrix the height of a line of text."""
     short = shorten(names, 16)
     side = 0.85 * (room - LETTER * max(map(len, short))) / columns
@@ -215,8 +217,7 @@ def consistency_heatmap(
                 axes.set_yticklabels([])
         bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
         bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-        name = "Pearson's r" if method == "pearson" else "Spearman's ρ"
-        bar.set_label(f"{name} of similarities\nover model pairs")
+        bar.set_label(f"{METHODS[method]} of similarities\nover model pairs")
         bar.outline.set_visible(False)
     return figure, rows.reset_index(drop=True)
 

@@ -26,10 +26,7 @@ class Inputs:
     @cached_property
     def axis(self) -> MetricAxis:
         """The metric's name, bounds and direction, from the facts in its tables."""
-        facts = next(iter(self.tables.values())).attrs["facts"]
-        low, high = facts["bounds"]
-        bounds = (-np.inf if low is None else low, np.inf if high is None else high)
-        return MetricAxis(self.label, bounds, facts["larger_is_more_similar"])
+        return read_axis(self.tables, self.label)
 
     @cached_property
     def layers(self) -> dict[str, str]:
@@ -63,8 +60,25 @@ def read_inputs(
         kept.attrs = table.attrs
         if len(kept):
             tables[str(table["dataset"].iloc[0])] = kept
-    frame = pd.DataFrame(list(models.values()), index=list(models))
-    return Inputs(tables, frame, label)
+    return Inputs(tables, read_models(models), label)
+
+
+def read_models(models: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
+    """Returns the metadata of the study's models, indexed by their ids."""
+    return pd.DataFrame(list(models.values()), index=list(models))
+
+
+def read_axis(tables: Mapping[str, pd.DataFrame], label: str) -> MetricAxis:
+    """Returns the metric's name, bounds and direction, from the facts in its tables."""
+    facts = next(iter(tables.values())).attrs["facts"]
+    low, high = facts["bounds"]
+    bounds = (-np.inf if low is None else low, np.inf if high is None else high)
+    return MetricAxis(label, bounds, facts["larger_is_more_similar"])
+
+
+def read_tables(paths: Iterable[str | Path]) -> dict[str, pd.DataFrame]:
+    """Returns {dataset: table}; the dataset is the folder of the file."""
+    return {Path(path).parent.name: read_table(path) for path in paths}
 
 
 def read_consistency(paths: Iterable[str | Path]) -> pd.DataFrame:

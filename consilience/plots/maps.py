@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from consilience.consistency.sets import Similarity
 from consilience.errors import DataError
 from consilience.plots.heatmaps import model_order, read_all
 from consilience.plots.style import (
@@ -45,7 +46,8 @@ def model_map(
     Metric multidimensional scaling in two dimensions, started from classical scaling, so that it
     needs no random numbers; every panel is turned, mirrored and shifted (not stretched) to lie as
     close as possible to the first (Procrustes). Stress (Kruskal's stress-1) says how much of the
-    distances the plane cannot show: 0.1 is fair, 0.2 poor.
+    distances the plane cannot show: 0.1 is fair, 0.2 poor. A model without any value has no
+    place; the title counts such models.
 
     Args:
         tables: {dataset: similarity table} of one metric.
@@ -59,19 +61,15 @@ def model_map(
         the figure, and its table: `dataset, model, group, x, y, stress`.
 
     Raises:
-        DataError: a dataset has fewer than three models.
+        DataError: a dataset has fewer than three models with a value.
     """
     similarities, groups = read_all(tables, layers), read_groups(models, group)
     parts: list[pd.DataFrame] = []
     for dataset, similarity in similarities.items():
-        if len(similarity.models) < 3:
-            raise DataError(
-                f"dataset {dataset!r} has {len(similarity.models)} models; a map needs three"
-            )
-        points, stress = embed(axis.distances(similarity.matrix))
-        part = pd.DataFrame(points, columns=["x", "y"], index=list(similarity.models))
+        part, stress = _map(dataset, similarity, axis)
         parts.append(align(part, parts[0]) if parts else part)
-        parts[-1].attrs = {"dataset": dataset, "stress": stress}
+        lost = len(similarity.models) - len(part)
+        parts[-1].attrs = {"dataset": dataset, "stress": stress, "lost": lost}
     order = model_order(similarities, axis)
     with style():
         named = max(map(len, parts)) <= MAX_NAMED
@@ -89,6 +87,20 @@ def model_map(
     )
     table["group"] = table["model"].map(groups.of)
     return figure, table[["dataset", "model", "group", "x", "y", "stress"]].reset_index(drop=True)
+
+
+def _map(dataset: str, similarity: Similarity, axis: MetricAxis) -> tuple[pd.DataFrame, float]:
+    """Returns the points of the models that have a value with another one, and the stress."""
+    apart = similarity.matrix.copy()
+    np.fill_diagonal(apart, np.nan)
+    some = np.isfinite(apart).any(axis=1)
+    if some.sum() < 3:
+        raise DataError(
+            f"dataset {dataset!r} has {some.sum()} models with a value; a map needs three"
+        )
+    points, stress = embed(axis.distances(similarity.matrix[np.ix_(some, some)]))
+    names = [model for model, has in zip(similarity.models, some, strict=True) if has]
+    return pd.DataFrame(points, columns=["x", "y"], index=names), stress
 
 
 def _distance_name(axis: MetricAxis) -> str:
@@ -153,7 +165,9 @@ def _draw(figure: Figure, parts: Sequence[pd.DataFrame], groups: Groups, panel: 
                 chosen["x"], chosen["y"], s=14, color=groups.color(name),
                 marker=groups.marker(name), linewidths=0.3, edgecolors="white", zorder=3,
             )  # fmt: skip
+        lost = part.attrs["lost"]
         note = f"{len(part)} models, stress {part.attrs['stress']:.2f}"
+        note = f"{lost} without values left out; {note}" if lost else note
         axes.set_title(title(part.attrs["dataset"], note, panel))
         axes.set(
             xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half)

@@ -28,6 +28,7 @@ LETTER = 1.3
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 """Okabe and Ito's colours, told apart with any colour vision."""
 MARKERS = "osD^vPX"
+METHODS = {"pearson": "Pearson's r", "spearman": "Spearman's ρ", "kendall": "Kendall's τ"}
 NO_GROUP = "none"
 GREY, PALE, LIGHT, DARK = "#8c8c8c", "#b8b8b8", "#e4e4e4", "#333333"
 
@@ -242,3 +243,15 @@ def blank(axes: Axes) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
+
+
+def name_pairs(axes: Axes, colors: Sequence[tuple[str, str]]) -> None:
+    """Puts a dot in the colour of either group beside the name of each row."""
+    axes.tick_params(axis="y", length=0, pad=11)
+    for k, sides in enumerate(colors):
+        for color, offset in zip(sides, (-8.0, -3.5), strict=True):
+            axes.annotate(
+                "●", (0, k), (offset, 0), xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points", ha="center", va="center", size=FONT,
+                color=color, annotation_clip=False,
+            )  # fmt: skip

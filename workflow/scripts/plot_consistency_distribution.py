@@ -1,17 +1,14 @@
 """Draws the consistency over all dataset pairs, one box per pair of groups."""
 
-import pandas as pd
-
 from consilience.logs import log_to
-from consilience.plots import consistency_distribution, draw, read_consistency
+from consilience.plots import consistency_distribution, draw, read_consistency, read_models
 
 log_to(snakemake.log[0])
-rows = snakemake.params.models
 draw(
     snakemake.params.stem,
     consistency_distribution,
     read_consistency(snakemake.input),
-    pd.DataFrame(list(rows.values()), index=list(rows)),
+    read_models(snakemake.params.models),
     group=snakemake.params.group,
     labels=snakemake.params.labels,
 )

@@ -1,0 +1,118 @@
+"""Probe accuracies of all models on all datasets."""
+
+from collections.abc import Mapping
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from consilience.errors import DataError
+from consilience.plots.style import (
+    DARK,
+    FONT,
+    LETTER,
+    LIGHT,
+    PAGE,
+    blank,
+    bottom_legend,
+    read_groups,
+    shorten,
+    style,
+)
+from consilience.probe.scores import LINEAR
+
+ROW = 3.2
+"""Height of a model's row, in mm: a line of text."""
+
+
+def probe_accuracy(
+    accuracy: pd.DataFrame,
+    models: pd.DataFrame,
+    *,
+    group: str | None = None,
+    layers: Mapping[str, str] | None = None,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the accuracy of the linear probes as a heat map, models by datasets.
+
+    Models of a group stand together, best mean first; where there is room, cells hold the number.
+
+    Args:
+        accuracy: rows of `results/probe/accuracy`.
+        models: metadata indexed by model id.
+        group: metadata column for the order and the colour bar.
+        layers: {model: layer}; of other models the best layer counts.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: `dataset, model, layer, accuracy, sd, group`.
+
+    Raises:
+        DataError: there is no linear probe.
+    """
+    table = _chosen(accuracy, layers or {})
+    if table.empty:
+        raise DataError("no model has a linear probe on any dataset")
+    groups = read_groups(models, group)
+    table = table.assign(group=table["model"].map(groups.of))
+    wide = table.pivot_table("accuracy", "model", "dataset") * 100
+    rank = {name: position for position, name in enumerate(groups.names)}
+    names = sorted(wide.index, key=lambda m: (rank[groups.of[m]], -float(wide.loc[m].mean()), m))
+    wide = wide.loc[names]
+    scale = ScalarMappable(Normalize(0, 100), mpl.colormaps["viridis"])
+    with style():
+        margin = LETTER * max(len(name) for name in shorten(list(wide.columns), 18))
+        height = ROW * len(names) + margin + 26
+        cell = min((width - 55) / wide.shape[1], 16.0)
+        figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+        axes = figure.subplots()
+        _draw(axes, wide, groups.colors(names), scale, cell)
+        bar = figure.colorbar(scale, ax=axes, shrink=0.8, aspect=25, pad=0.02)
+        bar.set_label("accuracy of the linear probe (%)")
+        bar.outline.set_visible(False)
+        heading = f"{group} (white: no value)" if group else "white: no value"
+        bottom_legend(figure, groups.legend(names, "s") if group else [], heading, width)
+    return figure, table.reset_index(drop=True)
+
+
+def _chosen(accuracy: pd.DataFrame, layers: Mapping[str, str]) -> pd.DataFrame:
+    """Returns one row per dataset and model: the given layer, or the best."""
+    rows = accuracy[accuracy["kind"] == LINEAR] if "kind" in accuracy else accuracy
+    if "layer" not in rows:
+        rows = rows.assign(layer="")
+    wanted = rows["model"].map(layers).fillna(rows["layer"])
+    here = rows[(rows["layer"] == wanted) & rows["accuracy"].notna()]
+    best = here.sort_values("accuracy", ascending=False, kind="stable")
+    best = best.drop_duplicates(["dataset", "model"]).sort_values(["dataset", "model"])
+    kept = [c for c in ("dataset", "model", "layer", "accuracy", "sd") if c in best]
+    return best[kept]
+
+
+def _draw(
+    axes: Axes, wide: pd.DataFrame, strip: list[str], scale: ScalarMappable, cell: float
+) -> None:
+    values = wide.to_numpy()
+    m, d = values.shape
+    image = scale.to_rgba(np.ma.masked_invalid(values))
+    image[~np.isfinite(values)] = mpl.colors.to_rgba("white")
+    axes.imshow(image, extent=(0, d, m, 0), interpolation="nearest", aspect="auto")
+    bar = np.array([mpl.colors.to_rgba(color) for color in strip])[:, None]
+    end = -0.03 * d
+    axes.imshow(bar, extent=(end, 0.3 * end, m, 0), interpolation="nearest", aspect="auto")
+    axes.set(xlim=(end, d), ylim=(m, 0))
+    blank(axes)
+    axes.set_yticks(np.arange(m) + 0.5, shorten(list(wide.index), 28))
+    short = shorten(list(wide.columns), 18)
+    turned = max(map(len, short)) * LETTER > cell
+    axes.set_xticks(np.arange(d) + 0.5, short, rotation=90 if turned else 0)
+    axes.tick_params(length=0, pad=1)
+    if cell >= 4.0:
+        for i, j in np.argwhere(np.isfinite(values)):
+            axes.text(
+                j + 0.5, i + 0.5, f"{values[i, j]:.0f}", ha="center", va="center", size=FONT,
+                color=DARK if values[i, j] > 55 else LIGHT,
+            )  # fmt: skip

@@ -1,0 +1,195 @@
+"""Alignment across modalities, against how well the language models predict text."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from consilience.errors import DataError
+from consilience.features import read_header
+from consilience.files import read_table
+from consilience.plots.style import (
+    FONT,
+    GREY,
+    LETTER,
+    LIGHT,
+    MARKERS,
+    PAGE,
+    PALETTE,
+    MetricAxis,
+    bottom_legend,
+    shorten,
+    style,
+)
+
+REDUCTIONS = {"max": "best pair of layers", "mean": "mean", "last": "last layers",
+              "heldout": "held-out best pair"}  # fmt: skip
+MAX_NAMED = 14
+"""Up to so many partner models have a line each with a name; of more the quartiles are drawn."""
+MAX_TICKS = 13
+
+
+def read_language(manifests: Iterable[str | Path]) -> dict[tuple[str, str], float]:
+    """Returns {(dataset, model): bits per byte} of the features whose headers hold it."""
+    found = {}
+    for path in map(Path, manifests):
+        for file in read_table(path)["file"].unique():
+            header = read_header(path.parent / file)
+            bits = header.get("language", {}).get("bits_per_byte")
+            if bits is not None:
+                found[path.parent.name, header["model"]["model"]] = float(bits)
+    return found
+
+
+def alignment(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    axis: MetricAxis,
+    language: Mapping[tuple[str, str], float] | None = None,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the alignment of the models of two groups, a row of panels per dataset.
+
+    On the x axis are language models by the bits that they need per byte of text, the better ones
+    to the right, where at least two have that number; otherwise the models of the first group by
+    name. Each line is a model of the other group. The band is where 95 % of the null lies, for the
+    median pair.
+
+    Args:
+        tables: {dataset: table of `results/alignment`} of one metric.
+        axis: the metric.
+        language: {(dataset, model): bits per byte}.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: `dataset, reduction, model, partner, bits_per_byte, value,
+        null_mean, null_sd, p`.
+
+    Raises:
+        DataError: no pair of models has a value.
+    """
+    parts = [_sides(table, name, language or {}) for name, table in tables.items()]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        raise DataError("no pair of models has an alignment; the column failure says why")
+    table = pd.concat(parts, ignore_index=True)
+    partners = sorted(table["partner"].unique())
+    with style():
+        margin = max(8.0 if part["scaled"].all() else _margin(part) for part in parts)
+        height = len(parts) * (36 + margin) + 24
+        figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+        grid = figure.subplots(len(parts), len(REDUCTIONS), sharey="row", squeeze=False)
+        for line, part in zip(grid, parts, strict=True):
+            for axes, (reduction, name) in zip(line, REDUCTIONS.items(), strict=True):
+                _draw(axes, part[part["reduction"] == reduction], partners)
+                axes.set_title(name)
+            line[0].set_ylabel(f"{part['dataset'].iloc[0]}\n{axis.label}")
+        _legend(figure, partners, width)
+    return figure, table.drop(columns="scaled")
+
+
+def _sides(
+    table: pd.DataFrame, dataset: str, language: Mapping[tuple[str, str], float]
+) -> pd.DataFrame:
+    """Returns the rows with the model of the x axis first: the one whose bits are known.
+
+    Of a metric with a direction, both orders are averaged, and the larger p counts.
+    """
+    rows = table[table["value"].notna()]
+    bits = {model: value for (d, model), value in language.items() if d == dataset}
+    known = [rows[f"model_{side}"].isin(bits) for side in "xy"]
+    later = rows["group_x"] > rows["group_y"]  # the other order of a metric with two of them
+    swap = (known[1] & ~known[0]) | ((known[0] == known[1]) & later)
+    found = pd.DataFrame(
+        {
+            "dataset": dataset,
+            "reduction": rows["reduction"],
+            "model": rows["model_x"].where(~swap, rows["model_y"]),
+            "partner": rows["model_y"].where(~swap, rows["model_x"]),
+            **{name: rows[name] for name in ("value", "null_mean", "null_sd", "p")},
+        }
+    )
+    keys = ["dataset", "reduction", "model", "partner"]
+    how = {"value": "mean", "null_mean": "mean", "null_sd": "mean", "p": "max"}
+    found = found.groupby(keys, sort=True).agg(how).reset_index()
+    found["bits_per_byte"] = found["model"].map(bits).astype("float64")
+    scaled = found.loc[found["bits_per_byte"].notna(), "model"].nunique() >= 2
+    found = found[found["bits_per_byte"].notna()] if scaled else found
+    return found.assign(scaled=scaled)
+
+
+def _margin(part: pd.DataFrame) -> float:
+    return LETTER * min(18, int(part["model"].str.len().max())) + 6
+
+
+def _draw(axes: Axes, rows: pd.DataFrame, partners: list[str]) -> None:
+    scaled = bool(rows["scaled"].all())
+    names = sorted(rows["model"].unique())
+    x = rows["bits_per_byte"] if scaled else rows["model"].map(names.index).astype(float)
+    rows = rows.assign(x=x).sort_values(["partner", "x"], kind="stable")
+    null = rows.groupby("x")[["null_mean", "null_sd"]].median()
+    ends = [null["null_mean"] + k * 1.96 * null["null_sd"] for k in (-1, 1)]
+    if len(null) > 1:
+        axes.fill_between(null.index, *ends, color=LIGHT, linewidth=0, zorder=0)
+    else:
+        axes.errorbar(null.index, null["null_mean"], 1.96 * null["null_sd"], color=LIGHT, lw=6)
+    if len(partners) <= MAX_NAMED:
+        for name, part in rows.groupby("partner"):
+            color, marker = _look(partners.index(name))
+            axes.plot(
+                part["x"], part["value"], color=color, marker=marker, markersize=3.0,
+                linewidth=0.8 if scaled else 0.0, markeredgewidth=0.0,
+            )  # fmt: skip
+    else:
+        axes.plot(rows["x"], rows["value"], ".", color=GREY, markersize=1.5, rasterized=True)
+        middle = rows.groupby("x")["value"].median()
+        axes.plot(
+            middle.index,
+            middle,
+            color=PALETTE[0],
+            marker="o",
+            markersize=2.5,
+            linewidth=float(scaled),
+        )
+    _name_x(axes, names, scaled)
+
+
+def _name_x(axes: Axes, names: list[str], scaled: bool) -> None:
+    if scaled:
+        axes.invert_xaxis()
+        axes.set_xlabel("bits per byte of text\n(lower = better)")
+        axes.locator_params(axis="x", nbins=4)
+    elif len(names) <= MAX_TICKS:
+        axes.set_xticks(range(len(names)), shorten(names, 18), rotation=90)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+    else:
+        axes.set_xticks([])
+        axes.set_xlabel(f"{len(names)} models by name", size=FONT)
+
+
+def _look(position: int) -> tuple[str, str]:
+    """Returns colour and marker of a partner: colours first, then other markers."""
+    return PALETTE[position % len(PALETTE)], MARKERS[position // len(PALETTE) % len(MARKERS)]
+
+
+def _legend(figure: Figure, partners: list[str], width: float) -> None:
+    null = Patch(color=LIGHT, label="95 % of the null")
+    if len(partners) <= MAX_NAMED:
+        looks = map(_look, range(len(partners)))
+        entries = [
+            Line2D([], [], color=c, marker=m, markersize=3.5, linewidth=0.8, label=name)
+            for name, (c, m) in zip(shorten(partners, 28), looks, strict=True)
+        ]
+    else:
+        entries = [
+            Line2D([], [], color=GREY, marker=".", linestyle="", label="a pair of models"),
+            Line2D(
+                [], [], color=PALETTE[0], marker="o", markersize=2.5,
+                label=f"median over {len(partners)} partners",
+            ),
+        ]  # fmt: skip
+    bottom_legend(figure, [*entries, null], "aligned with", width)

@@ -1,0 +1,75 @@
+"""How much of similarity and consistency is noise of the stimuli."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from consilience.consistency.sets import ALL
+from consilience.errors import DataError
+from consilience.plots.intervals import ROW, draw_rows
+from consilience.plots.style import DARK, FONT, GREY, METHODS, PAGE, shorten, style
+
+
+def reliability(
+    consistency: pd.DataFrame,
+    *,
+    label: str,
+    method: str = "pearson",
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws each dataset's reliability, and raw against corrected consistency of dataset pairs.
+
+    Args:
+        consistency: rows of `results/consistency` of one metric, with reliabilities.
+        label: the metric's name for the reader.
+        method: `pearson` or `spearman`.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: the rows of `consistency` that it shows.
+
+    Raises:
+        DataError: no dataset has a reliability.
+    """
+    rows = consistency[(consistency["grouping"] == ALL) & (consistency["method"] == method)]
+    table = rows.reset_index(drop=True)
+    sides = [
+        table[[f"dataset_{s}", f"reliability_{s}"]].set_axis(["label", "value"], axis=1)
+        for s in "xy"
+    ]
+    by = pd.concat(sides).dropna().groupby("label")["value"]
+    points = by.agg(value="median", low="min", high="max").reset_index()
+    if points.empty:
+        raise DataError(f"no dataset has a reliability of {label}")
+    points = points.sort_values("value", ascending=False, kind="stable")
+    names = points["label"].tolist()
+    with style():
+        height = max(ROW * len(names) + 24, width * 0.5)
+        figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        draw_rows(left, points, names)
+        left.set_yticks(range(len(names)), shorten(names, 20))
+        left.set_xlim(min(0.0, float(points["low"].min()) - 0.02), 1.02)
+        left.set_xlabel(
+            "reliability of similarities, all stimuli\n(line: range over the partner datasets)"
+        )
+        _draw_corrected(right, table, METHODS[method])
+        figure.suptitle(f"{label}: noise of the stimuli")
+    return figure, table
+
+
+def _draw_corrected(axes: Axes, table: pd.DataFrame, name: str) -> None:
+    known = table[table["value"].notna() & table["corrected"].notna()]
+    everything = known[["value", "corrected", "low", "high"]].to_numpy()
+    low = float(np.nanmin(everything, initial=0.0)) - 0.02
+    high = float(np.nanmax(everything, initial=1.0)) + 0.02
+    axes.plot([low, high], [low, high], color=GREY, linewidth=0.5, linestyle=":", zorder=0)
+    axes.hlines(known["corrected"], known["low"], known["high"], colors=GREY, linewidth=0.4)
+    axes.scatter(known["value"], known["corrected"], s=10, color=DARK, linewidths=0, zorder=3)
+    axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="N")
+    axes.set_xlabel(f"consistency, raw ({name})\n(line: 95 % interval over models)", size=FONT)
+    axes.set_ylabel("consistency, corrected for the noise")
+    absent = len(table) - len(known)
+    note = f", {absent} without" if absent else ""
+    axes.set_title(f"dataset pairs: {len(known)}{note}")
