@@ -27,6 +27,11 @@ from consilience.plots import (
 from consilience.sensitivity import stability
 
 LABEL = AXIS.label
+LABELS = {
+    "rbf": "CKA (RBF, σ = 0.4 of the median)",
+    "rsa": "RSA (correlation, Spearman)",
+    "knn": "mutual kNN (k = 10)",
+}
 
 
 def halves_of(table, generator):
@@ -100,7 +105,7 @@ class Answers:
 
     def draw(self, name):
         models, both = self.models, self.found.differences
-        both = pd.concat([both, both.assign(metric="rsa")])
+        both = pd.concat([both.assign(metric=metric) for metric in ("cka", *LABELS)])
         rows = self.found.table
         rows = pd.concat([rows, rows.assign(metric="rsa", value=rows["value"] ** 3)])
         return {
@@ -110,7 +115,7 @@ class Answers:
             "metric_agreement": lambda: metric_agreement(rows),
             "similarity_behavior": lambda: similarity_behavior(self.relation, label=LABEL),
             "consistency_groups": lambda: consistency_groups(self.found.means, models, label=LABEL),
-            "group_differences": lambda: group_differences(both, models),
+            "group_differences": lambda: group_differences(both, models, labels=LABELS),
             "reliability": lambda: reliability(self.found.table, label=LABEL),
             "sensitivity": lambda: sensitivity(self.curves, self.stability, axis=AXIS),
             "alignment": lambda: alignment(self.aligned, axis=AXIS, language=self.bits),

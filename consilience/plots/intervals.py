@@ -1,5 +1,6 @@
 """Numbers with their intervals, one row each: consistency and its differences, behavior."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from consilience.plots.style import (
     DARK,
     FONT,
     GREY,
+    LETTER,
     LIGHT,
     METHODS,
     PAGE,
@@ -247,14 +249,17 @@ def group_differences(
     orders = {g: _by_size(rows[rows["grouping"] == g]) for g in table["grouping"].unique()}
     with style():
         counts = [len(orders[g]) for g, _ in blocks]
-        figure = row_figure(counts, columns, width=width, extra=14)
+        margin = LETTER * rows["label"].str.len().max() + 12
+        room = max(12, int((width - margin) / columns / LETTER))
+        figure = row_figure(counts, columns, width=width, extra=14 + 3 * len(blocks))
         grid = np.array(figure.axes).reshape(len(blocks), columns)
         for line, (grouping, chunk) in zip(grid, blocks, strict=True):
             part, order = rows[rows["grouping"] == grouping], orders[grouping]
             for axes, metric in zip(line, chunk, strict=False):
                 draw_rows(axes, part[part["metric"] == metric], order)
-                axes.set_title(f"{(labels or {}).get(metric, metric)}\n{grouping}")
+                axes.set_title(textwrap.fill((labels or {}).get(metric, metric), room))
             line[0].set_yticks(range(len(order)), order)
+            line[0].set_ylabel(grouping)
             if grouping in models.columns:
                 first = part.drop_duplicates("label").set_index("label").loc[order]
                 _add_dots(line[0], first, read_groups(models, grouping))
