@@ -45,8 +45,10 @@ sensitivity: {n: [12, 24], draws: 2, datasets: [one], metrics: [knn]}
 behavior: {bootstrap: 100, permutations: 99}
 """
 FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
-FIGURES += ["plot_similarity_accuracy"]
-WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution", "explorer"}
+FIGURES += ["plot_similarity_accuracy", "plot_similarity_spread", "plot_consistency_groups"]
+WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution", "plot_group_differences"}
+WHOLE |= {"plot_metric_agreement", "explorer"}
+ACCURACY = {("accuracy",), ("plot_probe_accuracy",)}
 DATA = ["one", "two"]
 
 
@@ -92,12 +94,14 @@ def similarity(datasets, metrics):
 def downstream(datasets, metrics):
     """What follows when similarities of these datasets and metrics are made again."""
     made = similarity(datasets, metrics) | {("consistency", m) for m in metrics}
-    return made | {("relation", m) for m in metrics} | figures(metrics)
+    related = {(rule, m) for m in metrics for rule in ("relation", "plot_similarity_behavior")}
+    return made | related | figures(metrics)
 
 
 def curves(datasets):
     """What follows for the one sensitivity table when features of these datasets are new."""
-    return {("sensitivity", "one", "knn"), ("stability",)} if "one" in datasets else set()
+    made = {("sensitivity", "one", "knn"), ("stability",), ("plot_sensitivity", "knn")}
+    return made if "one" in datasets else set()
 
 
 def behavior(datasets):
@@ -179,7 +183,7 @@ def test_adding_a_model(study):
     with (study / "models.tsv").open("a") as stream:
         stream.write(NEW_MODEL)
     expected = per_model("features", DATA, ["p10"]) | per_model("probe", DATA, ["p10"])
-    expected |= {("manifest", d) for d in DATA} | {("accuracy",)} | curves(DATA) | behavior(DATA)
+    expected |= {("manifest", d) for d in DATA} | ACCURACY | curves(DATA) | behavior(DATA)
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     for metric in ("knn", "cka"):
@@ -188,7 +192,7 @@ def test_adding_a_model(study):
 
 def test_removing_a_model(study):
     replace(study / "models.tsv", "p8\traw\tpixels\timage\t8\t\tfine\n", "")
-    expected = {("manifest", d) for d in DATA} | {("accuracy",)} | curves(DATA) | behavior(DATA)
+    expected = {("manifest", d) for d in DATA} | ACCURACY | curves(DATA) | behavior(DATA)
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "two", "knn") == 0
@@ -199,7 +203,7 @@ def test_adding_a_dataset(study):
     with (study / "datasets.tsv").open("a") as stream:
         stream.write(NEW_DATASET)
     models = ["p4", "p6", "p8", "vit"]
-    expected = {("samples", "three"), ("manifest", "three"), ("accuracy",)} | behavior(["three"])
+    expected = {("samples", "three"), ("manifest", "three"), *ACCURACY} | behavior(["three"])
     expected |= per_model("features", ["three"], models) | per_model("probe", ["three"], models)
     assert planned(study) == expected | downstream(["three"], ["knn", "cka"])
 
@@ -219,7 +223,7 @@ def test_adding_views_extracts_nothing(study):
     (study / "round.tsv").write_text("class\tto\nsquare\tedged\ntriangle\tedged\ncircle\tround\n")
     replace(study / "study.yaml", "datasets: \"modality == 'image'\"", "datasets: [one, few]")
     models = ["p4", "p6", "p8", "vit"]
-    expected = {("samples", "half"), ("samples", "few"), ("manifest", "few"), ("accuracy",)}
+    expected = {("samples", "half"), ("samples", "few"), ("manifest", "few"), *ACCURACY}
     expected |= per_model("probe", ["few"], models) | {("behavior", "few")}
     assert planned(study) == expected | downstream(["few"], ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity", "all_probe")
@@ -238,7 +242,7 @@ def test_adding_views_extracts_nothing(study):
 def test_changing_a_models_row(study):
     replace(study / "models.tsv", "image\t8\t", "image\t9\t")
     expected = per_model("features", DATA, ["p8"]) | per_model("probe", DATA, ["p8"])
-    expected |= {("manifest", d) for d in DATA} | {("accuracy",)} | curves(DATA) | behavior(DATA)
+    expected |= {("manifest", d) for d in DATA} | ACCURACY | curves(DATA) | behavior(DATA)
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "one", "cka") == 4
@@ -247,6 +251,7 @@ def test_changing_a_models_row(study):
 def test_changing_metadata_extracts_nothing(study):
     replace(study / "models.tsv", "\tcoarse\n", "\trough\n")
     expected = {("consistency", m) for m in ("knn", "cka")}
+    expected |= {("plot_probe_accuracy",), ("plot_sensitivity", "knn")}
     assert planned(study) == expected | figures(["knn", "cka"])
 
 
@@ -288,7 +293,8 @@ def test_editing_a_plot_script(study):
 
 
 def test_asking_for_fresh_similarities(study):
-    assert planned(study, "--config", "fresh=true") == downstream(DATA, ["knn", "cka"])
+    expected = downstream(DATA, ["knn", "cka"]) | {("plot_sensitivity", "knn")}
+    assert planned(study, "--config", "fresh=true") == expected
     snakemake(study, "--cores", "2", "all_similarity", "--config", "fresh=true")
     assert pairs_computed(study, "two", "cka") == 10
 
@@ -309,7 +315,7 @@ def test_a_text_tower_adds_its_prompts(study):
     assert planned(study) == {("explorer",)}  # the text model is not selected
     replace(study / "study.yaml", "models: \"modality == 'image'\"", "models: \"kind != ''\"")
     expected = per_model("prompts", DATA, ["letters"]) | per_model("probe", DATA, ["vit"])
-    expected |= {("accuracy",)} | behavior(DATA) | {("relation", m) for m in ("knn", "cka")}
+    expected |= ACCURACY | behavior(DATA) | {("relation", m) for m in ("knn", "cka")}
     expected |= {("plot_similarity_accuracy", m) for m in ("knn", "cka")}
     found = planned(study)
     assert expected <= found
