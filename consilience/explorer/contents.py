@@ -170,6 +170,15 @@ def _failures(table: _Table) -> list[list[str]]:
     return failed.loc[kept, columns].fillna("").astype(str).to_numpy().tolist()
 
 
+def nearest_datasets(contents: Contents) -> list[int]:
+    """Returns places of datasets, those first that share most models with the first one."""
+    met: dict[int, set[int]] = {place: set() for place in range(len(contents.datasets))}
+    for key, table in contents.views["similarity"]["tables"].items():
+        met[int(key.split()[1])].update(table["models"])
+    others = sorted(range(1, len(met)), key=lambda place: -len(met[0] & met[place]))
+    return [*others, 0]
+
+
 def _key(contents: Contents, table: _Table) -> str:
     return f"{contents.metrics.index(table.metric)} {contents.datasets.index(table.dataset)}"
 

@@ -14,7 +14,7 @@ import vl_convert
 
 from consilience import __version__
 from consilience.explorer.charts import specs
-from consilience.explorer.contents import Contents
+from consilience.explorer.contents import Contents, nearest_datasets
 from consilience.plots.style import PALETTE, Groups, read_groups
 
 _SHAPES = {
@@ -189,7 +189,7 @@ def _similarity(contents: Contents) -> list[Section]:
         _select("order", "Order", orders),
         _select("values", "Values", [("value", "raw"), ("calibrated", "calibrated")]),
     ]
-    other = list(enumerate(contents.datasets))
+    other = [(place, contents.datasets[place]) for place in nearest_datasets(contents)]
     bounds = [
         f'<label for="{id_}">{text}<input id="{id_}" type="number" step="any"></label>'
         for id_, text in (("from", "Mark pairs from"), ("to", "up to"))
@@ -200,7 +200,7 @@ def _similarity(contents: Contents) -> list[Section]:
         _section(
             "datasets",
             "Two datasets",
-            [_select("other", "Against dataset", other[1:] + other[:1]), *bounds],
+            [_select("other", "Against dataset", other), *bounds],
             hint + _figure("scatter", "Scatter plot"),
         ),
         _section("map-of-models", "Map of models", [], _figure("map", "Map")),
@@ -263,8 +263,9 @@ def _probe(contents: Contents) -> list[Section]:
 def _layers(contents: Contents) -> list[Section]:
     tables = contents.views["layers"].values()
     several = {model for table in tables for model, names in table["layers"] if len(names) > 1}
-    models = list(enumerate(contents.models))
-    first = [m for m in models if m[0] in several] + [m for m in models if m[0] not in several]
+    shown = contents.views["similarity"]["tables"].get("0 0", {"models": ()})["models"]
+    models = enumerate(contents.models)
+    first = sorted(models, key=lambda m: (m[0] not in shown, m[0] not in several))
     controls = [
         _select("layers-x", "Model x", first),
         _select("layers-y", "Model y", first[1:] + first[:1]),
