@@ -18,7 +18,7 @@ import pandas as pd
 
 from consilience.consistency.sets import read_similarity
 from consilience.errors import ConfigError
-from consilience.features import read_layer
+from consilience.features.views import read_rows
 from consilience.files import derive_seed, read_table, write_table
 from consilience.metrics import Metric, Preprocessing, get_metric
 from consilience.similarity import Engine, Item, Task, similarity_table
@@ -212,10 +212,10 @@ def _items(
 
     A view's manifest says in its metadata which rows of the files it consists of.
     """
+    rows = None if view is None else np.asarray(view)
 
     def read(path: Path, layer: str) -> np.ndarray:
-        x = read_layer(path, layer)
-        return x if view is None else x[np.asarray(view)]
+        return read_rows(path, layer, rows)
 
     lines = listed.to_dict("records")
     size = sum(row["n"] * row["d"] * np.dtype(row["dtype"]).itemsize for row in lines)

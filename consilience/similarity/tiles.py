@@ -224,7 +224,7 @@ class OnDisk:
     """A float32 matrix in a scratch file, of which rows are read when asked for."""
 
     def __init__(self, x: np.ndarray, path: Path) -> None:
-        self.shape, self.nbytes = x.shape, 0
+        self.shape = x.shape
         self._path = path
         x.tofile(path)
 
