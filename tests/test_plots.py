@@ -321,6 +321,19 @@ def test_a_model_without_values_has_no_place_on_the_map():
     check_texts(figure)
 
 
+def test_a_dataset_with_too_few_models_is_left_out_of_the_map_and_named():
+    tables, models, _ = study(8, datasets=3, kinds=2)
+    few = tables["dataset_1"]
+    few.loc[~few["model_x"].isin(models.index[:1]) | (few.index > 1), "value"] = np.nan
+    figure, table = model_map(tables, models, axis=AXIS, group="kind")
+    assert list(table["dataset"].unique()) == ["dataset_0", "dataset_2"]
+    heading = figure.legends[0].get_title().get_text()
+    assert "too few for a map: dataset_1 (2 models with a value)" in heading
+    check_texts(figure)
+    with pytest.raises(DataError, match=r"needs 3 models with a value; too few: dataset_1 \(2"):
+        model_map({"dataset_1": few}, models, axis=AXIS, group="kind")
+
+
 def test_maps_of_turned_datasets_coincide():
     rng = np.random.default_rng(2)
     points = rng.uniform(0, 0.4, size=(8, 2))

@@ -1,5 +1,6 @@
 """Maps of the models: distances on paper follow dissimilarities, one map per dataset."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from consilience.plots.heatmaps import model_order, read_all
 from consilience.plots.style import (
     DARK,
     FONT,
+    LETTER,
     PAGE,
     Groups,
     MetricAxis,
@@ -28,6 +30,8 @@ from consilience.plots.style import (
 )
 
 STEPS = 300
+LEAST = 3
+"""Fewest models that a map shows."""
 MAX_NAMED = 24
 """Above so many models, the map shows groups only."""
 
@@ -47,7 +51,8 @@ def model_map(
     needs no random numbers; every panel is turned, mirrored and shifted (not stretched) to lie as
     close as possible to the first (Procrustes). Stress (Kruskal's stress-1) says how much of the
     distances the plane cannot show: 0.1 is fair, 0.2 poor. A model without any value has no
-    place; the title counts such models.
+    place; the title counts such models. A dataset with fewer than three models with a value is
+    left out, and named below the panels.
 
     Args:
         tables: {dataset: similarity table} of one metric.
@@ -61,15 +66,22 @@ def model_map(
         the figure, and its table: `dataset, model, group, x, y, stress`.
 
     Raises:
-        DataError: a dataset has fewer than three models with a value.
+        DataError: no dataset has three models with a value.
     """
     similarities, groups = read_all(tables, layers), read_groups(models, group)
     parts: list[pd.DataFrame] = []
+    without: list[str] = []
     for dataset, similarity in similarities.items():
-        part, stress = _map(dataset, similarity, axis)
+        chosen = _with_values(similarity)
+        if chosen.sum() < LEAST:
+            without.append(f"{dataset} ({chosen.sum()} models with a value)")
+            continue
+        part, stress = _map(similarity, chosen, axis)
         parts.append(align(part, parts[0]) if parts else part)
         lost = len(similarity.models) - len(part)
         parts[-1].attrs = {"dataset": dataset, "stress": stress, "lost": lost}
+    if not parts:
+        raise DataError(f"a map needs {LEAST} models with a value; too few: {', '.join(without)}")
     order = model_order(similarities, axis)
     with style():
         named = max(map(len, parts)) <= MAX_NAMED
@@ -79,6 +91,9 @@ def model_map(
         _draw(figure, parts, groups, panel)
         note = f"{axis.label}: distance on paper ≈ {_distance_name(axis)}"
         note += "; names where they fit" if named else ""
+        if without:
+            left_out = f"too few for a map: {', '.join(without)}"
+            note += "\n" + textwrap.fill(left_out, int(width / LETTER))
         bottom_legend(figure, groups.legend(order), note, width)
         if named:
             _name_points(figure, parts)
@@ -89,17 +104,19 @@ def model_map(
     return figure, table[["dataset", "model", "group", "x", "y", "stress"]].reset_index(drop=True)
 
 
-def _map(dataset: str, similarity: Similarity, axis: MetricAxis) -> tuple[pd.DataFrame, float]:
-    """Returns the points of the models that have a value with another one, and the stress."""
+def _with_values(similarity: Similarity) -> np.ndarray:
+    """Returns which models (m,) have a value with another one."""
     apart = similarity.matrix.copy()
     np.fill_diagonal(apart, np.nan)
-    some = np.isfinite(apart).any(axis=1)
-    if some.sum() < 3:
-        raise DataError(
-            f"dataset {dataset!r} has {some.sum()} models with a value; a map needs three"
-        )
-    points, stress = embed(axis.distances(similarity.matrix[np.ix_(some, some)]))
-    names = [model for model, has in zip(similarity.models, some, strict=True) if has]
+    return np.isfinite(apart).any(axis=1)
+
+
+def _map(
+    similarity: Similarity, chosen: np.ndarray, axis: MetricAxis
+) -> tuple[pd.DataFrame, float]:
+    """Returns the points of the chosen models, and the stress."""
+    points, stress = embed(axis.distances(similarity.matrix[np.ix_(chosen, chosen)]))
+    names = [model for model, has in zip(similarity.models, chosen, strict=True) if has]
     return pd.DataFrame(points, columns=["x", "y"], index=names), stress
 
 
