@@ -6,9 +6,7 @@ copies are each other's nearest neighbours, which metrics of neighbours would ta
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from functools import cache, partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,8 @@ import pandas as pd
 
 from consilience import __version__
 from consilience.errors import ConfigError, DataError
-from consilience.features import read_layer
-from consilience.files import derive_seed, file_digest, read_table, write_table
-from consilience.metrics import Preprocessing, get_metric
-from consilience.similarity import Engine, Item, Task, similarity_table
+from consilience.files import derive_seed, file_digest, write_table
+from consilience.similarity import Engine, list_items, similarity_table
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +61,7 @@ def halves_of(n: int, splits: int, *, seed: int, dataset: str) -> Iterator[tuple
         yield np.sort(order[:size]), np.sort(order[size : 2 * size])
 
 
-def make_reliability(
+def make_reliability(  # noqa: PLR0913 - all but the files by name
     manifest: str | Path,
     out: str | Path,
     *,
@@ -74,9 +70,12 @@ def make_reliability(
     spec: Mapping[str, Any],
     splits: int,
     seed: int,
+    samples: str | Path | None = None,
     engine: Engine | None = None,
 ) -> None:
-    """Writes results/reliability/{dataset}/{metric}.parquet: similarities of last layers on halves.
+    """Writes results/reliability/{dataset}/{metric}.parquet: similarities on halves.
+
+    They are those of the last layers, or of the logits for metrics that compare logits.
 
     Args:
         manifest: the dataset's features manifest; features files lie beside it.
@@ -86,69 +85,42 @@ def make_reliability(
         spec: its metric, parameters and preprocessing.
         splits: number of splits into two halves.
         seed: study seed.
+        samples: samples/{dataset}.parquet, for metrics that need labels.
         engine: threads and memory.
 
     Raises:
         ConfigError: no splits.
-        DataError: too few samples.
+        DataError: too few samples, or no labels where the metric needs them.
+        FeaturesError: a model has no logits, and the metric compares them.
     """
     if splits < 1:
         raise ConfigError(f"reliability: splits is {splits}; it must be at least 1 to make halves")
     engine = engine or Engine()
-    metric = get_metric(spec["metric"], **spec["parameters"])
-    task = Task(metric, Preprocessing(**spec["preprocessing"]))
-    listed = read_table(manifest)
-    view = listed.attrs.get("rows")  # a view of a parent has some rows of the parent's features
-    listed = listed.groupby("model", as_index=False, sort=True).tail(1)
-    n = int(listed["n"].iloc[0])
-    view = np.arange(n) if view is None else np.array(view, dtype=np.int64)
-    read = _reader(listed, engine.max_memory)
+    listing = list_items(
+        manifest,
+        {**spec, "layers": "last"},
+        dataset=dataset,
+        metric_id=metric_id,
+        samples=samples,
+        keep=engine.max_memory,
+    )
     parts = []
-    for split, halves in enumerate(halves_of(n, splits, seed=seed, dataset=dataset)):
+    for split, halves in enumerate(halves_of(listing.n, splits, seed=seed, dataset=dataset)):
         for half, rows in zip(HALVES, halves, strict=True):
-            salt = f"{split}{half}"
-            items = [
-                _item(Path(manifest).parent, line, view[rows], read, salt)
-                for line in listed.to_dict("records")
-            ]
-            table = similarity_table(task, items, engine)
+            items = [item.part(rows, f"{split}{half}") for item in listing.items]
+            table = similarity_table(listing.task.part(rows), items, engine)
             failed = int(table["value"].isna().sum())
             if failed:
                 logger.warning("split %d, half %s: %d pairs have no value", split, half, failed)
             parts.append(table.assign(split=split, half=half, n=len(rows)))
     table = pd.concat(parts, ignore_index=True).assign(dataset=dataset, metric=metric_id)
     metadata = {
-        "spec": dict(spec),
+        "spec": listing.spec,
         "splits": splits,
         "seed": seed,
-        "n": n,
+        "n": listing.n,
         "manifest": file_digest(manifest),
-        "samples_hash": str(listed["samples_hash"].iloc[0]),
+        "samples_hash": listing.samples_hash,
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table[COLUMNS], out, metadata)
-
-
-def _reader(listed: pd.DataFrame, max_memory: int) -> Callable[[Path, str], np.ndarray]:
-    """Returns what reads a layer: once if all of them fit into the memory, else for each half."""
-    size = int((listed["n"] * listed["d"]).sum()) * 4
-    return cache(read_layer) if size <= max_memory else read_layer
-
-
-def _item(
-    folder: Path,
-    line: Mapping[str, Any],
-    rows: np.ndarray,
-    read: Callable[[Path, str], np.ndarray],
-    salt: str,
-) -> Item:
-    """Returns some rows of a layer; `salt` tells them from other rows of it."""
-    path = folder / line["file"]
-    whole = Item(
-        line["model"],
-        line["layer"],
-        (len(rows), line["d"]),
-        f"{line['hash']}{salt}",
-        partial(read, path, line["layer"]),
-    )
-    return replace(whole, load=lambda: whole.load()[rows])

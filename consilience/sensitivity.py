@@ -9,7 +9,6 @@ the same rows.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ import pandas as pd
 
 from consilience.consistency.sets import read_similarity
 from consilience.errors import ConfigError
-from consilience.features.views import read_rows
 from consilience.files import derive_seed, read_table, write_table
-from consilience.metrics import Metric, Preprocessing, get_metric
-from consilience.similarity import Engine, Item, Task, similarity_table
+from consilience.metrics import Metric, get_metric
+from consilience.similarity import Engine, Item, Task, list_items, similarity_table
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +98,12 @@ def measure_sensitivity(
     """
     size, tables = items[0].shape[0], []
     for point in _points(task.metric, curves, size, salt):
-        chosen = [_part(item, point) for item in items]
-        table = similarity_table(replace(task, metric=point.metric), chosen, engine)
+        chosen, on = items, replace(task, metric=point.metric)
+        if point.rows is not None:
+            mark = f" n={len(point.rows)} draw={point.draw}"
+            chosen = [item.part(point.rows, mark) for item in items]
+            on = on.part(point.rows)
+        table = similarity_table(on, chosen, engine)
         if failed := int(table["value"].isna().sum()):
             reason = table["failure"].dropna().iloc[0]
             logger.warning(
@@ -140,19 +142,7 @@ def _points(
             yield _Point(axis, setting, 0, changed)
 
 
-def _part(item: Item, point: _Point) -> Item:
-    """Returns the item with the rows of a point; they have a hash of their own."""
-    if point.rows is None:
-        return item
-    return replace(
-        item,
-        shape=(len(point.rows), item.shape[1]),
-        hash=f"{item.hash} n={len(point.rows)} draw={point.draw}",
-        load=lambda: item.load()[point.rows],
-    )
-
-
-def make_sensitivity(
+def make_sensitivity(  # noqa: PLR0913 - all but the files by name
     manifest: str | Path,
     out: str | Path,
     *,
@@ -161,9 +151,12 @@ def make_sensitivity(
     spec: Mapping[str, Any],
     curves: Curves,
     seed: int = 0,
+    samples: str | Path | None = None,
     engine: Engine | None = None,
 ) -> None:
-    """Writes results/sensitivity/{dataset}/{metric}.parquet: the last layers of all models.
+    """Writes results/sensitivity/{dataset}/{metric}.parquet: curves of all model pairs.
+
+    They are of the last layers, or of the logits for metrics that compare logits.
 
     Args:
         manifest: the dataset's features manifest; features files lie beside it.
@@ -173,63 +166,36 @@ def make_sensitivity(
         spec: its metric, parameters and preprocessing.
         curves: the settings.
         seed: the study seed.
+        samples: samples/{dataset}.parquet, for metrics that need labels.
         engine: threads and memory.
 
     Raises:
-        ConfigError: the metric compares something else than features.
+        DataError: no labels, and the metric needs them.
+        FeaturesError: a model has no logits, and the metric compares them.
     """
     engine = engine or Engine()
-    task = Task(
-        get_metric(spec["metric"], **spec["parameters"]), Preprocessing(**spec["preprocessing"])
+    listing = list_items(
+        manifest,
+        {**spec, "layers": "last"},
+        dataset=dataset,
+        metric_id=metric_id,
+        samples=samples,
+        keep=engine.max_memory,
     )
-    if task.metric.facts.input != "features" or task.metric.facts.needs_labels:
-        raise ConfigError(
-            f"sensitivity: metric {metric_id!r} compares {task.metric.facts.input} or needs "
-            "labels, and curves are of features alone: leave it out of sensitivity.metrics"
-        )
-    listed = read_table(manifest)
-    rows = listed.attrs.get("rows")
-    listed = listed.groupby("model", as_index=False, sort=True).tail(1)
-    items = _items(listed, Path(manifest).parent, engine.max_memory, rows)
-    table = measure_sensitivity(task, items, curves, salt=(seed, dataset), engine=engine)
+    table = measure_sensitivity(
+        listing.task, listing.items, curves, salt=(seed, dataset), engine=engine
+    )
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
     metadata = {
-        "spec": dict(spec),
-        "facts": task.metric.facts.as_dict(),
+        "spec": listing.spec,
+        "facts": listing.task.metric.facts.as_dict(),
         "seed": seed,
-        "n": int(listed["n"].iloc[0]),
-        "samples_hash": listed["samples_hash"].iloc[0],
+        "n": listing.n,
+        "samples_hash": listing.samples_hash,
     }
     types = {"setting": "float64", "draw": "int64", "value": "float64"}
     write_table(table.astype(types), out, metadata)
-
-
-def _items(
-    listed: pd.DataFrame, folder: Path, max_memory: int, view: Sequence[int] | None
-) -> list[Item]:
-    """Returns the layers of a manifest, read once if all of them fit into the memory.
-
-    A view's manifest says in its metadata which rows of the files it consists of.
-    """
-    rows = None if view is None else np.asarray(view)
-
-    def read(path: Path, layer: str) -> np.ndarray:
-        return read_rows(path, layer, rows)
-
-    lines = listed.to_dict("records")
-    size = sum(row["n"] * row["d"] * np.dtype(row["dtype"]).itemsize for row in lines)
-    read = cache(read) if size <= max_memory else read
-    return [
-        Item(
-            row["model"],
-            row["layer"],
-            (row["n"], row["d"]),
-            row["hash"],
-            partial(read, folder / row["file"], row["layer"]),
-        )
-        for row in lines
-    ]
 
 
 def make_stability(paths: Sequence[str | Path], out: str | Path, *, bound: float = 0.95) -> None:

@@ -75,6 +75,7 @@ wildcard_constraints:
     dataset=ID,
     model=ID,
     metric=ID,
+    family=ID,
 
 
 def scaled(amount):

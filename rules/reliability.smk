@@ -2,6 +2,12 @@ rule reliability:
     """Similarities of all pairs of models on random halves of one dataset's stimuli."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
+        # the true classes, for metrics that take them
+        samples=lambda wc: (
+            f"results/samples/{wc.dataset}.parquet"
+            if STUDY.labelled[wc.metric]
+            else []
+        ),
     output:
         "results/reliability/{dataset}/{metric}.parquet",
     log:

@@ -1,15 +1,6 @@
-from consilience.metrics import get_metric
-
 CURVES = SETTINGS["sensitivity"]
-# The metrics that the study names for its curves, or all of its metrics of features.
-CURVE_METRICS = CURVES["metrics"] or [
-    metric
-    for metric, facts in (
-        (name, get_metric(spec["metric"], **spec["parameters"]).facts)
-        for name, spec in STUDY.metrics.items()
-    )
-    if facts.input == "features" and not facts.needs_labels
-]
+# The metrics that the study names for its curves, or all of them.
+CURVE_METRICS = CURVES["metrics"] or list(STUDY.metrics)
 SENSITIVITIES = (
     expand(
         "results/sensitivity/{dataset}/{metric}.parquet",
@@ -25,6 +16,12 @@ rule sensitivity:
     """Similarities again on fewer stimuli and with other k, from the same features."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
+        # the true classes, for metrics that take them
+        samples=lambda wc: (
+            f"results/samples/{wc.dataset}.parquet"
+            if STUDY.labelled[wc.metric]
+            else []
+        ),
     output:
         "results/sensitivity/{dataset}/{metric}.parquet",
     log:

@@ -1,4 +1,34 @@
-from consilience.metrics import METRICS
+FAMILIES = STUDY.families if SETTINGS["similarity"]["together"] else {}
+FAMILY_OF = {metric: family for family, ids in FAMILIES.items() for metric in ids}
+
+
+rule family:
+    """Pairs of all metrics that work on the same products or neighbour lists, made once."""
+    input:
+        manifest="results/features/{dataset}/manifest.parquet",
+    output:
+        "results/similarity/{dataset}/.families/{family}.parquet",
+    log:
+        "logs/family/{dataset}/{family}.log",
+    benchmark:
+        "benchmarks/family/{dataset}/{family}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(SETTINGS["similarity"]["max_memory_mb"] + 2000),
+        runtime=scaled(120),
+    params:
+        specs=lambda wc: {id: STUDY.metrics[id] for id in FAMILIES[wc.family]},
+        stores=lambda wc: {
+            id: f"results/similarity/{wc.dataset}/.pairs/{id}.parquet"
+            for id in FAMILIES[wc.family]
+        },
+        fresh=SETTINGS["fresh"],
+        code=code("family", "similarity", "pairs", "calibration"),
+        metric_code=lambda wc: {id: STUDY.metric_code[id] for id in FAMILIES[wc.family]},
+    script:
+        "../workflow/scripts/family.py"
 
 
 rule similarity:
@@ -8,7 +38,14 @@ rule similarity:
         # the true classes, for metrics that take them
         samples=lambda wc: (
             f"results/samples/{wc.dataset}.parquet"
-            if METRICS[STUDY.metrics[wc.metric]["metric"]].class_facts.needs_labels
+            if STUDY.labelled[wc.metric]
+            else []
+        ),
+        # its pairs, where they are made together with those of others. Not `ancient`: Snakemake
+        # would then overlook what else changed for this job whenever the family is made again.
+        family=lambda wc: (
+            f"results/similarity/{wc.dataset}/.families/{FAMILY_OF[wc.metric]}.parquet"
+            if wc.metric in FAMILY_OF
             else []
         ),
     output:
@@ -26,7 +63,7 @@ rule similarity:
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
         store="results/similarity/{dataset}/.pairs/{metric}.parquet",
-        fresh=SETTINGS["fresh"],
+        fresh=lambda wc: SETTINGS["fresh"] and wc.metric not in FAMILY_OF,
         code=code("similarity", "similarity", "pairs", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:

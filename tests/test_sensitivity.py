@@ -100,12 +100,6 @@ def test_a_view_reads_its_own_rows(manifest, tmp_path):
     assert pair["value"].item() == pytest.approx(expected, abs=1e-12)
 
 
-def test_metrics_of_logits_have_no_curves(manifest, tmp_path):
-    with pytest.raises(ConfigError, match="metric 'd' compares logits"):
-        curves(manifest, tmp_path / "t.parquet", KNN | {"metric": "disagreement", "parameters": {}},
-               metric="d", n=(10,))  # fmt: skip
-
-
 def test_a_share_of_the_samples_is_no_setting_of_every_metric(manifest, tmp_path):
     spec = KNN | {"metric": "imd"}  # takes whole numbers only
     table = curves(manifest, tmp_path / "t.parquet", spec, k=(3,), k_share=(0.05,))

@@ -32,7 +32,9 @@ from consilience.features.verification import verify_results
 from consilience.files import digest, read_table, write_table
 from consilience.metrics import get_metric
 from consilience.probe import make_probe
+from consilience.reliability import halves_of, make_reliability
 from consilience.samples import make_samples, read_samples
+from consilience.sensitivity import Curves, draw_rows, make_sensitivity
 from consilience.similarity import make_similarity, pairwise
 
 ROOT = Path(__file__).parent.parent
@@ -182,6 +184,36 @@ def test_metrics_of_outputs_take_logits_as_they_are_and_labels_of_the_samples(re
     accuracies = [np.mean(x.argmax(axis=1) == labels) for x in logits]
     assert table["value"].iloc[1] == pytest.approx(abs(accuracies[0] - accuracies[1]), abs=1e-12)
     assert accuracies[0] != accuracies[1]
+
+
+def test_halves_and_curves_of_outputs_are_of_logits_and_their_labels(results, tmp_path):
+    samples, folder = results / "samples" / "shapes.parquet", results / "features" / "shapes"
+    labels = read_samples(samples).table["label"].to_numpy(int)
+    logits = [read_layer(folder / f"m{seed}.safetensors", "logits") for seed in (0, 1)]
+
+    def gap(rows):
+        accuracies = [np.mean(x[rows].argmax(axis=1) == labels[rows]) for x in logits]
+        return pytest.approx(abs(accuracies[0] - accuracies[1]), abs=1e-12)
+
+    given = {
+        "dataset": "shapes",
+        "metric_id": "gap",
+        "spec": {"metric": "accuracy_difference", "parameters": {}, "preprocessing": NONE},
+        "samples": samples,
+        "seed": 0,
+    }
+    out = tmp_path / "out.parquet"
+    make_reliability(folder / "manifest.parquet", out, splits=2, **given)
+    table = read_table(out).query("model_x != model_y")
+    halves = list(halves_of(len(labels), 2, seed=0, dataset="shapes"))
+    assert set(table["layer_x"]) == {"logits"} and len(table) == 4
+    for row in table.itertuples():
+        assert row.value == gap(halves[row.split]["ab".index(row.half)])
+    make_sensitivity(folder / "manifest.parquet", out, curves=Curves(n=(20,), draws=2), **given)
+    table = read_table(out).query("model_x != model_y")
+    assert set(table["layer_x"]) == {"logits"} and len(table) == 2
+    for row in table.itertuples():
+        assert row.value == gap(draw_rows(len(labels), 20, (0, "shapes"), row.draw))
 
 
 def test_labels_are_asked_for_and_compared_with_the_samples(results, shapes, tmp_path):

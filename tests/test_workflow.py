@@ -271,6 +271,26 @@ def test_changing_a_metrics_parameter(study):
     assert pairs_computed(study, "one", "knn") == 0  # known from before
 
 
+def test_metrics_that_share_lists_are_computed_together(study):
+    with (study / "metrics.yaml").open("a") as stream:
+        stream.write("lcs: {metric: lcs_knn, k: 6}\n")
+    replace(study / "study.yaml", "[knn, cka]", "[knn, lcs, cka]")
+    jobs = planned(study)
+    shared = {job for job in jobs if job[0] == "family"}
+    assert [d for _, d, _ in sorted(shared)] == DATA
+    # a first companion: the tables of knn are written again, from what is known
+    assert jobs == shared | downstream(DATA, ["knn", "lcs"]) | {("plot_sensitivity", "knn")}
+    alone = planned(study, "--config", "similarity={together: false}")
+    assert alone == downstream(DATA, ["lcs"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "one", "knn") == pairs_computed(study, "one", "lcs") == 0
+    table = next((study / "results" / "similarity" / "one" / ".families").glob("*.parquet"))
+    assert read_table(table).set_index("metric")["computed"].to_dict() == {"knn": 0, "lcs": 10}
+    replace(study / "metrics.yaml", "k: 6", "k: 5")
+    again = shared | similarity(DATA, ["knn", "lcs"]) | {("all_similarity",)}
+    assert planned(study, "all_similarity") == again
+
+
 def test_editing_a_metrics_source(study):
     with (study / "consilience" / "metrics" / "cka.py").open("a") as stream:
         stream.write("# edited\n")

@@ -109,8 +109,7 @@ class _Job:
         return prepare_layers(self.metric, self.preprocessing, self.parts, loads)
 
     def _features(self, file: str, layer: str) -> np.ndarray:
-        x = read_layer(self.folder / file, layer)
-        return x if self.rows is None else x[self.rows]
+        return read_layer(self.folder / file, layer, self.rows)
 
     def pair_key(self, x: str, y: str) -> str:
         sides = [self.layers[m][["layer", "hash"]].to_dict("list") for m in (x, y)]

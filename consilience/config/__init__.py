@@ -17,8 +17,9 @@ from consilience.config.selection import frame, resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
-from consilience.metrics import get_metric, metric_code
+from consilience.metrics import METRICS, get_metric, metric_code
 from consilience.registry import did_you_mean
+from consilience.similarity import families
 
 
 class Known(dict[str, Any]):
@@ -116,6 +117,22 @@ class Study:
             name: metric_code(get_metric(spec["metric"], **spec["parameters"]))
             for name, spec in self.metrics.items()
         }
+
+    @cached_property
+    def families(self) -> dict[str, list[str]]:
+        """For each family of metrics that share products or neighbour lists its metric ids."""
+        return families(self.metrics)
+
+    @cached_property
+    def labelled(self) -> dict[str, bool]:
+        """For each metric whether it takes the samples' classes."""
+        return Known(
+            "metric",
+            {
+                name: METRICS[spec["metric"]].class_facts.needs_labels
+                for name, spec in self.metrics.items()
+            },
+        )
 
     def groups(self, columns: Sequence[str], query: str | None = None) -> dict[str, Row]:
         """Returns {model: {column: value}} for the models that the query selects."""

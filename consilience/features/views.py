@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from consilience.features.manifest import write_manifest
-from consilience.features.store import check_samples, content_hash, read_header, read_layer
+from consilience.features.store import check_samples, content_hash, read_header
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.samples import read_chain
 
@@ -49,8 +47,3 @@ def make_manifest(
     ]
     own = {"dataset": view.row["dataset"], "samples_hash": view.hash, "rows": rows.tolist()}
     write_table(table, out, metadata | own | {"outputs": outputs})
-
-
-def read_rows(path: str | Path, layer: str, rows: np.ndarray | None = None) -> np.ndarray:
-    """Returns features (n, d) of one layer: all rows of the file, or those of a view."""
-    return read_layer(path, layer, rows)

@@ -126,6 +126,11 @@ class Metric:
         return np.array([[self.compare(a, b) for b in forms_y] for a in forms_x])
 
     @property
+    def base(self) -> str:
+        """A name that metrics share that work on the same products or lists; empty: its own."""
+        return ""
+
+    @property
     def keeps_forms(self) -> bool:
         """Whether prepared forms are small beside what they cost, and so kept between runs."""
         return False
@@ -217,11 +222,6 @@ class InnerProductMetric(Metric):
     @property
     def centring(self) -> str:
         """How the tiled pass centres entries: a key of `_tiles.CENTRINGS`; empty: not at all."""
-        return ""
-
-    @property
-    def base(self) -> str:
-        """A name that metrics share whose entries are made of the same products; empty: its own."""
         return ""
 
     def tile_form(self, x: Rows) -> TileForm:

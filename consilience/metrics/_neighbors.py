@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -263,11 +263,24 @@ class NeighborMetric(Metric):
         """Returns k as a count for n samples."""
         return count_of(self.k, n)
 
-    def prepare(self, x: np.ndarray) -> np.ndarray:
-        """Returns the neighbour lists (n, k) of x: (n, d), from near to far."""
+    @property
+    def base(self) -> str:
+        """Metrics of neighbours by one distance share their lists, whatever their k."""
+        return f"neighbors_{self.distance}"
+
+    def prepare(self, x: np.ndarray) -> Any:  # noqa: ANN401
+        """Returns what `of_lists` makes of the neighbour lists of x: (n, d)."""
         k = checked_count(self.k, len(x))
+        return self.of_lists(self.lists(x, k))
+
+    def lists(self, x: np.ndarray, k: int) -> np.ndarray:
+        """Returns the lists (n, k) of the k nearest neighbours of x: (n, d), from near to far."""
         check_varies(x)
         return ordered_neighbors(power_of_two_scale(x), k, self.distance)
+
+    def of_lists(self, lists: np.ndarray) -> Any:  # noqa: ANN401
+        """Returns the prepared form for lists (n, k or more) from near to far."""
+        return np.ascontiguousarray(lists[:, : checked_count(self.k, len(lists))])
 
     @property
     def keeps_forms(self) -> bool:

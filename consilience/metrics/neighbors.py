@@ -51,6 +51,11 @@ class MutualKNN(NeighborMetric):
         neighbors = nearest_neighbors(power_of_two_scale(x), k, self.distance)
         return _codes(neighbors), n
 
+    def of_lists(self, lists: np.ndarray) -> tuple[np.ndarray, int]:
+        """Returns the same for lists (n, k or more) from near to far."""
+        n = len(lists)
+        return _codes(np.sort(lists[:, : checked_count(self.k, n)], axis=1).astype(np.int64)), n
+
     def compare(self, a: tuple[np.ndarray, int], b: tuple[np.ndarray, int]) -> float:
         """Returns the share of codes that both sides have."""
         (codes, n), wanted = a, b[0]

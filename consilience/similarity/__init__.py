@@ -4,7 +4,6 @@ The result does not depend on threads, on the order of models, or on what was co
 runs: every pair is a function of its two features alone, computed in one order of arguments.
 """
 
-import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,15 +16,15 @@ import pandas as pd
 
 from consilience import __version__
 from consilience.calibration import NullKind, Permutations, calibrate
-from consilience.errors import DataError, FeaturesError, MetricError
+from consilience.errors import FeaturesError, MetricError
 from consilience.features import content_hash, read_header, read_layer
-from consilience.features.views import read_rows
-from consilience.files import read_table, write_table
-from consilience.metrics import Metric, Preprocessing, as_features, as_labels, get_metric
+from consilience.files import write_table
+from consilience.metrics import Metric, Preprocessing, as_features, as_labels
 from consilience.pairs import Outcome, PairStore
 from consilience.reductions import describe, reduce
-from consilience.samples import read_samples
-from consilience.similarity.engine import fill_store, fill_together, pair_key
+from consilience.similarity.engine import all_pairs, fill_store, pair_key
+from consilience.similarity.families import families, fill_shared, make_family
+from consilience.similarity.listing import Listing, calibrated, list_items
 from consilience.similarity.task import Engine, Item, Task
 
 logger = logging.getLogger(__name__)
@@ -112,8 +111,8 @@ def pairwise_many(
     """Returns the table of `pairwise` for each of several metrics; what they share is done once.
 
     From 2,048 samples on, linear kernels share one pass over all models, and so do all kernels of
-    distances with fixed widths: four widths cost less than two passes. Values are those of
-    `pairwise`, to the last digit.
+    distances with fixed widths: four widths cost less than two passes. Metrics of neighbours by one
+    distance share their lists. Values are those of `pairwise`, to the last digit.
 
     Args:
         metrics: by any id.
@@ -131,23 +130,6 @@ def pairwise_many(
     stores = {id_: task.open_store(None) for id_, task in tasks.items()}
     fill_shared(stores, tasks, items, engine or Engine())
     return {id_: similarity_table(task, items, engine, stores[id_]) for id_, task in tasks.items()}
-
-
-def fill_shared(
-    stores: Mapping[str, PairStore],
-    tasks: Mapping[str, Task],
-    items: Sequence[Item],
-    engine: Engine,
-) -> None:
-    """Fills the stores of those tasks that share a pass over the items; leaves the others."""
-    together: dict[tuple, list[str]] = {}
-    for id_, task in tasks.items():
-        if base := task.base(items[0].shape[0]):
-            together.setdefault(base, []).append(id_)
-    for ids in together.values():
-        if len(ids) > 1:
-            pairs = _pairs(tasks[ids[0]].metric, items)
-            fill_together([stores[i] for i in ids], [tasks[i] for i in ids], pairs, engine)
 
 
 def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
@@ -180,19 +162,13 @@ def similarity_table(
     metric = task.metric
     store = store or task.open_store(None)
     _check_same_samples(items)
-    pairs = _pairs(metric, items)
+    pairs = all_pairs(items, symmetric=metric.facts.symmetric)
     fill_store(store, task, pairs, engine or Engine())
     rows = [_row(x, y, store.outcomes[pair_key(metric, x, y)]) for x, y in pairs]
     ends = ["model_x", "layer_x", "model_y", "layer_y", "hash_x", "hash_y"]
     table = pd.DataFrame(rows, columns=[*ends, *Outcome._fields])
     table = table.astype(dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"})
     return calibrate(table, metric.facts)[COLUMNS]
-
-
-def _pairs(metric: Metric, items: Sequence[Item]) -> list[tuple[Item, Item]]:
-    if metric.facts.symmetric:
-        return list(itertools.combinations_with_replacement(items, 2))
-    return list(itertools.product(items, repeat=2))
 
 
 def make_similarity(  # noqa: PLR0913 - all but the files by name
@@ -227,23 +203,10 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         FeaturesError: a model has no logits, and the metric compares them.
         DataError: samples have no label, and the metric needs them.
     """
-    metric = get_metric(spec["metric"], **spec["parameters"])
-    if metric.facts.input == "logits":
-        as_it_is = {"row_normalize": False, "center": False}
-        spec = {**spec, "preprocessing": as_it_is, "layers": "logits"}
-    preprocessing = Preprocessing(**spec["preprocessing"])
-    task = Task(metric, preprocessing, _null_kind(metric, spec["permutations"]))
-    if spec["permutations"]:
-        task = replace(task, permutations=Permutations(spec["permutations"]))
-    listed = _listed(manifest, dataset, metric_id, spec["layers"])
-    if metric.facts.needs_labels:
-        task = replace(task, labels=_labels(samples, listed["samples_hash"].iloc[0], metric_id))
+    listing = list_items(manifest, spec, dataset=dataset, metric_id=metric_id, samples=samples)
+    task = calibrated(listing.task, spec["permutations"])
     pair_store = task.open_store(store, fresh=fresh)
-    rows = listed.attrs.pop("rows", None)
-    rows = None if rows is None else np.array(rows, dtype=np.int64)
-    folder = Path(manifest).parent
-    items = [_listed_item(folder, line, rows) for line in listed.to_dict("records")]
-    table = similarity_table(task, items, engine, pair_store)
+    table = similarity_table(task, listing.items, engine, pair_store)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
     for row in table[table["value"].isna()].itertuples():
@@ -251,65 +214,17 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
             "no value for %s (%s) and %s (%s): %s",
             *(row.model_x, row.layer_x, row.model_y, row.layer_y, row.failure),
         )
-    layer_names = listed.groupby("model", sort=True)["layer"].agg(list).to_dict()
     metadata = {
-        "spec": spec,
-        "facts": metric.facts.as_dict(),
+        "spec": listing.spec,
+        "facts": task.metric.facts.as_dict(),
         "null": task.null_spec,
         "code": pair_store.code,
-        "layers": layer_names,
-        "n": int(listed["n"].iloc[0]),
-        "samples_hash": listed["samples_hash"].iloc[0],
+        "layers": listing.layers,
+        "n": listing.n,
+        "samples_hash": listing.samples_hash,
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table, out, metadata)
-
-
-def _listed(manifest: str | Path, dataset: str, metric_id: str, layers: str) -> pd.DataFrame:
-    """Returns the rows of a manifest that are compared: all layers, the last ones, or `logits`."""
-    listed = read_table(manifest)
-    attrs, listed.attrs = listed.attrs, {}
-    last = listed.groupby("model", as_index=False, sort=True).tail(1)
-    listed = last if layers == "last" else listed
-    listed.attrs = attrs
-    if layers != "logits":
-        return listed
-    found = {row["model"]: row for row in attrs["outputs"] if row["output"] == layers}
-    without = sorted(set(last["model"]) - set(found))
-    if without:
-        raise FeaturesError(
-            f"metric {metric_id!r} compares logits, and {len(without)} of {len(last)} models on "
-            f"dataset {dataset!r} have none: {', '.join(without)}; leave out the metric, or these "
-            "models, in a study of its own"
-        )
-    listed = pd.DataFrame([found[model] for model in last["model"]])
-    listed = listed.assign(layer=layers, samples_hash=last["samples_hash"].to_numpy())
-    listed.attrs = attrs
-    return listed
-
-
-def _labels(samples: str | Path | None, samples_hash: str, metric_id: str) -> np.ndarray:
-    """Returns the labels (n,) of the samples that the features are of."""
-    if samples is None:
-        raise DataError(f"metric {metric_id!r} needs labels: give the samples table")
-    read = read_samples(samples)
-    if read.hash != samples_hash:
-        raise DataError(f"{samples} holds other samples than the features; run snakemake again")
-    missing = int(read.table["label"].isna().sum())
-    if missing:
-        raise DataError(
-            f"metric {metric_id!r} needs labels, and {missing} of {len(read.table)} samples of "
-            f"dataset {read.row['dataset']!r} have none; leave the metric out of studies with it"
-        )
-    return read.table["label"].to_numpy(np.int64)
-
-
-def _null_kind(metric: Metric, permutations: int) -> NullKind | None:
-    if not metric.facts.paired:
-        return None
-    if metric.has_closed_form:
-        return "closed_form"
-    return "monte_carlo" if permutations else None
 
 
 def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:  # noqa: ANN401
@@ -331,12 +246,6 @@ def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:
     ]
 
 
-def _listed_item(folder: Path, row: Mapping[str, Any], rows: np.ndarray | None) -> Item:
-    """Returns the item of a manifest's line; a view's manifest says which rows of the files."""
-    load = partial(read_rows, folder / row["file"], row["layer"], rows)
-    return Item(row["model"], row["layer"], (row["n"], row["d"]), row["hash"], load)
-
-
 def _check_same_samples(items: Sequence[Item]) -> None:
     if not items:
         raise FeaturesError("there are no features to compare; give at least one model")
@@ -356,9 +265,13 @@ def _row(x: Item, y: Item, outcome: Outcome) -> tuple:
 __all__ = [
     "Engine",
     "Item",
+    "Listing",
     "PairStore",
     "Task",
     "compare",
+    "families",
+    "list_items",
+    "make_family",
     "make_similarity",
     "pairwise",
     "pairwise_many",

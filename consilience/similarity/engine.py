@@ -1,16 +1,24 @@
 """Fills a pair store: prepares every layer once if memory allows, compares, saves as it goes."""
 
+import itertools
 import logging
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from consilience.errors import MetricError
+from consilience.files import digest
 from consilience.metrics import Metric
+from consilience.metrics._neighbors import checked_count
 from consilience.pairs import Outcome, PairStore
 from consilience.similarity.one_pass import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
@@ -32,6 +40,13 @@ def pair_key(metric: Metric, x: Item, y: Item) -> tuple[str, str]:
     return x.hash, y.hash
 
 
+def all_pairs(items: Sequence[Item], *, symmetric: bool) -> list[tuple[Item, Item]]:
+    """Returns the pairs of a table, items with themselves too: if symmetric, either order once."""
+    if symmetric:
+        return list(itertools.combinations_with_replacement(items, 2))
+    return list(itertools.product(items, repeat=2))
+
+
 def fill_store(
     store: PairStore,
     task: Task,
@@ -42,17 +57,28 @@ def fill_store(
     missing = _missing(store, task, pairs)
     if not missing:
         return
-    written = time.monotonic()
     shelf = None
     if store.path and engine.shelf and (task.metric.ranked or task.metric.keeps_forms):
         shelf = Shelf(store.path.with_suffix("") / store.spec[:16], engine.shelf)
+    prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
     with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
-        for batch in _compute(task, missing, engine, pool, shelf):
-            store.outcomes.update(batch)
-            if time.monotonic() - written > engine.checkpoint:
-                store.write()
-                written = time.monotonic()
+        if task.is_tiled(missing[0][0].shape[0]):
+            store.outcomes.update(tiled_outcomes([task], [missing], engine, pool, shelf)[0])
+        else:
+            _keep(store, _compute(task, missing, engine, pool, prepare), engine.checkpoint)
     store.write()
+
+
+def _keep(
+    store: PairStore, batches: Iterable[Mapping[tuple[str, str], Outcome]], checkpoint: float
+) -> None:
+    """Takes up outcomes, and writes the store now and then."""
+    written = time.monotonic()
+    for batch in batches:
+        store.outcomes.update(batch)
+        if time.monotonic() - written > checkpoint:
+            store.write()
+            written = time.monotonic()
 
 
 def fill_together(
@@ -60,16 +86,68 @@ def fill_together(
     tasks: Sequence[Task],
     pairs: Sequence[tuple[Item, Item]],
     engine: Engine,
+    folder: Path | None = None,
 ) -> None:
-    """Computes what the stores of tasks with the same `Task.base` do not know, in one pass."""
+    """Computes what the stores of tasks with the same `Task.base` do not know.
+
+    Products are made in one pass for all of them, and so are neighbour lists, which are kept in
+    `folder`, if there is one, for models that come later.
+    """
     missing = [_missing(*work, pairs) for work in zip(stores, tasks, strict=True)]
     if not any(missing):
         return
-    with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
-        found = tiled_outcomes(tasks, missing, engine, pool)
-    for store, outcomes in zip(stores, found, strict=True):
-        store.outcomes.update(outcomes)
-        store.write()
+    with ExitStack() as stack:
+        stack.enter_context(threadpool_limits(1))
+        pool = stack.enter_context(ThreadPoolExecutor(engine.threads))
+        if tasks[0].is_tiled(pairs[0][0].shape[0]):
+            found = tiled_outcomes(tasks, missing, engine, pool)
+            for store, outcomes in zip(stores, found, strict=True):
+                store.outcomes.update(outcomes)
+                store.write()
+            return
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=engine.scratch)))
+        lists = _Lists.of(tasks, pairs[0][0].shape[0], folder, engine.shelf)
+        for store, task, part in zip(stores, tasks, missing, strict=True):
+            prepare = partial(lists.form, task)
+            batches = _compute(task, part, engine, pool, prepare) if part else ()
+            _keep(store, batches, engine.checkpoint)
+            store.write()
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Neighbour lists that the forms of several metrics are made of."""
+
+    task: Task
+    k: int
+    """As many neighbours as the metrics take at most."""
+    shelf: Shelf
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], n: int, folder: Path, room: int) -> "_Lists":
+        """Returns the lists of n samples for these tasks, kept in the folder."""
+        k = max(1, *(min(task.metric.neighbors_of(n), n - 1) for task in tasks))
+        mark = digest([tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k])
+        return cls(tasks[0], k, Shelf(folder / mark[:16], room))
+
+    def form(self, task: Task, item: Item) -> Form | MetricError:
+        """Returns the prepared form of a layer for one of the tasks."""
+        return attempt(item, lambda: self._form(task, item))
+
+    def _form(self, task: Task, item: Item) -> Form:
+        n = item.shape[0]
+        checked_count(task.metric.k, n)  # first, as in `prepare`: of two reasons the same is given
+        return task.form(task.metric.of_lists(self._lists(item)), n)
+
+    def _lists(self, item: Item) -> np.ndarray:
+        found = self.shelf.get(item.hash)
+        if found:
+            return found[0]["lists"]
+        lists = self.task.metric.lists(self.task.preprocessing(item.features()), self.k)
+        if self.shelf.reserve(lists.nbytes):
+            self.shelf.put(item.hash, {"lists": lists}, {})
+        return lists
 
 
 def _missing(
@@ -88,13 +166,10 @@ def _compute(
     missing: Sequence[tuple[Item, Item]],
     engine: Engine,
     pool: ThreadPoolExecutor,
-    shelf: Shelf | None,
+    prepare: Callable[[Item], Form | MetricError],
 ) -> Iterator[dict[tuple[str, str], Outcome]]:
     """Yields outcomes in batches, holding prepared forms of two blocks of items at a time."""
     items = list({item.hash: item for pair in missing for item in pair}.values())
-    if task.is_tiled(items[0].shape[0]):
-        yield tiled_outcomes([task], [missing], engine, pool, shelf)[0]
-        return
     blocks = _blocks(task.metric, items, engine.max_memory // 2)
     block_of = {item.hash: number for number, block in enumerate(blocks) for item in block}
     by_blocks: dict[tuple[int, int], list[tuple[Item, Item]]] = {}
@@ -106,7 +181,6 @@ def _compute(
         needed = {item.hash: item for pair in by_blocks[numbers] for item in pair}
         prepared = {key: form for key, form in prepared.items() if key in needed}
         new = [item for key, item in needed.items() if key not in prepared]
-        prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
         prepared.update(zip([i.hash for i in new], pool.map(prepare, new), strict=True))
         yield from _compare(task, by_blocks[numbers], prepared, pool, 16 * engine.threads)
 

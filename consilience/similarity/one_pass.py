@@ -14,7 +14,7 @@ from consilience.errors import MetricError
 from consilience.metrics._tiles import CENTRINGS, TileForm, TileSums
 from consilience.pairs import Outcome
 from consilience.similarity.shelf import Shelf, Steps
-from consilience.similarity.task import Engine, Item, Side, Task, attempt, batched
+from consilience.similarity.task import Engine, Item, Side, Task, attempt
 from consilience.similarity.tiles import (
     Ranks,
     TileModel,
@@ -104,15 +104,15 @@ def _tile_models(
     """Returns the models of the pass by content hash: in memory as far as it reaches."""
     makers = {item.hash: _TileMaker(tasks, item, shelf, scratch) for item in items}
     room = engine.max_memory - tile_bytes(len(items), len(tasks))
-    models: dict[str, TileModel | MetricError] = {}
-    for batch in batched(items, engine.threads):  # no more at a time: in the making they are large
-        rooms = []
-        for item in batch:
-            room -= makers[item.hash].kept_bytes
-            rooms.append(room >= 0)
-        made = pool.map(lambda item, fits: makers[item.hash](fits), batch, rooms)
-        models.update(zip([item.hash for item in batch], made, strict=True))
-    return models
+    fits = {}
+    for item in items:
+        room -= makers[item.hash].kept_bytes
+        fits[item.hash] = room >= 0
+    # no more at a time than the pool has threads: in the making they are large; the widest first,
+    # or one thread waits for the other at the end
+    order = sorted(fits, key=lambda key: -makers[key].item.shape[1])
+    made = dict(zip(order, pool.map(lambda key: makers[key](fits[key]), order), strict=True))
+    return {key: made[key] for key in fits}
 
 
 def _tile_forms(tasks: Sequence[Task], item: Item) -> list[TileForm]:

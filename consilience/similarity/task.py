@@ -35,6 +35,11 @@ class Item:
         place = f"features of model {self.model!r}, layer {self.layer!r}"
         return as_features(self.load(), place, widen=widen)
 
+    def part(self, rows: np.ndarray, mark: str) -> "Item":
+        """Returns the item of some of its rows; the mark tells them from others of its rows."""
+        shape = (len(rows), self.shape[1])
+        return replace(self, shape=shape, hash=self.hash + mark, load=lambda: self.load()[rows])
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -103,6 +108,10 @@ class Task:
             return {"kind": self.null, **vars(self.permutations)}
         return {"kind": self.null} if self.null else None
 
+    def part(self, rows: np.ndarray) -> "Task":
+        """Returns the task for some of the samples."""
+        return self if self.labels is None else replace(self, labels=self.labels[rows])
+
     def open_store(self, path: str | Path | None, *, fresh: bool = False) -> PairStore:
         """Returns the pair store of this task."""
         given = {"null": self.null_spec}
@@ -116,8 +125,9 @@ class Task:
         return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
 
     def base(self, n: int) -> tuple | None:
-        """Returns what the products of the tiled pass depend on; None: they are its own."""
-        base = self.metric.base if self.is_tiled(n) else ""
+        """Returns what the products or neighbour lists depend on; None: they are its own."""
+        shared = self.is_tiled(n) or not isinstance(self.metric, InnerProductMetric)
+        base = self.metric.base if shared else ""
         return (base, *vars(self.preprocessing).values()) if base else None
 
     def tile_form(self, x: np.ndarray) -> TileForm:
@@ -140,9 +150,12 @@ class Task:
     def prepare(self, x: np.ndarray) -> "Form":
         """Returns the prepared form of features x: (n, d), with the sums of its null."""
         extra = () if self.labels is None else (self.labels,)
-        prepared = self.metric.prepare(self.preprocessing(x), *extra)
+        return self.form(self.metric.prepare(self.preprocessing(x), *extra), len(x))
+
+    def form(self, prepared: Any, n: int) -> "Form":  # noqa: ANN401
+        """Returns the form that the metric prepared of n samples, with the sums of its null."""
         closed = self.null == "closed_form"
-        return Form(prepared, self.metric.moments(prepared) if closed else None, len(x))
+        return Form(prepared, self.metric.moments(prepared) if closed else None, n)
 
     def compare(self, a: "Form", b: "Form") -> Outcome:
         """Returns the value of two prepared forms and its null."""

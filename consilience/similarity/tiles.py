@@ -44,6 +44,8 @@ class TileModel:
     diagonals: tuple[np.ndarray | None, ...] = (None,)
     cubes: tuple[tuple[float, ...], ...] = ((),)
     """For each kernel."""
+    units: int = 0
+    """Of the features, which a tile costs."""
 
     @classmethod
     def of(cls, forms: Sequence[TileForm]) -> "TileModel":
@@ -53,7 +55,8 @@ class TileModel:
             forms: of its kernels; they have the same rows, whose products are taken once.
         """
         diagonals, cubes = (form.diagonal for form in forms), (form.cubes for form in forms)
-        return cls(partial(_write, forms), tuple(diagonals), tuple(cubes))
+        units = forms[0].rows.shape[1]
+        return cls(partial(_write, forms), tuple(diagonals), tuple(cubes), units)
 
 
 def tiled_sums(
@@ -74,8 +77,11 @@ def tiled_sums(
     products = np.zeros((kernels, padded, padded))
     rows = np.zeros((kernels, count, n))
     buffer = np.zeros((kernels, padded, ROWS * COLUMNS), dtype=np.float32)
+    # the widest first, or one thread waits for the other at the end of each tile
+    order = sorted(range(count), key=lambda m: -models[m].units)
+    ordered = [models[m] for m in order]
     for number, tile in enumerate(tiles(n)):
-        list(pool.map(partial(_fill, number, tile, buffer, rows), range(count), models))
+        list(pool.map(partial(_fill, number, tile, buffer, rows), order, ordered))
         for kernel in range(kernels):
             entries = buffer[kernel, :, : _size(tile)]
             chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]

@@ -11,6 +11,7 @@ make_reliability(
     dataset=snakemake.wildcards.dataset,
     metric_id=snakemake.wildcards.metric,
     spec=snakemake.params.spec,
+    samples=snakemake.input.get("samples") or None,
     splits=snakemake.params.splits,
     seed=snakemake.params.seed,
     engine=Engine(

@@ -12,6 +12,7 @@ make_sensitivity(
     dataset=snakemake.wildcards.dataset,
     metric_id=snakemake.wildcards.metric,
     spec=snakemake.params.spec,
+    samples=snakemake.input.get("samples") or None,
     curves=Curves(**snakemake.params.curves),
     seed=snakemake.params.seed,
     engine=Engine(
