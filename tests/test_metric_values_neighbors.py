@@ -276,6 +276,35 @@ def test_blocks_do_not_matter(pair, monkeypatch):
     assert [get_metric(name, k=4)(*pair) for name in ALL] == pytest.approx(values, abs=1e-12)
 
 
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "inner_product"])
+@pytest.mark.parametrize(("k", "crowd"), [(3, 8), (7, 1.5), (7, 1.0), (399, 8)])
+def test_lists_searched_in_float32_are_those_of_float64(distance, k, crowd, monkeypatch):
+    """Also where candidates are thinned out on the way, or where there are too many of them."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(400, 6))
+    x[200:260] = x[140:200] + 1e-9 * rng.normal(size=(60, 6))  # float32 cannot tell them apart
+    monkeypatch.setattr(_neighbors, "BLOCK_ENTRIES", 400 * 25)
+    monkeypatch.setattr(_neighbors, "CROWD", crowd)
+    rounds = []
+    original = _neighbors.FastSearch._nearest
+
+    def counted(self, found, k):
+        rounds.append(sum(len(part[0]) for part in found))
+        return original(self, found, k)
+
+    monkeypatch.setattr(_neighbors.FastSearch, "_nearest", counted)
+    search = _neighbors.FastSearch(
+        _neighbors._placed_rows(x, distance), half_norms=distance == "euclidean"
+    )
+    lists = search.lists(k)
+    if crowd == 1.0:
+        assert lists is None  # more candidates than neighbours: float64 does it all
+    else:
+        assert (len(rounds) > 1) == (crowd == 1.5)
+        exact = _neighbors.nearness_blocks(x, distance)
+        np.testing.assert_array_equal(lists, _neighbors.ordered_lists(exact, 400, k)[0])
+
+
 def test_ranks_in():
     lists = np.array([[1, 2], [0, 2], [0, 1]])
     others = np.array([[2, 1], [2, 0], [1, 0]])

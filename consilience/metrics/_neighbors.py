@@ -1,6 +1,6 @@
 """Nearest neighbours of samples, shared by the metrics that compare them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -50,6 +50,10 @@ def fast_neighbors(x: np.ndarray, k: int, distance: str) -> np.ndarray:
     return ordered_lists(nearness_blocks(x, distance), len(x), k)[0] if lists is None else lists
 
 
+Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows, their neighbours, and how near these are."""
+
+
 class FastSearch:
     """Finds neighbours in float32 and settles them in float64: a third of the time, same lists.
 
@@ -77,40 +81,52 @@ class FastSearch:
         """
         n = len(self.x)
         step = max(2 * k, BLOCK_ENTRIES // n)
-        found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        count = 0
-        for start in range(0, n, step):
-            for part in self._panel(start, min(start + step, n), k):
-                found.append(part)
-                count += len(part[0])
-            if count > CROWD * k * n:
-                return None
+        found: list[Candidates] = []
+        for number, start in enumerate(range(0, n, step)):
+            # of rows met since the least was raised a k-th share per row gets past it: it is raised
+            # when as many have been met again
+            doubled = number & (number + 1) == 0
+            found.extend(self._panel(start, min(start + step, n), k, doubled=doubled))
+            if sum(len(part[0]) for part in found) > CROWD * k * n:
+                found = [self._nearest(found, k)]
+                if len(found[0][0]) > CROWD * k * n:
+                    return None
+        return self._settle(*self._nearest(found, k), k)
+
+    def _nearest(self, found: Sequence[Candidates], k: int) -> Candidates:
+        """Returns what can still be among the k nearest, by rows, each from near to far."""
         i, j, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
         kept = values >= self.least[i] - self.slack[i]
-        return self._settle(i[kept], j[kept], values[kept].astype(np.float64), k)
+        i, j, values = i[kept], j[kept], values[kept]
+        order = np.lexsort((-values, i))
+        i, j, values = i[order], j[order], values[order]
+        starts = np.searchsorted(i, np.arange(len(self.x)))
+        many = np.bincount(i, minlength=len(self.x)) >= k
+        self.least[many] = np.maximum(self.least[many], values[starts[many] + k - 1])
+        kept = values >= self.least[i] - self.slack[i]
+        return i[kept], j[kept], values[kept]
 
-    def _panel(
-        self, start: int, stop: int, k: int
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _panel(self, start: int, stop: int, k: int, *, doubled: bool) -> Iterator[Candidates]:
         """Yields candidates (rows, neighbours, nearness) among some rows and all later ones."""
         block = self.x32[start:stop] @ self.x32[start:].T
         half = self.half.astype(np.float32)
         later = np.ascontiguousarray(block[:, stop - start :].T)
         if later.size:
             later -= half[start:stop]
-            yield self._candidates(later, stop, start, k)
+            yield self._candidates(later, stop, start, k if doubled else 0)
         block -= half[start:]
         own = np.arange(stop - start)
         block[own, own] = -np.inf
-        yield self._candidates(block, start, start, k)
+        yield self._candidates(block, start, start, k if start < len(self.x) / 4 else 0)
 
-    def _candidates(
-        self, block: np.ndarray, row: int, column: int, k: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns what of a block, whose corner is (row, column), can be among the k nearest."""
+    def _candidates(self, block: np.ndarray, row: int, column: int, k: int) -> Candidates:
+        """Returns what of a block, whose corner is (row, column), can be among the nearest.
+
+        The least that can be is first raised to the block's own k-th nearest, if k is not 0.
+        """
         height, width = block.shape
         rows = slice(row, row + height)
-        if width >= k:
+        if 0 < k <= width:
             nearest = np.partition(block, width - k, axis=1)[:, width - k]
             np.maximum(self.least[rows], nearest, out=self.least[rows])
         least = (self.least[rows] - self.slack[rows]).astype(np.float32)
@@ -119,16 +135,22 @@ class FastSearch:
         return i + row, j + column, block.ravel()[places]
 
     def _settle(self, i: np.ndarray, j: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
-        """Returns for every row i the k columns j of the largest values, from near to far."""
-        order = np.lexsort((-values, i))
-        i, j, values = i[order], j[order], values[order]
+        """Returns for every row i the k columns j of the largest values, from near to far.
+
+        Args:
+            i: rows, sorted.
+            j: columns.
+            values: nearness in float32, of each row from near to far.
+            k: number of columns.
+        """
+        values = values.astype(np.float64)
         close = (np.diff(values) >= -self.slack[i[1:]]) & (np.diff(i) == 0)
         unsure = np.append(close, False) | np.append(False, close)
         values[unsure] = self._exact(i[unsure], j[unsure])
         again = np.flatnonzero((np.bincount(i[unsure], minlength=len(self.x)) > 0)[i])
         order = np.lexsort((j[again], -values[again], i[again]))
         j[again] = j[again][order]
-        starts = np.flatnonzero(np.diff(i, prepend=-1))  # i is sorted: rows begin at these places
+        starts = np.flatnonzero(np.diff(i, prepend=-1))  # rows begin at these places
         return j[starts[:, None] + np.arange(k)].astype(np.int32)
 
     def _exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
