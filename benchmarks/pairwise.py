@@ -7,24 +7,26 @@ does for every pair what published peers do for every pair (six Gram matrices, e
 symmetry, for CKA; both RDMs and their ranks for RSA; a full sort of every row for neighbours, a
 matrix product for CKNNA's trace, interpreted loops for LCS and edit distance). The loop is timed on
 one pair and counted for all. `one more` is the time that the last model takes once the table of all
-others is there. Medians of `--repeats`; wall seconds; peak memory beyond the features.
+others is there. Medians of `--repeats`; wall seconds; peak memory, which counts the features as far
+as they are held (they lie in files, as in a study).
 
 Peers that are installed (`pip install pytorch-cka rsatoolbox`) are run on the same features, whole
 tables where they make them. `--growth` fits time against the number of models and of samples.
 """
 
 import argparse
-import resource
+import re
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
+from consilience.features import write_features
 from consilience.metrics import Metric, get_metric
 from consilience.similarity import Engine, Task, pairwise
 
@@ -43,6 +45,16 @@ def features(models: int, n: int) -> dict[str, np.ndarray]:
         x += 2 * rng.standard_normal((n, d), dtype=np.float32)
         made[f"m{m:03}"] = x / np.linalg.norm(x, axis=1, keepdims=True)
     return made
+
+
+def files(folder: str, x: Mapping[str, np.ndarray]) -> dict[str, Path]:
+    """Features files, as a study has them: with hashes, and layers that are read on demand."""
+    ids = [str(i) for i in range(len(next(iter(x.values()))))]
+    paths = {name: Path(folder, f"{name}.safetensors") for name in x}
+    for name, path in paths.items():
+        header = {"model": {"model": name}, "dataset": "made_up", "samples_hash": "s"}
+        write_features(path, {"last": x[name]}, header, ids)
+    return paths
 
 
 def gemm_rate() -> float:
@@ -235,13 +247,14 @@ def growth(options: argparse.Namespace) -> list[str]:
         for axis in ([(m, 2500) for m in MODELS], [(4, n) for n in SAMPLES]):
             times = []
             for m, n in axis:
-                x = features(m, n)
-                before = peak()
-                times.append(timed(pairwise, CASES[name][0], x, engine=engine))
+                with tempfile.TemporaryDirectory() as folder:
+                    x = files(folder, features(m, n))
+                    before = forget_peak()
+                    times.append(timed(pairwise, CASES[name][0], x, engine=engine))
             sizes = [m if axis[0][1] == axis[1][1] else n for m, n in axis]
             slope = np.polyfit(np.log(sizes), np.log(times), 1)[0]
             cells += [", ".join(f"{t:.2f}" for t in times), f"{slope:.2f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} | {peak() - before:.0f} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {memory('VmHWM') - before:.0f} |")
         print(lines[-1], flush=True)
     return lines
 
@@ -255,7 +268,7 @@ def timed(work: Callable[..., object], *given: object, **options: object) -> flo
     return time.perf_counter() - start
 
 
-def one_more(metric: Metric, x: dict[str, np.ndarray], engine: Engine) -> float:
+def one_more(metric: Metric, x: Mapping[str, Path], engine: Engine) -> float:
     """Seconds for the last model once all others are compared."""
     task = Task(metric)
     some = dict(list(x.items())[:-1])
@@ -265,15 +278,32 @@ def one_more(metric: Metric, x: dict[str, np.ndarray], engine: Engine) -> float:
         return timed(pairwise, metric, x, engine=engine, store=task.open_store(path))
 
 
-def peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def memory(what: str) -> float:
+    """Resident MB: now (`VmRSS`), or the most since `forget_peak` (`VmHWM`)."""
+    text = Path("/proc/self/status").read_text(encoding="utf8")
+    return int(re.search(rf"{what}:\s+(\d+)", text)[1]) / 1024
+
+
+def forget_peak() -> float:
+    """Starts the count of the most resident memory anew; returns what is resident now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf8")
+    return memory("VmRSS")
 
 
 def tables(options: argparse.Namespace) -> list[str]:
     """Tables of all cases."""
-    x = features(options.models, options.samples)
+    with tempfile.TemporaryDirectory() as folder:
+        x = features(options.models, options.samples)
+        paths, pair = files(folder, x), list(x.values())[:2]
+        width = sum(a.shape[1] for a in x.values())
+        del x
+        return _tables(options, paths, pair, width)
+
+
+def _tables(
+    options: argparse.Namespace, x: Mapping[str, Path], pair: list[np.ndarray], width: int
+) -> list[str]:
     n, count = options.samples, options.models
-    width = sum(a.shape[1] for a in x.values())
     pairs = count * (count + 1) // 2
     engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
     lines = [
@@ -287,20 +317,19 @@ def tables(options: argparse.Namespace) -> list[str]:
     for name in options.only:
         metric, loop, kernels = CASES[name]
         operations = n * n * width + (count**2 * n * n if kernels == 2 else 0)
-        before = peak()
+        before = forget_peak()
         seconds, calibrated, rates = [], [], [gemm_rate()]
         for _ in range(options.repeats):
             seconds.append(timed(pairwise, metric, x, engine=engine))
             if metric.has_closed_form:
                 calibrated.append(timed(pairwise, metric, x, null="closed_form", engine=engine))
             rates.append(gemm_rate())
-        grown = peak() - before
+        grown = memory("VmHWM") - before
         table, rate = statistics.median(seconds), statistics.median(rates)
         floor = operations / rate
         with_null = f"{statistics.median(calibrated):.2f}" if calibrated else "–"
-        first, second = list(x.values())[:2]
         with threadpool_limits(options.threads):
-            whole = timed(loop, first, second) * pairs
+            whole = timed(loop, *pair) * pairs
         more = one_more(metric, x, engine)
         lines.append(
             f"| {name} | {table:.2f} | {with_null} | {rate / 1e9:.0f} | {floor:.2f} "

@@ -165,14 +165,14 @@ class _TileMaker:
             return TileModel(Ranks.of(form, steps), cubes=(form.cubes,))
         ranks = Ranks.of(form, Steps(self.shelf.steps(self.item.hash)))
         notes = {"checksum": ranks.steps.checksum, "cubes": form.cubes}
-        self.shelf.put(self.item.hash, {"table": ranks.table}, notes)
+        self.shelf.put(self.item.hash, {}, notes)
         return TileModel(ranks, cubes=(form.cubes,))
 
     def _known(self) -> TileModel | None:
         found = self.shelf.get(self.item.hash)
         if found is None:
             return None
-        arrays, notes = found
+        _, notes = found
         path = self.shelf.steps(self.item.hash)
-        ranks = Ranks.kept(self.item.shape[0], path, arrays["table"], notes["checksum"])
+        ranks = Ranks.kept(self.item.shape[0], path, notes["checksum"])
         return TileModel(ranks, cubes=(tuple(notes["cubes"]),)) if ranks else None
