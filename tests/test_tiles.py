@@ -1,6 +1,7 @@
 """The tiled pass against the plain one: values, nulls, failures, memory, and its independence."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from consilience.errors import ConfigError
@@ -167,5 +168,9 @@ def test_metrics_that_share_a_pass_have_the_same_bytes(memory):
     engine = Engine(threads=2, max_memory=memory)
     tables = pairwise_many(metrics, x, null="closed_form", engine=engine)
     assert list(tables) == list(metrics)
+    there = Engine(device="cpu:0")
+    on_device = pairwise_many(metrics, x, null="closed_form", engine=there)
     for name, metric in metrics.items():
         assert tables[name].equals(pairwise(metric, x, null="closed_form"))
+        alone = pairwise(metric, x, null="closed_form", engine=there)
+        pd.testing.assert_frame_equal(on_device[name], alone, rtol=1e-6, atol=1e-7)

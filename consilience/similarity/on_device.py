@@ -29,47 +29,79 @@ class _HostRows:
         return self._x[rows].to(self._device)
 
 
-def sums_on_device(forms: Sequence[TileForm], device: str) -> tuple[np.ndarray, list[TileSums]]:
-    """Returns Σ a b off the diagonal for every two of M models (M, M), and the sums of each.
+def sums_on_device(
+    models: Sequence[Sequence[TileForm]], device: str
+) -> list[tuple[np.ndarray, list[TileSums]]]:
+    """Returns for each kernel Σ a b off the diagonal for every two of M models, and their sums.
 
     Args:
-        forms: the models, over the same n samples.
+        models: over the same n samples, each with the forms of its K kernels, which have the same
+            rows and so share their products.
         device: a name that PyTorch knows.
+
+    Returns:
+        K times a matrix (M, M) and M sums.
 
     Raises:
         ConfigError: PyTorch does not know the device, or this machine does not have it.
     """
-    n, count = len(forms[0].rows), len(forms)
+    n, count, kernels = len(models[0][0].rows), len(models), len(models[0])
     free = _free_memory(device)
-    fits = sum(form.nbytes for form in forms) < free // 2
-    edge = next((e for e in EDGES if 4 * count * e * e < free // 4), EDGES[-1])
+    fits = sum(forms[0].nbytes for forms in models) < free // 2
+    edge = next((e for e in EDGES if 4 * kernels * count * e * e < free // 4), EDGES[-1])
     with torch.inference_mode():
-        moved = [_moved(form, device, fits) for form in forms]
-        tables = [_rank_table(form, own, edge) for form, own in zip(moved, forms, strict=True)]
-        products = torch.zeros((count, count), dtype=torch.float64, device=device)
-        rows = torch.zeros((count, n), dtype=torch.float64, device=device)
-        buffer = torch.empty((count, edge * edge), device=device)
+        moved = [_moved(forms, device, fits) for forms in models]
+        tables = [
+            _rank_table(here[0], forms[0], edge) for here, forms in zip(moved, models, strict=True)
+        ]
+        products = torch.zeros((kernels, count, count), dtype=torch.float64, device=device)
+        rows = torch.zeros((kernels, count, n), dtype=torch.float64, device=device)
+        buffer = torch.empty((kernels, count, edge * edge), device=device)
         for i, j in _tiles(n, edge):
-            size = (i.stop - i.start) * (j.stop - j.start)
-            for m, form in enumerate(moved):
-                block = buffer[m, :size].view(i.stop - i.start, j.stop - j.start)
-                form.entries(i, j, out=block)
-                if tables[m] is not None:
-                    low, scale, table = tables[m]
-                    block.copy_(table[_steps(block, low, scale)])
-                if i.start == j.start:
-                    block.triu_(1)
-                rows[m, i] += block.sum(1, dtype=torch.float64)
-                rows[m, j] += block.sum(0, dtype=torch.float64)
+            shape = i.stop - i.start, j.stop - j.start
+            size = shape[0] * shape[1]
+            for m, forms in enumerate(moved):
+                blocks = [buffer[k, m, :size].view(shape) for k in range(kernels)]
+                _write(forms, tables[m], i, j, blocks)
+                for k, block in enumerate(blocks):
+                    rows[k, m, i] += block.sum(1, dtype=torch.float64)
+                    rows[k, m, j] += block.sum(0, dtype=torch.float64)
             for start in range(0, size, INNER):
-                part = buffer[:, start : min(start + INNER, size)]
-                products += (part @ part.T).double()
+                part = buffer[:, :, start : min(start + INNER, size)]
+                products += (part @ part.mT).double()
         products, rows = 2 * products.cpu().numpy(), rows.cpu().numpy()
-    sums = [
-        TileSums(rows[m], float(products[m, m]), form.diagonal, form.cubes)
-        for m, form in enumerate(forms)
+    return [
+        (
+            products[k],
+            [
+                TileSums(rows[k, m], float(products[k, m, m]), forms[k].diagonal, forms[k].cubes)
+                for m, forms in enumerate(models)
+            ],
+        )
+        for k in range(kernels)
     ]
-    return products, sums
+
+
+def _write(
+    forms: Sequence[TileForm],
+    table: tuple[float, float, torch.Tensor] | None,
+    i: slice,
+    j: slice,
+    blocks: Sequence[torch.Tensor],
+) -> None:
+    """Writes one model's entries above the diagonal, for each kernel into its block."""
+    *others, last = blocks
+    forms[-1].products(i, j, last)
+    for form, block in zip(forms, others, strict=False):  # all but the last
+        block.copy_(last)
+        form.finish(block, i, j)
+    forms[-1].finish(last, i, j)
+    if table is not None:
+        low, scale, ranks = table
+        last.copy_(ranks[_steps(last, low, scale)])
+    if i.start == j.start:
+        for block in blocks:
+            block.triu_(1)
 
 
 def _tiles(n: int, edge: int) -> list[tuple[slice, slice]]:
@@ -90,12 +122,15 @@ def _free_memory(device: str) -> int:
     return torch.cuda.mem_get_info(device)[0] if kind == "cuda" else CPU_MEMORY
 
 
-def _moved(form: TileForm, device: str, fits: bool) -> TileForm:
+def _moved(forms: Sequence[TileForm], device: str, fits: bool) -> list[TileForm]:
+    """Returns the forms on the device, with one copy of their rows."""
+
     def tensor(x: np.ndarray | None) -> torch.Tensor | None:
         return None if x is None else torch.from_numpy(x).to(device)
 
-    rows = tensor(form.rows) if fits else _HostRows(form.rows, device)
-    return replace(form, rows=rows, half=tensor(form.half), offsets=tensor(form.offsets))
+    rows = tensor(forms[0].rows) if fits else _HostRows(forms[0].rows, device)
+    half = tensor(forms[0].half)
+    return [replace(form, rows=rows, half=half, offsets=tensor(form.offsets)) for form in forms]
 
 
 def _rank_table(

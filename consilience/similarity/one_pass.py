@@ -52,10 +52,7 @@ def tiled_outcomes(
 
         models = {item.hash: attempt(item, partial(_tile_forms, tasks, item)) for item in items}
         sound = {key: forms for key, forms in models.items() if isinstance(forms, list)}
-        found = [
-            sums_on_device([forms[k] for forms in sound.values()], engine.device)
-            for k in range(len(tasks) if sound else 0)
-        ]
+        found = sums_on_device(list(sound.values()), engine.device) if sound else []
     found = found or [(np.empty((0, 0)), [])] * len(tasks)
     return [
         _outcomes(task, models, dict(zip(sound, sums, strict=True)), products, pairs)

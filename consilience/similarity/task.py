@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +57,17 @@ class Engine:
     device: str = "cpu"
     """Where the tiled pass computes: `cpu`, or a name that PyTorch knows, such as `cuda`. Elsewhere
     than on the CPU values differ in digits that float32 does not hold."""
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any], threads: int) -> "Engine":
+        """Returns the engine that a study's settings `similarity` ask for."""
+        return cls(
+            threads=threads,
+            max_memory=settings["max_memory_mb"] * 2**20,
+            checkpoint=settings["checkpoint"],
+            shelf=settings["shelf_mb"] * 2**20,
+            device=settings["device"],
+        )
 
 
 TILED_SAMPLES = 2048

@@ -14,8 +14,5 @@ make_reliability(
     samples=snakemake.input.get("samples") or None,
     splits=snakemake.params.splits,
     seed=snakemake.params.seed,
-    engine=Engine(
-        threads=snakemake.threads,
-        max_memory=snakemake.config["similarity"]["max_memory_mb"] * 2**20,
-    ),
+    engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

@@ -5,7 +5,6 @@ from consilience.sensitivity import Curves, make_sensitivity
 from consilience.similarity import Engine
 
 log_to(snakemake.log[0])
-settings = snakemake.config.get("similarity", {})
 make_sensitivity(
     snakemake.input.manifest,
     snakemake.output[0],
@@ -15,9 +14,5 @@ make_sensitivity(
     samples=snakemake.input.get("samples") or None,
     curves=Curves(**snakemake.params.curves),
     seed=snakemake.params.seed,
-    engine=Engine(
-        threads=snakemake.threads,
-        max_memory=settings.get("max_memory_mb", 2000) * 2**20,
-        device=settings.get("device", "cpu"),
-    ),
+    engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

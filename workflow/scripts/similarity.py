@@ -4,7 +4,6 @@ from consilience.logs import log_to
 from consilience.similarity import Engine, make_similarity
 
 log_to(snakemake.log[0])
-settings = snakemake.config.get("similarity", {})
 make_similarity(
     snakemake.input.manifest,
     snakemake.output[0],
@@ -14,11 +13,5 @@ make_similarity(
     samples=snakemake.input.get("samples") or None,
     store=snakemake.params.store,
     fresh=snakemake.params.fresh,
-    engine=Engine(
-        threads=snakemake.threads,
-        max_memory=settings.get("max_memory_mb", 2000) * 2**20,
-        checkpoint=settings.get("checkpoint", 60),
-        device=settings.get("device", "cpu"),
-        shelf=settings.get("shelf_mb", 2000) * 2**20,
-    ),
+    engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )
