@@ -3,7 +3,7 @@
 CPU seconds, not wall clock, so that other work on the machine does not count; what is compared
 runs in turns, and medians are given. The network computes on one thread, as it does in a study.
 
-Usage: python benchmarks/extraction.py [--rounds 5] [--images 96] [--texts 400]
+Usage: python benchmarks/extraction.py [--rounds 5] [--images 256] [--texts 400]
 """
 
 import argparse
@@ -279,14 +279,14 @@ def _pad_to(extractor, batch: list, width: int) -> None:  # noqa: ANN001
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--texts", type=int, default=400)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         images = [
             line
-            for pixels in (224, 96)
+            for pixels in (224, 112)
             for line in (*measure_images(Path(folder), chosen.rounds, chosen.images, pixels), "")
         ]
         texts, _ = measure_texts(chosen.rounds, chosen.texts)
@@ -295,7 +295,7 @@ def main() -> None:
         "",
         f"By `python benchmarks/extraction.py`, consilience {__version__}, torch "
         f"{torch.__version__}, {platform.machine()}. CPU seconds of one thread, medians of rounds "
-        "in which the ways take turns; the machine had other work to do.",
+        "in which the ways take turns.",
         "",
         "## Images: what stands beside the network",
         "",

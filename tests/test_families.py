@@ -7,7 +7,7 @@ from test_similarity import SPEC, make, make_features
 from consilience.features import store
 from consilience.files import read_table
 from consilience.metrics import get_metric
-from consilience.similarity import Engine, families, make_family, pairwise, pairwise_many, task
+from consilience.similarity import Engine, families_of, make_family, pairwise, pairwise_many, task
 from consilience.similarity import listing as listing_module
 
 NEAR = {
@@ -49,7 +49,7 @@ def test_what_shares_is_known_by_products_distance_layers_and_preprocessing():
         return {"metric": metric, "parameters": parameters, "preprocessing": before,
                 "layers": layers, "permutations": 0}  # fmt: skip
 
-    found = families(
+    found = families_of(
         {
             "knn": spec("mutual_knn", k=3),
             "lcs": spec("lcs_knn", k=4),

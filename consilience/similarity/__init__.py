@@ -23,7 +23,7 @@ from consilience.metrics import Metric, Preprocessing, as_features, as_labels
 from consilience.pairs import Outcome, PairStore
 from consilience.reductions import describe, reduce
 from consilience.similarity.engine import all_pairs, fill_store, pair_key
-from consilience.similarity.families import families, fill_shared, make_family
+from consilience.similarity.families import families_of, fill_shared, make_family
 from consilience.similarity.listing import Listing, calibrated, list_items
 from consilience.similarity.task import Engine, Item, Task
 
@@ -269,7 +269,7 @@ __all__ = [
     "PairStore",
     "Task",
     "compare",
-    "families",
+    "families_of",
     "list_items",
     "make_family",
     "make_similarity",

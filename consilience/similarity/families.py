@@ -14,7 +14,7 @@ from consilience.similarity.listing import calibrated, list_items
 from consilience.similarity.task import Engine, Item, Task
 
 
-def families(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def families_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Returns {family: metric ids} for a study's metrics that share, two of them at least.
 
     Args:
