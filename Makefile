@@ -15,11 +15,12 @@ help: ## show this help
 
 setup: $(READY) ## make the virtual environment from pinned versions
 
-$(READY): envs/requirements.txt envs/demo.txt envs/sdists.txt
+$(READY): envs/requirements.txt envs/demo.txt envs/sdists.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r envs/requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps -r envs/demo.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
 	$(BIN)/python -m pip download --quiet --no-deps --no-binary :all: -r envs/sdists.txt --dest $(VENV)/share/consilience
 	touch $@
 

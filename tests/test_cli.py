@@ -7,6 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from consilience.cli import main
+from consilience.features import write_features
 from consilience.metrics import get_metric
 from consilience.reductions import reduce_pair
 from consilience.similarity import pairwise
@@ -76,11 +77,26 @@ def test_maps_are_reduced(tmp_path, capsys):
     assert table["value"].iloc[1] == get_metric("cka")(x.mean((2, 3)), y.mean((2, 3)))
 
 
+def test_of_a_features_file_the_layer_is_taken_and_outputs_where_they_are_named(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    pairs, ids = {}, [f"s{i}" for i in range(30)]
+    for name in "ab":
+        x, logits = (rng.normal(size=(30, d)).astype("float32") for d in (6, 4))
+        header = {"model": {"model": name}, "dataset": "d", "samples_hash": "s"}
+        path = tmp_path / f"{name}.safetensors"
+        write_features(path, {"late": x}, header, ids, outputs={"logits": logits})
+        pairs[path] = {"late": x, "logits": logits}
+    for layer, ending in (("late", ""), ("logits", ":logits")):
+        found = json.loads(run(capsys, *(f"{path}{ending}" for path in pairs), "--json")[1].out)
+        expected = get_metric("cka")(*(own[layer].astype(float) for own in pairs.values()))
+        assert found["value"] == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["a.npy", "nothing.npy"], "nothing.npy: no such file"),
-        (["a.npy", "b.safetensors"], "holds 2 layers; name one"),
+        (["a.npy", "b.safetensors"], "holds 2 layers; name one: b.safetensors:early, b.saf"),
         (["a.npy", "b.safetensors:erly"], "no layer 'erly'; did you mean 'early'?"),
         (["a.npy", "c.npz", "--metric", "ckaa"], "unknown metric 'ckaa'; did you mean 'cka'?"),
         (["a.npy", "c.npz", "--set", "kernel"], "'kernel' is not NAME=VALUE"),

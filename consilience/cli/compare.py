@@ -12,6 +12,7 @@ import yaml
 
 from consilience.calibration import Permutations
 from consilience.errors import ConfigError, FeaturesError
+from consilience.files import METADATA_KEY
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
 from consilience.reductions import REDUCTIONS, describe, reduce_pair
 from consilience.registry import did_you_mean
@@ -157,7 +158,11 @@ def _read_safetensors(path: Path, layer: str | None) -> np.ndarray:
 
     try:
         with safe_open(path, framework="numpy") as tensors:
-            return tensors.get_tensor(_choose(path, layer, list(tensors.keys())))
+            known = list(tensors.keys())
+            # of a features file the layers come first: logits and the like must be asked for
+            header = (tensors.metadata() or {}).get(METADATA_KEY.decode())
+            layers = json.loads(header)["layers"] if header and layer is None else known
+            return tensors.get_tensor(_choose(path, layer, layers))
     except SafetensorError as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
 
@@ -166,9 +171,8 @@ def _choose(path: Path, layer: str | None, known: Sequence[str]) -> str:
     if layer is None and len(known) == 1:
         return known[0]
     if layer is None:
-        raise FeaturesError(
-            f"{path} holds {len(known)} layers; name one: {path}:{sorted(known)[0]}"
-        )
+        named = ", ".join(f"{path}:{name}" for name in known)
+        raise FeaturesError(f"{path} holds {len(known)} layers; name one: {named}")
     if layer not in known:
         raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, known)}")
     return layer

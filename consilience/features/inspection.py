@@ -132,12 +132,12 @@ def as_text(found: dict[str, Any]) -> str:
     lines = [f"{found['file']}  ({found['bytes']:,} bytes)"]
     for key in ("model", "dataset", "n", "dtype", "samples_hash"):
         value = header[key]["model"] if key == "model" else header[key]
-        lines.append(f"  {key:14}{value}")
+        lines.append(f"  {key:15}{value}")
     for key, value in sorted(header.items()):
         if key in ("provenance", "language"):
-            lines += [f"  {name:14}{text}" for name, text in sorted(value.items()) if text != ""]
+            lines += [f"  {name:15}{text}" for name, text in sorted(value.items()) if text != ""]
         elif isinstance(value, str | int) and key not in ("dataset", "n", "dtype", "samples_hash"):
-            lines.append(f"  {key:14}{value}")
+            lines.append(f"  {key:15}{value}")
     head = f"{'tensor':20}{'shape':>16}{'mean':>11}{'sd':>11}{'min':>11}{'max':>11}"
     lines += ["", f"{head}{'norm (median)':>15}{'top direction':>15}"]
     for name, one in found["tensors"].items():
