@@ -186,7 +186,7 @@ def test_names_on_the_map_never_overlap(page):
     boxes = page.run("""(() => {
         const rows = Array.from({length: 24}, (_, k) => ({model: `model_${k}`,
             x: Math.cos(k * k) * (k % 5) / 5, y: Math.sin(k * k) * (k % 3) / 3}));
-        name(rows, 150, 1);
+        placeNames(rows, 150, 1);
         return rows.filter(r => r.named).map(r => [r.label_x * 150, r.label_y * 150,
             6 * r.model.length]);
     })()""")

@@ -267,7 +267,7 @@ def _forest(told: list[alt.Tooltip], *, wide: bool = False, zero: bool = False) 
 
 
 def _rows(*parts: alt.Chart) -> alt.LayerChart:
-    return alt.layer(*parts).add_params(*_params(room=150, cut="|"))
+    return alt.layer(*parts).add_params(*_params(room=150, cut="\n"))
 
 
 def _reliability() -> alt.LayerChart:

@@ -104,7 +104,7 @@ const CHARTS = {
     const [a, b] = [number("dataset"), number("other")].map((d) => DATASETS[d]);
     caption("scatter", `One point per pair of models, ${rows.length} pairs. ${correlation()}`);
     return { rows, csv: [...PAIR, ["a", a], ["b", b]], params: { chosen: chosen(),
-      sel: selection() }, texts: { ax: `${label()} on ${a}`, bx: `on ${b}` },
+      sel: selection() }, texts: { ax: `${label()} on ${a}`, bx: `the same on ${b}` },
       empty: "These two datasets have no pair of models in common.", ...square(width, 620) };
   },
   map(width) {
@@ -118,10 +118,11 @@ const CHARTS = {
     const reach = 1.15 * Math.max(1e-9, ...points.map(Math.abs));
     const distance = kind() === "value" ? metric().distance : `1 − ${label()}`;
     const without = (table?.models ?? []).filter((m) => !models.includes(m)).map((m) => MODELS[m]);
-    caption("map", rows.length ? "The nearer, the more similar. " +
-      `Stress ${stress.toFixed(2)}: 0.1 is fair, 0.2 poor. Names stand where they fit.` + (without.length ?
-      ` Left out, without a ${KIND[kind()]} value on ${where}: ${without.join(", ")}.` : "") : "");
-    if (rows.length) name(rows, (Math.min(width, 620) - 70) / (2 * reach), reach);
+    const left = without.length ? ` Left out, without a ${KIND[kind()]} value on ${where}: ` +
+      `${without.join(", ")}.` : "";
+    caption("map", rows.length ? `The nearer, the more similar. Stress ${stress.toFixed(2)}: 0.1 is ` +
+      `fair, 0.2 poor. Names stand where they fit.${left}` : "");
+    if (rows.length) placeNames(rows, (Math.min(width, 620) - 70) / (2 * reach), reach);
     return { rows, csv: ["model", "group", "x", "y"], params: { low: -reach, high: reach,
       chosen: chosen() },
       texts: { ax: `distance: ${distance}`, bx: "distance, the same scale" },
@@ -163,7 +164,7 @@ const CHARTS = {
       `${rows[0]?.group_x} is than ${rows[0]?.group_y}, for each pair of datasets`;
     caption("differences", rows.length ? `${metric().label}, ${methodName("difference-method")}: how ` +
       `much more consistent ${what}. Thick: 95 % interval of each row; thin: 95 % for all rows ` +
-      `together. An interval without 0 is a difference.${bare(rows)}` : "");
+      `together. Where the thin line leaves out 0, the groups differ.${bare(rows)}` : "");
     return { rows, csv: ["grouping", "group_x", "group_y", ["x", "dataset_x"], ["y", "dataset_y"],
       ...VIEWS.differences.columns.slice(5)], ...lines(width, rows, 18),
       texts: { ax: "difference of Fisher's z" },
@@ -264,15 +265,16 @@ const KIND = { value: "raw", calibrated: "calibrated" };
 const methodName = (id) => META.methods[value(id)] ?? value(id);
 const measure = () => VIEWS.behavior.measures[number("behavior-measure")][1];
 
-/** Size of a chart of rows with names; narrow ones have each half of a pair on its own line. */
+/** Size of a chart of rows with names; narrow ones have each half of a pair on its own line, but
+    for so many rows that phones could not draw them. */
 function lines(width, rows, each) {
-  const cut = width < 500 && rows.some((r) => r.pair?.includes(" – "));
+  const cut = width < 500 && rows.length <= 100 && rows.some((r) => r.pair?.includes(" – "));
   return { width, height: 70 + (cut ? 30 : each) * rows.length,
-    params: { room: Math.max(90, 0.35 * width), cut: cut ? " – " : "|" } };
+    params: { room: Math.max(90, 0.35 * width), cut: cut ? " – " : "\n" } };
 }
 
 /** Finds a place for each name beside its point, clear of points and names; else it has none. */
-function name(rows, scale, reach) {
+function placeNames(rows, scale, reach) {
   const box = (x, y, w, h) => [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
   const taken = rows.map((r) => box(r.x * scale, r.y * scale, 10, 10));
   for (const row of rows) {
@@ -291,8 +293,8 @@ function name(rows, scale, reach) {
 
 function bare(rows) {
   const count = rows.filter((r) => !Number.isFinite(r.low)).length;
-  return count ? ` ${count === rows.length ? "No row has" : `${count} without`} an interval: too few ` +
-    "models." : "";
+  const who = count === rows.length ? "No row has" : `${count} of ${rows.length} rows lack`;
+  return count ? ` ${who} an interval: too few models, or no resampling.` : "";
 }
 
 const square = (width, most) => ({ width: Math.min(width, most), height: Math.min(width, most) });
