@@ -116,8 +116,7 @@ def test_relations_are_those_of_the_table(page, made, method):
 
 
 def test_map_follows_the_choice_of_values(page, made):
-    choose(page, "metric", METRICS.index("mutual_knn_k5"))
-    table = read_table(made[1]["similarity"][2])
+    table = read_table(made[1]["similarity"][0])  # each pair has a chance level of its own
     table = table[(table["layer_x"] == "layer_1") & (table["layer_y"] == "layer_1")]
     names, titles = sorted(made[2]["models"]), []
     for kind, column in (("value", "value"), ("calibrated", "calibrated")):
@@ -130,7 +129,7 @@ def test_map_follows_the_choice_of_values(page, made):
         np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
         assert f"Stress {stress:.2f}" in page.run("$('map-caption').textContent")
         titles += [text for text in texts(page, "map") if text.startswith("distance:")]
-    label = "distance: 1 − mutual_knn_k5 (label)"
+    label = "distance: 1 − cka (label)"
     assert titles == [label, f"{label}, calibrated"]
     choose(page, "order", "name")  # draws the heat map again, and the map stays
     assert page.run("$('values').value") == "calibrated"
@@ -138,7 +137,7 @@ def test_map_follows_the_choice_of_values(page, made):
 
 @pytest.fixture(scope="module")
 def gaps(made, tmp_path_factory):
-    """A page on which one model has no value, and one dataset only two models."""
+    """A page where models have no value, raw or calibrated, and a dataset has only two models."""
     folder = tmp_path_factory.mktemp("gaps") / "results"
     shutil.copytree(made[0], folder)
     (folder / "explorer").mkdir()
@@ -148,6 +147,8 @@ def gaps(made, tmp_path_factory):
     hit = (table["model_x"] == "model_03") | (table["model_y"] == "model_03")
     table.loc[hit, ["value", "calibrated"]] = np.nan
     table.loc[hit, "failure"] = "all samples are equal"
+    hit = (table["model_x"] == "model_05") | (table["model_y"] == "model_05")
+    table.loc[hit, "calibrated"] = np.inf  # no room between chance and the best value
     write_table(table, path, table.attrs)
     path = folder / "similarity" / "data_01" / "cka.parquet"
     table, two = read_table(path), ["model_00", "model_01"]
@@ -162,6 +163,11 @@ def test_map_says_whom_it_leaves_out_and_why_there_is_none(page, gaps):
     page.until(DRAWN)
     assert "without a raw value on data_00: model_03." in page.run("$('map-caption').textContent")
     assert len(shown(page, "map")) == SIZES["models"] - 1
+    choose(page, "values", "calibrated")
+    left_out = "without a calibrated value on data_00: model_03, model_05."
+    assert left_out in page.run("$('map-caption').textContent")
+    assert len(shown(page, "map")) == SIZES["models"] - 2
+    choose(page, "values", "value")
     choose(page, "dataset", 1)
     text = page.run("$('map').textContent")
     assert "A map needs 3 models with a value; on data_01, 2 of 2 have a raw one" in text
@@ -182,10 +188,19 @@ def test_every_axis_has_its_title(page):
     assert {"Pearson's r"} <= set(texts(page, "relation"))
 
 
+def test_narrow_rows_have_a_line_for_each_dataset(page):
+    assert "data_00 – data_01" in texts(page, "intervals")
+    page.size(400, 6000)
+    page.until("shown.get('intervals')?.view?.width() < 400")
+    page.until(DRAWN)
+    assert not [text for text in texts(page, "intervals") if "–" in text]
+    assert texts(page, "intervals").count("data_01") == 2
+
+
 def test_names_on_the_map_never_overlap(page):
     boxes = page.run("""(() => {
         const rows = Array.from({length: 24}, (_, k) => ({model: `model_${k}`,
-            x: Math.cos(k * k) * (k % 5) / 5, y: Math.sin(k * k) * (k % 3) / 3}));
+            x: Math.cos(k * k) * (k % 5) / 4, y: Math.sin(k * k) * (k % 3) / 3}));
         placeNames(rows, 150, 1);
         return rows.filter(r => r.named).map(r => [r.label_x * 150, r.label_y * 150,
             6 * r.model.length]);
