@@ -166,7 +166,8 @@ const CHARTS = {
       `much more consistent ${what}. Thick: 95 % interval of each row; thin: 95 % for all rows ` +
       `together. Where the thin line leaves out 0, the groups differ.${bare(rows)}` : "");
     return { rows, csv: ["grouping", "group_x", "group_y", ["x", "dataset_x"], ["y", "dataset_y"],
-      ...VIEWS.differences.columns.slice(5)], ...lines(width, rows, 18),
+      ...VIEWS.differences.columns.filter((name) => !CODES.includes(name))],
+      ...lines(width, rows, 18),
       texts: { ax: "difference of Fisher's z" },
       empty: "This metric has no such difference: too few models in a group, or no value." };
   },
@@ -198,8 +199,8 @@ const CHARTS = {
       ...pairOf(x, y), a: like(x, y), b: apart(x, y) }))));
     const [id, title] = VIEWS.behavior.measures[m];
     caption("behavior", rows.length ? `One point per pair of models on ${DATASETS[d]}, ` +
-      `${rows.length} pairs. ${metric().larger ? "Larger" : "Smaller"} is more similar. ` +
-      ofDataset(d) : "");
+      `${rows.length} pairs. Raw values, ${metric().larger ? "larger" : "smaller"} is more ` +
+      `similar. ${ofDataset(d)}` : "");
     return { rows, csv: [...PAIR, ["a", META.metrics[number("metric")]], ["b", id]],
       params: { chosen: chosen() }, texts: { ax: metric().label, bx: title },
       empty: `On ${DATASETS[d]}, no two models have both a similarity and this measure.`,
@@ -305,6 +306,7 @@ function selection() {
   return { a: [from ?? -Infinity, to ?? Infinity], b: [-Infinity, Infinity] };
 }
 
+const CODES = ["metric", "x", "y", "set", "method"];
 const CONSISTENCY = [["x", "dataset_x"], ["y", "dataset_y"], "value", "low", "high", "p",
   "n_models", "n_pairs", ...(VIEWS.consistency?.further ?? []),
   ...Object.keys(VIEWS.consistency?.texts ?? {}).filter((name) => name !== "method")];
