@@ -7,6 +7,15 @@ rule explorer:
     input:
         similarity=rules.all_similarity.input,
         consistency=expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        differences=expand(
+            "results/consistency/differences/{metric}.parquet",
+            metric=STUDY.metrics if GROUPED else [],
+        ),
+        behavior=expand("results/behavior/{dataset}.parquet", dataset=LABELLED),
+        relation=expand(
+            "results/behavior/relation/{metric}.parquet",
+            metric=STUDY.metrics if LABELLED else [],
+        ),
         probe=["results/probe/accuracy.parquet"] if PROBE_FILES else [],
         sensitivity=rules.all_sensitivity.input,
     output:

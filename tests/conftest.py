@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # tests/golden.py and its like
 
+from explorer_page import browser, made, page  # noqa: F401 - fixtures of one session
 
 SLOW_FIRST = ("slurm", "workflow", "real")
 

@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from consilience.behavior import accuracy_gaps, answers_apart, make_relation
 from consilience.consistency import make_consistency
-from consilience.files import digest, read_table, write_table
+from consilience.files import digest, write_table
 from consilience.metrics import Preprocessing, get_metric, metric_code
+from consilience.reliability import halves_of
 from consilience.similarity import pairwise
 
+STEPS = ("similarity", "consistency", "differences", "behavior", "relation", "sensitivity", "probe")
 METRICS = {
     "cka": {"metric": "cka", "parameters": {}},
     "mutual_knn_k5": {"metric": "mutual_knn", "parameters": {"k": 5}},
@@ -31,24 +34,36 @@ def write_study(folder, *, models=6, datasets=3, metrics=2, n=40, layers=1, seed
     }  # fmt: skip
     sets = [f"data_{k:02}" for k in range(datasets)]
     specs = {name: _spec(METRICS[name]) for name in sorted(list(METRICS)[:metrics])}
-    tables = {"similarity": [], "consistency": [], "sensitivity": [], "probe": []}
+    tables, halved = {step: [] for step in STEPS}, {}
+    accuracy = _accuracy(folder, names, sets)
+    tables["probe"].append(folder / "probe" / "accuracy.parquet")
     for place, dataset in enumerate(sets):
         features = plant(rows, n, layers, np.random.default_rng([seed, place]))
         for metric, spec in specs.items():
             path = folder / "similarity" / dataset / f"{metric}.parquet"
             write_similarity(path, features, spec, digest([dataset, n]), layers)
             tables["similarity"].append(path)
+            halved.setdefault(metric, []).append(_halves(folder, dataset, metric, features, spec))
             tables["sensitivity"].append(_curves(folder, dataset, metric, features, spec))
+        tables["behavior"].append(_behavior(folder, dataset, features, accuracy))
     frame = pd.DataFrame.from_dict(rows, orient="index")
     for metric in specs:
         found = [path for path in tables["similarity"] if path.stem == metric]
-        tables["consistency"].append(folder / "consistency" / f"{metric}.parquet")
+        where = folder / "consistency"
+        outs = {"table": where / f"{metric}.parquet",
+                "differences": where / "differences" / f"{metric}.parquet"}  # fmt: skip
+        drawn = {"bootstrap": bootstrap, "permutations": 99, "seed": seed}
+        groups = ["objective", "family"]
         make_consistency(
-            found, frame, {"table": tables["consistency"][-1]}, groups=["objective"],
-            bootstrap=bootstrap, permutations=99, seed=seed,
+            found, frame, outs, reliability_paths=halved[metric], groups=groups, **drawn
+        )
+        tables["consistency"].append(outs["table"])
+        tables["differences"].append(outs["differences"])
+        tables["relation"].append(folder / "behavior" / "relation" / f"{metric}.parquet")
+        make_relation(
+            found, tables["behavior"], tables["relation"][-1], folder / "domains.parquet",
+            domains=dict.fromkeys(sets, "planted"), **drawn,
         )  # fmt: skip
-        _add_further(tables["consistency"][-1])
-    tables["probe"].append(_accuracy(folder, names, sets))
     study = {
         "settings": {"seed": seed, "models": names, "datasets": sets, "metrics": list(specs)},
         "models": rows,
@@ -123,12 +138,34 @@ def _curves(folder, dataset, metric, features, spec):
     return path
 
 
-def _add_further(path):
-    """Adds what consistency tables have where stimuli were resampled too."""
-    table = read_table(path)
-    for name, values in {"low_joint": table["low"] - 0.01, "high_joint": table["high"]}.items():
-        table[name] = table.get(name, values).fillna(values)
-    write_table(table, path, table.attrs)
+def _halves(folder, dataset, metric, features, spec):
+    n = len(next(iter(next(iter(features.values())).values())))
+    last = {model: {max(own): own[max(own)]} for model, own in features.items()}
+    parts = [
+        similarities(last, spec, rows).assign(split=split, half=half, n=len(rows))
+        for split, halves in enumerate(halves_of(n, 2, seed=0, dataset=dataset))
+        for half, rows in zip("ab", halves, strict=True)
+    ]
+    table = pd.concat(parts).assign(dataset=dataset, metric=metric)
+    path = folder / "reliability" / dataset / f"{metric}.parquet"
+    write_table(table, path, {})
+    return path
+
+
+def _behavior(folder, dataset, features, accuracy):
+    """Writes gaps in accuracy of all models, and the answers of every second one apart."""
+    of = accuracy[(accuracy["dataset"] == dataset) & (accuracy["kind"] == "linear")]
+    rows = list(accuracy_gaps(dict(zip(of["model"], of["accuracy"], strict=True))))
+    readout = np.random.default_rng(2).normal(size=(6, 3))
+    logits = {m: own[max(own)] @ readout for m, own in list(features.items())[::2]}
+    labels = next(iter(logits.values())).argmax(axis=1)
+    labels[::3] = 0  # no model is right everywhere
+    rows += answers_apart(logits, labels)
+    table = pd.DataFrame(rows, columns=["measure", "model_x", "model_y", "value"])
+    table.insert(0, "dataset", dataset)
+    path = folder / "behavior" / f"{dataset}.parquet"
+    write_table(table, path, {})
+    return path
 
 
 def _accuracy(folder, models, datasets):
@@ -138,6 +175,6 @@ def _accuracy(folder, models, datasets):
          "balanced_accuracy": rng.uniform(0.3, 1), "seeds": 3, "kind": kind, "k": k}
         for d in datasets for m in models for kind, k in (("linear", None), ("few_shot", 5))
     ]  # fmt: skip
-    path = folder / "probe" / "accuracy.parquet"
-    write_table(pd.DataFrame(rows), path, {})
-    return path
+    table = pd.DataFrame(rows)
+    write_table(table, folder / "probe" / "accuracy.parquet", {})
+    return table

@@ -17,13 +17,8 @@ from threadpoolctl import threadpool_limits
 
 from consilience import __version__
 from consilience.errors import DataError
-from consilience.explorer.contents import (
-    Contents,
-    add_accuracy,
-    add_consistency,
-    add_curves,
-    add_similarity,
-)
+from consilience.explorer.answers import add_behavior, add_consistency, add_differences
+from consilience.explorer.contents import Contents, add_accuracy, add_curves, add_similarity
 from consilience.explorer.page import render
 from consilience.files import atomic, canonical_json, digest, file_digest, read_table
 
@@ -46,7 +41,8 @@ def make_explorer(
         out: results/explorer/index.html.
         study_out: results/explorer/study.json.
         tables: paths of result tables under `similarity`, and where there are any `consistency`,
-            `sensitivity` and `probe` (one file).
+            `differences` (of it), `behavior`, `relation` (of it), `sensitivity` and `probe` (one
+            file).
         study: `settings`, and the rows of `models`, `datasets` and `metrics` by id, `labels` of
             metrics.
         group: metadata column that colours the models at first.
@@ -61,10 +57,10 @@ def make_explorer(
     contents = Contents(*(sorted(study[key]) for key in ("models", "datasets", "metrics")))
     with threadpool_limits(1):  # sums split over threads would differ in the last bit
         add_similarity(contents, tables["similarity"], study["labels"], layer_pairs)
-        if tables.get("consistency"):
-            add_consistency(contents, tables["consistency"])
-        if tables.get("sensitivity"):
-            add_curves(contents, tables["sensitivity"])
+        add_consistency(contents, tables.get("consistency", ()))
+        add_differences(contents, tables.get("differences", ()))
+        add_behavior(contents, tables.get("behavior", ()), tables.get("relation", ()))
+        add_curves(contents, tables.get("sensitivity", ()))
         if tables.get("probe"):
             add_accuracy(contents, tables["probe"][0])
     frame = pd.DataFrame.from_dict(study["models"], orient="index").fillna("").astype(str)
@@ -92,6 +88,9 @@ def remake_explorer(results: str | Path, group: str | None = None) -> Path:
     patterns = {
         "similarity": "similarity/*/*.parquet",
         "consistency": "consistency/*.parquet",
+        "differences": "consistency/differences/*.parquet",
+        "behavior": "behavior/*.parquet",
+        "relation": "behavior/relation/*.parquet",
         "sensitivity": "sensitivity/*/*.parquet",
         "probe": "probe/accuracy.parquet",
     }

@@ -10,20 +10,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from consilience.consistency.sets import ALL, Similarity, read_similarity
+from consilience.consistency.sets import Similarity, read_similarity
 from consilience.errors import DataError
 from consilience.explorer.pack import Pack
 from consilience.files import read_table
 from consilience.plots.heatmaps import model_order
-from consilience.plots.maps import align, embed
+from consilience.plots.maps import LEAST, align, embed
 from consilience.plots.style import MetricAxis
 
 logger = logging.getLogger(__name__)
 
-CONSISTENCY_ROWS = 100_000
-"""Most rows of consistency tables on a page; the rest stays in the tables."""
-FURTHER = ("low_joint", "high_joint", "corrected", "overlap")
-"""Columns of consistency tables that are shown where they are there."""
 CURVES = 60
 """Most single pairs per n-curve."""
 
@@ -116,7 +112,7 @@ def _add_metric(
         return {"label": label, "value": None, "calibrated": None, "larger": True, "order": []}
     axis = _axis(found[0].facts, label)
     values = {table.dataset: table.value for table in found}
-    first: pd.DataFrame | None = None
+    maps = _Maps({"value": axis, "calibrated": _CALIBRATED})
     for table in found:
         key = _key(contents, table)
         places = pd.Index(contents.models).get_indexer(list(table.value.models))
@@ -126,23 +122,50 @@ def _add_metric(
         tables[key] = {
             "models": places.tolist(),
             "order": _places(contents, model_order({table.dataset: table.value}, axis)),
-            "stress": None,
+            "maps": {kind: maps.add(contents, table, kind) for kind in maps.axes},
             "failures": _failures(table),
         }
-        if len(places) > 2 and np.isfinite(table.value.matrix).any():
-            points, stress = embed(axis.distances(table.value.matrix))
-            part = pd.DataFrame(points, index=list(table.value.models))
-            part = part if first is None else align(part, first)
-            first = part if first is None else first
-            contents.pack.add(f"map {key}", part.to_numpy())
-            tables[key]["stress"] = stress
     return {
         "label": label,
         "larger": axis.larger_is_more_similar,
+        "distance": _distance(axis),
         "value": _range([table.value for table in found], axis),
         "calibrated": _range([table.calibrated for table in found], _CALIBRATED),
         "order": _places(contents, model_order(values, axis)),
     }
+
+
+class _Maps:
+    """Maps of the models of one metric's datasets, each turned onto the first of its kind."""
+
+    def __init__(self, axes: Mapping[str, MetricAxis]) -> None:
+        self.axes = axes
+        self.first: dict[str, pd.DataFrame] = {}
+
+    def add(self, contents: Contents, table: _Table, kind: str) -> dict[str, Any]:
+        """Packs the map of a table; returns whom it shows, and its stress (None: too few)."""
+        similarity: Similarity = getattr(table, kind)
+        apart = similarity.matrix.copy()
+        np.fill_diagonal(apart, np.nan)
+        known = np.isfinite(apart).any(axis=1)
+        names = [model for model, has in zip(similarity.models, known, strict=True) if has]
+        shown = {"models": _places(contents, names), "stress": None}
+        if len(names) < LEAST:
+            return shown
+        points, stress = embed(self.axes[kind].distances(similarity.matrix[np.ix_(known, known)]))
+        part = pd.DataFrame(points, index=names)
+        if kind in self.first:
+            part = align(part, self.first[kind])
+        self.first.setdefault(kind, part)
+        contents.pack.add(f"map {kind} {_key(contents, table)}", part.to_numpy())
+        return shown | {"stress": stress}
+
+
+def _distance(axis: MetricAxis) -> str:
+    """Returns what distances on the map of raw values follow."""
+    if not axis.larger_is_more_similar:
+        return axis.label
+    return f"{'1' if axis.bounds[1] == 1 else 'largest value'} − {axis.label}"
 
 
 def _axis(facts: Mapping[str, Any], label: str) -> MetricAxis:
@@ -151,7 +174,8 @@ def _axis(facts: Mapping[str, Any], label: str) -> MetricAxis:
     return MetricAxis(label, bounds, facts["larger_is_more_similar"])
 
 
-_CALIBRATED = MetricAxis("calibrated", (-np.inf, np.inf))
+_CALIBRATED = MetricAxis("calibrated", (-np.inf, 1.0))
+"""0 is chance, 1 full agreement."""
 
 
 def _range(similarities: Sequence[Similarity], axis: MetricAxis) -> list[float] | None:
@@ -236,52 +260,6 @@ def _layer_matrix(
     matrix = np.full((len(flat), len(flat)), np.nan)
     matrix[x, y] = rows["value"].to_numpy(float, na_value=np.nan)
     return np.fmax(matrix, matrix.T) if symmetric else matrix
-
-
-def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
-    """Adds the values and intervals of consistency tables."""
-    rows = pd.concat([read_table(path) for path in paths], ignore_index=True)
-    if rows.empty:
-        return
-    rows = _as_many_as_fit(contents, rows)
-    sets = rows[["grouping", "group_x", "group_y"]].drop_duplicates()
-    known = pd.MultiIndex.from_frame(sets)
-    place = known.get_indexer(pd.MultiIndex.from_frame(rows[sets.columns]))
-    status, statuses = pd.factorize(rows["status"].astype(str))
-    methods = sorted(rows["method"].unique())
-    coded = {
-        "metric": pd.Index(contents.metrics).get_indexer(rows["metric"]),
-        "x": pd.Index(contents.datasets).get_indexer(rows["dataset_x"]),
-        "y": pd.Index(contents.datasets).get_indexer(rows["dataset_y"]),
-        "set": place,
-        "method": pd.Index(methods).get_indexer(rows["method"]),
-        "status": status,
-        "n_models": rows["n_models"],
-        "n_pairs": rows["n_pairs"],
-    }
-    for name, column in coded.items():
-        kind = "uint32" if name == "n_pairs" else "uint16"
-        contents.pack.add(f"consistency {name}", column, kind)
-    more = [name for name in FURTHER if name in rows and rows[name].notna().any()]
-    for name in ("value", "low", "high", "p", *more):
-        contents.pack.add(f"consistency {name}", rows[name])
-    contents.views["consistency"] = {
-        "sets": sets.astype(str).to_numpy().tolist(),
-        "methods": methods,
-        "statuses": statuses.tolist(),
-        "further": more,
-    }
-
-
-def _as_many_as_fit(contents: Contents, rows: pd.DataFrame) -> pd.DataFrame:
-    """Keeps whole groupings: that of all models, then the smaller ones first."""
-    sizes = rows["grouping"].value_counts(ascending=True)
-    sizes = pd.concat([sizes[sizes.index == ALL], sizes[sizes.index != ALL]]).cumsum()
-    if left := sizes.index[sizes > CONSISTENCY_ROWS].tolist():
-        contents.left_out.append(
-            f"Consistency by {', '.join(left)}, to keep the page small: see results/consistency."
-        )
-    return rows[~rows["grouping"].isin(left)]
 
 
 def add_accuracy(contents: Contents, path: str | Path) -> None:

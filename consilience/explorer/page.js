@@ -36,8 +36,12 @@ const kind = () => (metric().calibrated && value("values") === "calibrated" ? "c
 function similarity(which, dataset) {
   const table = SIM.tables[key(dataset)];
   if (!table) return () => NaN;
-  const values = column(`${which} ${key(dataset)}`);
-  const at = new Map(table.models.map((model, place) => [model, place]));
+  return triangle(table.models, column(`${which} ${key(dataset)}`));
+}
+
+/** What an upper triangle has for models x and y; NaN where there is nothing. */
+function triangle(models, values) {
+  const at = new Map(models.map((model, place) => [model, place]));
   const n = at.size;
   return (x, y) => {
     const [i, j] = [at.get(x), at.get(y)].sort((a, b) => a - b);
@@ -65,15 +69,19 @@ function pairs() {
   const why = new Map((SIM.tables[key(a)]?.failures ?? []).flatMap(([x, y, reason]) =>
     [[`${x} ${y}`, reason], [`${y} ${x}`, reason]]));
   const models = order(a);
-  return models.flatMap((x, px) => models.map((y, py) => {
-    const same = groupOf(x) === groupOf(y);
-    return {
-      model_x: MODELS[x], model_y: MODELS[y], group_x: groupOf(x), group_y: groupOf(y), px, py,
-      a: onA(x, y), b: onB(x, y), why: why.get(`${MODELS[x]} ${MODELS[y]}`) ?? "",
-      color: same ? colorOf(x) : "#8c8c8c", shape: same ? shapeOf(x) : "circle",
-    };
-  }));
+  return models.flatMap((x, px) => models.map((y, py) => ({ ...pairOf(x, y), px, py, a: onA(x, y),
+    b: onB(x, y), why: why.get(`${MODELS[x]} ${MODELS[y]}`) ?? "" })));
 }
+
+function pairOf(x, y) {
+  const same = groupOf(x) === groupOf(y);
+  return { model_x: MODELS[x], model_y: MODELS[y], group_x: groupOf(x), group_y: groupOf(y),
+    color: same ? colorOf(x) : "#8c8c8c", shape: same ? shapeOf(x) : "circle" };
+}
+
+/** Pairs with both numbers, those within a group on top. */
+const drawable = (rows) => rows.filter((r) => Number.isFinite(r.a) && Number.isFinite(r.b))
+  .sort((r, s) => (r.group_x === r.group_y) - (s.group_x === s.group_y));
 
 const PAIR = ["model_x", "model_y", "group_x", "group_y"];
 const scaleOf = () => metric()[kind()] ?? [0, 1];
@@ -89,45 +97,126 @@ const CHARTS = {
       "smaller"} is more similar, brighter is more similar. The diagonal shows the groups.`);
     const csv = [...PAIR, ["a", a], ...(a === b ? [] : [["b", b]]), "why"];
     return { rows, csv, keep: (r) => r.px < r.py, params: { low, high, flip: flip(),
-      chosen: chosen(), sel: selection() }, ...square(width, 760) };
+      chosen: chosen(), sel: selection() }, texts: { cx: label() }, ...square(width, 760) };
   },
   scatter(width) {
-    const rows = pairs().filter((r) => r.px < r.py && Number.isFinite(r.a) && Number.isFinite(r.b))
-      .sort((r, s) => (r.group_x === r.group_y) - (s.group_x === s.group_y)); // groups on top
+    const rows = drawable(pairs().filter((r) => r.px < r.py));
     const [a, b] = [number("dataset"), number("other")].map((d) => DATASETS[d]);
     caption("scatter", `One point per pair of models, ${rows.length} pairs. ${correlation()}`);
     return { rows, csv: [...PAIR, ["a", a], ["b", b]], params: { chosen: chosen(),
-      sel: selection() }, texts: { ax: `${label()} on ${a}`, bx: `on ${b}` },
+      sel: selection() }, texts: { ax: `${label()} on ${a}`, bx: `the same on ${b}` },
       empty: "These two datasets have no pair of models in common.", ...square(width, 620) };
   },
   map(width) {
+    const where = DATASETS[number("dataset")];
     const table = SIM.tables[key(number("dataset"))];
-    const points = column(`map ${key(number("dataset"))}`);
-    const rows = !points.length ? [] : table.models.map((m, k) => ({ model: MODELS[m],
+    const { models, stress } = table?.maps[kind()] ?? { models: [], stress: null };
+    const points = column(`map ${kind()} ${key(number("dataset"))}`);
+    const rows = stress === null ? [] : models.map((m, k) => ({ model: MODELS[m],
       group: groupOf(m), x: points[2 * k], y: points[2 * k + 1], color: colorOf(m),
       shape: shapeOf(m) }));
     const reach = 1.15 * Math.max(1e-9, ...points.map(Math.abs));
-    caption("map", rows.length ? `The nearer, the more similar. Stress ${table.stress.toFixed(2)}: ` +
-      "0.1 is fair, 0.2 poor." : "");
+    const distance = kind() === "value" ? metric().distance : `1 − ${label()}`;
+    const without = (table?.models ?? []).filter((m) => !models.includes(m)).map((m) => MODELS[m]);
+    const left = without.length ? ` Left out, without a ${KIND[kind()]} value on ${where}: ` +
+      `${without.join(", ")}.` : "";
+    caption("map", rows.length ? `The nearer, the more similar. Stress ${stress.toFixed(2)}: 0.1 is ` +
+      `fair, 0.2 poor. Names stand where they fit.${left}` : "");
+    if (rows.length) placeNames(rows, (Math.min(width, 620) - 70) / (2 * reach), reach);
     return { rows, csv: ["model", "group", "x", "y"], params: { low: -reach, high: reach,
-      chosen: chosen(), names: rows.length <= 24 && width > 300 },
-      empty: "A map needs three models.", ...square(width, 620) };
+      chosen: chosen() },
+      texts: { ax: `distance: ${distance}`, bx: "distance, the same scale" },
+      empty: `A map needs 3 models with a value; on ${where}, ${models.length} of ` +
+        `${table?.models.length ?? 0} have a ${KIND[kind()]} one by ${metric().label}.`,
+      ...square(width, 620) };
   },
   matrix(width) {
-    const measured = consistency();
+    const measured = consistency(value("interval"));
     const names = [...new Set(measured.flatMap((r) => [r.x, r.y]))].sort();
     const place = new Map(names.map((name, k) => [name, k]));
     const rows = measured.flatMap((r) => [r, { ...r, x: r.y, y: r.x }])
       .map((r) => ({ ...r, px: place.get(r.x), py: place.get(r.y) }));
     const cell = width / (names.length + 2);
     return { rows, keep: (r) => r.px < r.py, csv: CONSISTENCY, params: { names: cell > 62 },
+      texts: { cx: methodName("method") },
       ...square(width, Math.min(700, 160 + 140 * names.length)) };
   },
   intervals(width) {
-    const rows = consistency().filter((r) => Number.isFinite(r.value))
+    const rows = consistency(value("interval")).filter((r) => Number.isFinite(r.value))
       .map((r) => ({ ...r, pair: `${r.x} – ${r.y}` }));
-    return { rows, csv: CONSISTENCY, width, height: 60 + 16 * rows.length,
+    caption("intervals", `Bars: 95 % intervals, best pairs of datasets first.${bare(rows)}`);
+    return { rows, csv: CONSISTENCY, texts: { ax: methodName("method") }, ...lines(width, rows, 16),
       empty: "No pair of datasets has a value for this set of models." };
+  },
+  differences(width) {
+    const { sets } = VIEWS.differences;
+    const [means, mean] = [value("difference").startsWith("mean "), DATASETS.length];
+    const found = packed("differences", VIEWS.differences, { metric: number("metric"),
+      method: value("difference-method"), ...(means ? {} : { set: number("difference") }) });
+    const rows = found.filter((r) => (r.x === mean) === means &&
+      (!means || `mean ${sets[r.set][0]}` === value("difference"))).map((r) => {
+      const [grouping, group_x, group_y] = sets[r.set];
+      const [x, y] = [r.x, r.y].map((d) => DATASETS[d] ?? "*");
+      return { ...r, x, y, grouping, group_x, group_y,
+        pair: means ? `${group_x} – ${group_y}` : `${x} – ${y}` };
+    });
+    const what = means ? "the first group is than the second, mean over pairs of datasets" :
+      `${rows[0]?.group_x} is than ${rows[0]?.group_y}, for each pair of datasets`;
+    caption("differences", rows.length ? `${metric().label}, ${methodName("difference-method")}: how ` +
+      `much more consistent ${what}. Thick: 95 % interval of each row; thin: 95 % for all rows ` +
+      `together. Where the thin line leaves out 0, the groups differ.${bare(rows)}` : "");
+    return { rows, csv: ["grouping", "group_x", "group_y", ["x", "dataset_x"], ["y", "dataset_y"],
+      ...VIEWS.differences.columns.filter((name) => !CODES.includes(name))],
+      ...lines(width, rows, 18),
+      texts: { ax: "difference of Fisher's z" },
+      empty: "This metric has no such difference: too few models in a group, or no value." };
+  },
+  reliability(width) {
+    const rows = reliable().flatMap((r) => [[r.x, r.y, r.reliability_x],
+      [r.y, r.x, r.reliability_y]]).filter((r) => Number.isFinite(r[2]))
+      .map(([dataset, partner, reliability]) => ({ dataset, partner, reliability }));
+    return { rows, csv: ["dataset", "partner", "reliability"],
+      ...lines(width, [...new Set(rows.map((r) => r.dataset))], 18),
+      texts: { ax: `reliability (${methodName("reliability-method")})` },
+      empty: "No dataset has a reliability for this set of models and metric." };
+  },
+  corrected(width) {
+    const all = reliable();
+    const rows = all.filter((r) => Number.isFinite(r.value) && Number.isFinite(r.corrected));
+    const name = methodName("reliability-method");
+    caption("corrected", `One point per pair of datasets, ${rows.length} of ${all.length}. Line: 95 % ` +
+      "interval of the raw value over models; dashed: no correction. Above 1, the reliabilities came " +
+      "out too low.");
+    return { rows, csv: CONSISTENCY, texts: { ax: `consistency, raw (${name})`,
+      bx: "consistency without the noise of stimuli" },
+      empty: "No pair of datasets has a corrected value.", ...square(width, 520) };
+  },
+  behavior(width) {
+    const [d, m] = [number("dataset"), number("behavior-measure")];
+    const models = VIEWS.behavior.tables[`${m} ${d}`] ?? [];
+    const [like, apart] = [similarity("value", d), triangle(models, column(`behavior ${m} ${d}`))];
+    const rows = drawable(models.flatMap((x, k) => models.slice(k + 1).map((y) => ({
+      ...pairOf(x, y), a: like(x, y), b: apart(x, y) }))));
+    const [id, title] = VIEWS.behavior.measures[m];
+    caption("behavior", rows.length ? `One point per pair of models on ${DATASETS[d]}, ` +
+      `${rows.length} pairs. Raw values, ${metric().larger ? "larger" : "smaller"} is more ` +
+      `similar. ${ofDataset(d)}` : "");
+    return { rows, csv: [...PAIR, ["a", META.metrics[number("metric")]], ["b", id]],
+      params: { chosen: chosen() }, texts: { ax: metric().label, bx: title },
+      empty: `On ${DATASETS[d]}, no two models have both a similarity and this measure.`,
+      ...square(width, 520) };
+  },
+  relation(width) {
+    const all = relation();
+    const rows = all.filter((r) => Number.isFinite(r.value)).map((r) => ({ ...r, pair: r.dataset }));
+    const without = all.filter((r) => !Number.isFinite(r.value));
+    const name = methodName("behavior-method");
+    caption("relation", `${name} of ${metric().label} and ${measure()}, over pairs of models. Bars: ` +
+      `95 % intervals over models.${bare(rows)}` +
+      without.map((r) => ` ${r.dataset}: ${r.status}.`).join(""));
+    return { rows, csv: ["dataset", "domain", "value", "low", "high", "p", "n_models", "n_pairs",
+      "status"], ...lines(width, rows, 22), texts: { ax: name },
+      empty: "No dataset has enough models with this measure." };
   },
   curves(width) {
     const { rows, ticks, ax } = curveRows();
@@ -153,9 +242,10 @@ const CHARTS = {
         shape: shapeOf(model[k]) }));
     const many = new Set(rows.map((r) => r.model)).size < rows.length;
     rows.forEach((r) => { r.name = many ? `${r.model} (${r.layer})` : r.model; });
-    return { rows, csv: ["model", "layer", "group", ["value", measure]], params: {
-      chosen: chosen() }, texts: { ax: measure.replaceAll("_", " ") }, width,
-      height: 60 + 18 * rows.length, empty: "This dataset has no such probe." };
+    const made = lines(width, rows, 18);
+    return { rows, csv: ["model", "layer", "group", ["value", measure]], ...made, params: {
+      ...made.params, chosen: chosen() }, texts: { ax: `${measure.replaceAll("_", " ")} (share)` },
+      empty: "This dataset has no such probe." };
   },
   layers(width) {
     const table = VIEWS.layers[key(number("dataset"))];
@@ -164,12 +254,49 @@ const CHARTS = {
     const all = rows.map((r) => r.value).filter(Number.isFinite);
     const names = [...new Set(rows.map((r) => r.layer_x))].length;
     return { rows, csv: ["layer_x", "layer_y", "value"], params: { low: Math.min(...all, 1),
-      high: Math.max(...all, -1), flip: !metric().larger }, texts: { ax: MODELS[x], bx: MODELS[y] },
+      high: Math.max(...all, -1), flip: !metric().larger }, texts: { ax: `layers of ${MODELS[x]}`,
+      bx: `layers of ${MODELS[y]}`, cx: metric().label },
       empty: table ? "A model of the pair is not on this dataset." : "The layers of this dataset " +
         "and metric are not on the page: see results/similarity.",
       ...square(width, Math.max(300, Math.min(620, 60 * names + 200))) };
   },
 };
+
+const KIND = { value: "raw", calibrated: "calibrated" };
+const methodName = (id) => META.methods[value(id)] ?? value(id);
+const measure = () => VIEWS.behavior.measures[number("behavior-measure")][1];
+
+/** Size of a chart of rows with names; narrow ones have each half of a pair on its own line, but
+    for so many rows that phones could not draw them. */
+function lines(width, rows, each) {
+  const cut = width < 500 && rows.length <= 100 && rows.some((r) => r.pair?.includes(" – "));
+  return { width, height: 70 + (cut ? 30 : each) * rows.length,
+    params: { room: Math.max(90, 0.35 * width), cut: cut ? " – " : "\n" } };
+}
+
+/** Finds a place for each name beside its point, clear of points and names; else it has none. */
+function placeNames(rows, scale, reach) {
+  const box = (x, y, w, h) => [x - w / 2, y - h / 2, x + w / 2, y + h / 2];
+  const taken = rows.map((r) => box(r.x * scale, r.y * scale, 10, 10));
+  for (const row of rows) {
+    const w = 6.4 * row.model.length + 4;
+    const most = reach * scale - w / 2; // names stay inside the frame
+    const spots = [[0, 12], [0, -12], [w / 2 + 7, 0], [-w / 2 - 7, 0]].map(([dx, dy]) =>
+      box(Math.max(-most, Math.min(most, row.x * scale + dx)), row.y * scale + dy, w, 12));
+    const spot = spots.find((s) => taken.every((t) => s[0] >= t[2] || t[0] >= s[2] ||
+      s[1] >= t[3] || t[1] >= s[3]));
+    const [left, low, right, high] = spot ?? spots[0];
+    Object.assign(row, { named: Boolean(spot), label_x: (left + right) / 2 / scale,
+      label_y: (low + high) / 2 / scale });
+    if (spot) taken.push(spot);
+  }
+}
+
+function bare(rows) {
+  const count = rows.filter((r) => !Number.isFinite(r.low)).length;
+  const who = count === rows.length ? "No row has" : `${count} of ${rows.length} rows lack`;
+  return count ? ` ${who} an interval: too few models, or no resampling.` : "";
+}
 
 const square = (width, most) => ({ width: Math.min(width, most), height: Math.min(width, most) });
 
@@ -179,37 +306,61 @@ function selection() {
   return { a: [from ?? -Infinity, to ?? Infinity], b: [-Infinity, Infinity] };
 }
 
+const CODES = ["metric", "x", "y", "set", "method"];
 const CONSISTENCY = [["x", "dataset_x"], ["y", "dataset_y"], "value", "low", "high", "p",
-  "n_models", "n_pairs", ...(VIEWS.consistency?.further ?? []), "status"];
+  "n_models", "n_pairs", ...(VIEWS.consistency?.further ?? []),
+  ...Object.keys(VIEWS.consistency?.texts ?? {}).filter((name) => name !== "method")];
 
-function consistency(set = number("set"), method = number("method")) {
-  const names = ["metric", "x", "y", "set", "method", "status", "value", "low", "high", "p",
-    "n_models", "n_pairs", ...VIEWS.consistency.further];
-  const [low, high] = value("interval") === "joint" ? ["low_joint", "high_joint"] : ["low", "high"];
-  const c = Object.fromEntries(names.map((name) => [name, column(`consistency ${name}`)]));
+/** Rows of an embedded table that have what is asked for; texts stand for their codes. */
+function packed(table, { columns, texts }, wanted) {
+  const c = Object.fromEntries(columns.map((name) => [name, column(`${table} ${name}`)]));
+  const codes = Object.entries(wanted).map(([name, of]) => [c[name], texts[name]?.indexOf(of) ?? of]);
   const rows = [];
-  for (let k = 0; k < c.set.length; k += 1) {
-    if (c.metric[k] === number("metric") && c.set[k] === set && c.method[k] === method) {
-      const numbers = Object.fromEntries(names.slice(6).map((name) => [name, c[name][k]]));
-      rows.push({ ...numbers, x: DATASETS[c.x[k]], y: DATASETS[c.y[k]], low: c[low][k],
-        high: c[high][k], status: VIEWS.consistency.statuses[c.status[k]] });
+  for (let k = 0; k < (c[columns[0]]?.length ?? 0); k += 1) {
+    if (codes.every(([values, code]) => values[k] === code)) {
+      rows.push(Object.fromEntries(columns.map((name) =>
+        [name, texts[name] ? texts[name][c[name][k]] : c[name][k]])));
     }
   }
   return rows;
 }
+
+function consistency(interval, set = number("set"), method = value("method")) {
+  const ends = interval === "joint" ? ["low_joint", "high_joint"] : ["low", "high"];
+  return packed("consistency", VIEWS.consistency, { metric: number("metric"), set, method })
+    .map((r) => ({ ...r, x: DATASETS[r.x], y: DATASETS[r.y], low: r[ends[0]], high: r[ends[1]] }));
+}
+
+const reliable = () => consistency("models", number("reliability-set"), value("reliability-method"));
+
+const relation = () => packed("relation", VIEWS.behavior, { metric: number("metric"),
+  measure: number("behavior-measure"), method: value("behavior-method") })
+  .map((r) => ({ ...r, dataset: DATASETS[r.dataset] }));
 
 /** The study's own number for the two chosen datasets: raw values, all models. */
 function correlation() {
   if (!VIEWS.consistency) return "";
   const all = VIEWS.consistency.sets.findIndex(([grouping]) => grouping === "all");
   const ends = [number("dataset"), number("other")].map((d) => DATASETS[d]);
-  const row = consistency(all, 0).find((r) => ends.includes(r.x) && ends.includes(r.y) && r.x !== r.y);
+  const method = VIEWS.consistency.texts.method[0];
+  const row = consistency("models", all, method)
+    .find((r) => ends.includes(r.x) && ends.includes(r.y) && r.x !== r.y);
   if (!row || ends[0] === ends[1] || !Number.isFinite(row.value)) return "";
-  const interval = Number.isFinite(row.low) ? ` [${row.low.toFixed(2)}, ${row.high.toFixed(2)}]` : "";
+  return `Consistency of raw values, ${row.n_models} models: ${told(method, row)}.`;
+}
+
+/** How similarity and behavior go together on a dataset, or why that is not known. */
+function ofDataset(d) {
+  const row = VIEWS.behavior.columns.length && relation().find((r) => r.dataset === DATASETS[d]);
+  if (!row) return "";
+  return Number.isFinite(row.value) ? `${told(row.method, row)}.` : `No correlation: ${row.status}.`;
+}
+
+function told(method, row) {
+  const two = (number) => number.toFixed(2).replace("-", "−");
+  const interval = Number.isFinite(row.low) ? ` [${two(row.low)}, ${two(row.high)}]` : "";
   const p = Number.isFinite(row.p) ? `, p = ${row.p.toPrecision(2)}` : "";
-  const name = VIEWS.consistency.methods[0];
-  return `Consistency of raw values (${name}, ${row.n_models} models): ` +
-    `${row.value.toFixed(2)}${interval}${p}.`;
+  return `${META.methods[method] ?? method} ${two(row.value)}${interval}${p}`;
 }
 
 function curveRows() {
@@ -253,8 +404,8 @@ function config() {
   const text = { labelColor: ink, titleColor: ink, labelFontSize: 11, titleFontSize: 12,
     titleFontWeight: "normal" };
   return { background: "transparent", font: "system-ui, sans-serif", view: { stroke: line },
-    axis: { ...text, gridColor: line, domainColor: line, tickColor: line }, legend: text,
-    text: { color: ink }, mark: { invalid: "filter" } };
+    axis: { ...text, labelSeparation: 8, gridColor: line, domainColor: line, tickColor: line }, legend: text,
+    text: { color: ink }, point: { color: css("--focus") }, mark: { invalid: "filter" } };
 }
 
 function caption(id, text) { $(`${id}-caption`).textContent = text; }
@@ -373,6 +524,7 @@ function refresh(control) {
   const near = new Set([...document.querySelectorAll(`#${section} [data-chart]`)]
     .map((figure) => figure.dataset.chart));
   if (near.has("heat") || near.has("scatter")) near.add("heat").add("scatter"); // one selection
+  if (control?.id === "values") near.add("map");
   legend();
   const option = $("values").querySelector("[value=calibrated]");
   option.disabled = !metric().calibrated;
