@@ -61,12 +61,18 @@ def test_bundle_holds_the_tables_and_nothing_else(labs, out):
     (labs / "a" / "similarity" / "digits" / ".pairs").mkdir()
     pair_store = labs / "a" / "similarity" / "digits" / ".pairs" / "cka.parquet"
     shutil.copy(labs / "a" / "similarity" / "digits" / "cka.parquet", pair_store)
+    of_all = ["behavior/relation/cka.parquet", "consistency/differences/cka.parquet"]
+    for name in of_all:
+        (labs / "a" / name).parent.mkdir(parents=True)
+        shutil.copy(labs / "a" / "consistency" / "cka.parquet", labs / "a" / name)
     write_bundle(labs / "a", labs / out)
     bundle = open_bundle(labs / out)
-    assert sorted(bundle.files) == [
-        "consistency/cka.parquet", "probe/accuracy.parquet", "similarity/digits/cka.parquet",
-        "similarity/digits/regression.parquet",
-    ]  # fmt: skip
+    assert sorted(bundle.files) == sorted([
+        *of_all, "consistency/cka.parquet", "probe/accuracy.parquet",
+        "similarity/digits/cka.parquet", "similarity/digits/regression.parquet",
+    ])  # fmt: skip
+    merge_bundles([labs / out, labs / "b.zip"], labs / "both")
+    assert not {"behavior", "consistency"} & {path.name for path in (labs / "both").iterdir()}
     table = bundle.table("similarity/digits/cka.parquet")
     whole = read_table(labs / "a" / "similarity" / "digits" / "cka.parquet")
     pd.testing.assert_frame_equal(table, whole)

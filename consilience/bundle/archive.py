@@ -29,7 +29,9 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
 """What reading from a damaged or locked zip may raise."""
 _ID = r"(?!\.+(?:/|\.parquet$))[A-Za-z0-9_.-]+"
 NAME = re.compile(
-    rf"(?:(?:similarity|reliability|sensitivity)/{_ID}/{_ID}|(?:consistency|behavior)/{_ID}"
+    rf"(?:(?:similarity|reliability|sensitivity)/{_ID}/{_ID}"
+    rf"|consistency/(?:(?:means|differences|influence)/)?{_ID}"
+    rf"|behavior/(?:(?:relation|domains)/)?{_ID}"
     r"|probe/accuracy)\.parquet"
 )
 """Of the tables of a bundle; no other path is ever read or written."""

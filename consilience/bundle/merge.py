@@ -1,7 +1,7 @@
 """Several bundles as one: what all agree on is united, what contradicts is refused.
 
-Nothing is invented: pairs of models that no lab compared are absent. Consistency is not taken over,
-since it belongs to a whole set of models.
+Nothing is invented: pairs of models that no lab compared are absent. What belongs to a whole set of
+models, such as consistency, is not taken over.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,6 +44,8 @@ DECIDING = {
     "transform",
 }
 """Cells of a model's row that decide its features; all others are metadata."""
+OF_A_SET = ("consistency/", "behavior/relation/", "behavior/domains/")
+"""Tables whose rows are of all models together."""
 TOLERANCE = 1e-6
 """Relative difference of values that two machines may compute from the same features."""
 MOST_SHOWN = 20
@@ -84,16 +86,17 @@ def merge_bundles(paths: Sequence[str | Path], out: str | Path) -> Merged:
     names = sorted({name for bundle in bundles for name in bundle.files})
     for name in names:
         parts = [(b, b.table(name)) for b in bundles if name in b.files]
-        if not name.startswith("consistency/"):
+        if not name.startswith(OF_A_SET):
             merged.tables[name] = _merge_table(name, parts, merged)
     _check_metadata(bundles, merged)
     _check_features(bundles, merged)
     if merged.conflicts:
         raise DataError(_refusal(merged.conflicts))
-    if any(name.startswith("consistency/") for name in names):
+    if any(name.startswith(OF_A_SET) for name in names):
         merged.notes.append(
-            "consistency belongs to a whole set of models and is not merged: measure it on the "
-            "united tables (consilience.consistency.make_consistency)"
+            "consistency and the relation of similarity and behavior belong to a whole set of "
+            "models and are not merged: measure them on the united tables "
+            "(consilience.consistency.make_consistency, consilience.behavior)"
         )
     _write(merged, bundles, out)
     return merged
