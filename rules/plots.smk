@@ -533,6 +533,106 @@ rule plot_metric_agreement:
         "../workflow/scripts/plot_metric_agreement.py"
 
 
+rule plot_similarity_agreement:
+    """Mean similarity by one metric against that by another."""
+    input:
+        expand(
+            "results/similarity/{dataset}/{metric}.parquet",
+            dataset=STUDY.datasets,
+            metric=STUDY.metrics,
+        ),
+    output:
+        svg="results/figures/similarity_agreement.svg",
+        pdf="results/figures/similarity_agreement.pdf",
+        png=report(
+            "results/figures/similarity_agreement.png",
+            caption="../workflow/report/similarity_agreement.rst",
+            category="Similarity",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/similarity_agreement.csv",
+    log:
+        "logs/plot_similarity_agreement/all.log",
+    benchmark:
+        "benchmarks/plot_similarity_agreement/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        labels=STUDY.labels,
+        code=code("plot_similarity_agreement", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_similarity_agreement.py"
+
+
+rule plot_metric_distances:
+    """How far metrics differ in the consistency of anchors."""
+    input:
+        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+    output:
+        svg="results/figures/metric_distances.svg",
+        pdf="results/figures/metric_distances.pdf",
+        png=report(
+            "results/figures/metric_distances.png",
+            caption="../workflow/report/metric_distances.rst",
+            category="Consistency",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/metric_distances.csv",
+    log:
+        "logs/plot_metric_distances/all.log",
+    benchmark:
+        "benchmarks/plot_metric_distances/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        labels=STUDY.labels,
+        code=code("plot_metric_distances", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_metric_distances.py"
+
+
+rule plot_model_categories:
+    """Counts of the models by every two metadata columns."""
+    output:
+        svg="results/figures/model_categories.svg",
+        pdf="results/figures/model_categories.pdf",
+        png=report(
+            "results/figures/model_categories.png",
+            caption="../workflow/report/model_categories.rst",
+            category="Models",
+            labels={"metric": "all"},
+        ),
+        csv="results/figures/model_categories.csv",
+    log:
+        "logs/plot_model_categories/all.log",
+    benchmark:
+        "benchmarks/plot_model_categories/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        columns=GROUP_COLUMNS,
+        code=code("plot_model_categories", "plots"),
+    script:
+        "../workflow/scripts/plot_model_categories.py"
+
+
 rule all_plots:
     """All figures."""
     input:
@@ -554,7 +654,14 @@ rule all_plots:
             "results/figures/alignment_{metric}.png",
             metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
         ),
-        "results/figures/metric_agreement.png" if len(STUDY.metrics) > 1 else [],
+        expand(
+            "results/figures/{figure}.png",
+            figure=["metric_agreement", "similarity_agreement"]
+            + (["metric_distances"] if CONSISTENCY["anchors"] else []),
+        )
+        if len(STUDY.metrics) > 1
+        else [],
+        "results/figures/model_categories.png" if len(GROUP_COLUMNS) > 1 else [],
         "results/figures/group_differences.png" if GROUPED else [],
         "results/figures/probe_accuracy.png" if PROBE_FILES else [],
         "results/figures/consistency_heatmap.png",

@@ -47,7 +47,7 @@ behavior: {bootstrap: 100, permutations: 99}
 FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
 FIGURES += ["plot_similarity_accuracy", "plot_similarity_spread", "plot_consistency_groups"]
 WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution", "plot_group_differences"}
-WHOLE |= {"plot_metric_agreement", "explorer"}
+WHOLE |= {"plot_metric_agreement", "plot_similarity_agreement", "explorer"}
 ACCURACY = {("accuracy",), ("plot_probe_accuracy",)}
 DATA = ["one", "two"]
 

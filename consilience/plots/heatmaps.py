@@ -155,6 +155,29 @@ def name_matrix(axes: Axes, names: Sequence[str], room: float, columns: int) -> 
         axes.tick_params(axis="y", length=0, pad=1)
 
 
+def draw_table(axes: Axes, values: np.ndarray, scale: ScalarMappable, form: str | None) -> None:
+    """Draws a table of numbers as colours, rows from the top; no number is white.
+
+    Args:
+        axes: where.
+        values: (rows, columns).
+        scale: colours of the values.
+        form: format of the number in a cell, such as `{:.0f}`; None for colours alone.
+    """
+    m, d = values.shape
+    image = scale.to_rgba(np.ma.masked_invalid(values))
+    image[~np.isfinite(values)] = mpl.colors.to_rgba("white")
+    axes.imshow(image, extent=(0, d, m, 0), interpolation="nearest", aspect="auto")
+    blank(axes)
+    axes.tick_params(length=0, pad=1)
+    for i, j in np.argwhere(np.isfinite(values) & (form is not None)):
+        bright = image[i, j, :3] @ (0.299, 0.587, 0.114)
+        axes.text(
+            j + 0.5, i + 0.5, (form or "").format(values[i, j]), ha="center", va="center",
+            size=FONT, color=DARK if bright > 0.5 else LIGHT,
+        )  # fmt: skip
+
+
 def _matrix_table(matrices: Mapping[str, np.ndarray], order: Sequence[str]) -> pd.DataFrame:
     i, j = np.triu_indices(len(order), 1)
     names = np.array(order, dtype=object)

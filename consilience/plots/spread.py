@@ -1,7 +1,6 @@
-"""What the datasets of a study make of the same model pairs, and what its metrics make of them."""
+"""What the datasets of a study make of the same model pairs."""
 
 from collections.abc import Mapping
-from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
@@ -14,18 +13,13 @@ from consilience.errors import DataError
 from consilience.plots.heatmaps import draw_matrix, model_order, name_matrix, read_all, spread_out
 from consilience.plots.style import (
     DARK,
-    GREY,
-    METHODS,
     PAGE,
     MetricAxis,
     bottom_legend,
-    minus,
     panels,
     read_groups,
     style,
 )
-
-KEYS = ["dataset_x", "dataset_y", "grouping", "group_x", "group_y"]
 
 
 def similarity_spread(
@@ -106,64 +100,3 @@ def _scatter(figure: Figure, table: pd.DataFrame) -> None:
     axes.set(xlabel="mean", ylabel="standard deviation", box_aspect=1)
     axes.set_title(f"{table['sd'].notna().sum()} model pairs")
     axes.locator_params(nbins=4)
-
-
-def metric_agreement(
-    consistency: pd.DataFrame,
-    *,
-    labels: Mapping[str, str] | None = None,
-    method: str = "pearson",
-    max_panels: int = 12,
-    width: float = PAGE,
-) -> tuple[Figure, pd.DataFrame]:
-    """Draws consistency by one metric against that by another, a panel per two metrics.
-
-    Points are dataset pairs and groups of models together; r describes them and is no test, since
-    they share datasets and models. Of more than `max_panels` pairs of metrics the first are shown.
-
-    Args:
-        consistency: rows of `results/consistency`, of several metrics.
-        labels: {metric: name for the reader}.
-        method: `pearson` or `spearman`.
-        max_panels: most panels.
-        width: of the figure, in mm.
-
-    Returns:
-        the figure, and its table: `metric_x, metric_y`, datasets, groups, `value_x, value_y, r`.
-
-    Raises:
-        DataError: fewer than two metrics have values.
-    """
-    rows = consistency[(consistency["method"] == method) & consistency["value"].notna()]
-    wide = rows.pivot_table("value", KEYS, "metric", sort=True)
-    wide = wide[[metric for metric in rows["metric"].unique() if metric in wide]]
-    every = list(combinations(wide.columns, 2))
-    if not every:
-        raise DataError("fewer than two metrics have a consistency: nothing to compare")
-    shown = every[:max_panels]
-    limits = (min(-0.02, float(wide.min().min()) - 0.02), 1.02)
-    parts = []
-    with style():
-        columns = min(len(shown), 3)
-        panel = width / max(columns, 2)
-        figure = panels(
-            len(shown), width=panel * columns, height=panel * 0.95, columns=columns, extra=12
-        )
-        for axes, (x, y) in zip(figure.axes, shown, strict=True):
-            both = wide[[x, y]].dropna()
-            r = both[x].corr(both[y]) if len(both) > 2 else np.nan
-            points = both.set_axis(["value_x", "value_y"], axis=1).reset_index()
-            parts.append(points.assign(metric_x=x, metric_y=y, r=r))
-            axes.plot(limits, limits, color=GREY, linewidth=0.5, linestyle=":", zorder=0)
-            axes.scatter(
-                both[x], both[y], s=float(np.clip(1500 / max(len(both), 1), 2.5, 12)), color=DARK,
-                alpha=0.5, linewidths=0, rasterized=len(both) > 500,
-            )  # fmt: skip
-            axes.set(xlim=limits, ylim=limits, aspect="equal")
-            axes.locator_params(nbins=4)
-            axes.set(xlabel=(labels or {}).get(x, x), ylabel=(labels or {}).get(y, y))
-            axes.set_title(minus(f"r = {r:.2f}, {len(both)} points"))
-        note = f" ({len(shown)} of {len(every)} pairs of metrics)" if shown != every else ""
-        figure.suptitle(f"Consistency ({METHODS[method]})\nby one metric and another{note}")
-    table = pd.concat(parts, ignore_index=True)
-    return figure, table[["metric_x", "metric_y", *KEYS, "value_x", "value_y", "r"]]
