@@ -156,6 +156,7 @@ rule plot_similarity_accuracy:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
+        color=SETTINGS["plots"]["gap_color"],
         label=lambda wc: STUDY.labels[wc.metric],
         code=code("plot_similarity_accuracy", "plots", "consistency"),
     script:
@@ -495,6 +496,7 @@ rule plot_similarity_spread:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
+        transform=SETTINGS["plots"]["transform"],
         label=lambda wc: STUDY.labels[wc.metric],
         code=code("plot_similarity_spread", "plots", "consistency"),
     script:

@@ -286,6 +286,28 @@ def test_accuracy_gap_table_and_r():
         assert part["low"].iloc[0] < part["high"].iloc[0]
 
 
+@pytest.mark.parametrize("m", [8, 64])
+def test_accuracy_of_the_better_model_colours_the_pairs(m):
+    tables, models, accuracy = study(m, kinds=2)
+    common = {"axis": AXIS, "group": "kind"}
+    figure, table = similarity_accuracy(tables, accuracy, models, color="accuracy", **common)
+    share = accuracy.set_index(["dataset", "model"])["accuracy"] * 100
+    better = [
+        max(share[row.dataset, row.model_x], share[row.dataset, row.model_y])
+        for row in table.itertuples()
+    ]
+    np.testing.assert_allclose(table["better"], better, atol=1e-12)
+    bar = figure.axes[-1]
+    assert bar.get_ylabel() == "accuracy of the better model (%)"
+    assert bar.get_ylim() == pytest.approx((min(better), max(better)))
+    brightness = figure.axes[1].collections[-1].get_facecolors()[:, :3].sum(axis=1)
+    shown = table.loc[table["dataset"] == "dataset_1", "better"]
+    assert np.corrcoef(brightness, shown)[0, 1] > 0.9
+    check_texts(figure)
+    _, same = similarity_accuracy(tables, accuracy, models, **common)
+    pd.testing.assert_frame_equal(table, same)
+
+
 # --- maps -----------------------------------------------------------------------------------------
 
 

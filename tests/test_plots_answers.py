@@ -12,6 +12,7 @@ from consilience.errors import DataError
 from consilience.features import write_features
 from consilience.files import file_digest, write_table
 from consilience.plots import (
+    MetricAxis,
     alignment,
     consistency_groups,
     group_differences,
@@ -189,6 +190,24 @@ def test_differences_are_the_means_with_simultaneous_intervals(medium):
     assert (table["low_simultaneous"] <= table["low"])[known].all()
 
 
+def test_differences_that_are_too_many_are_left_out_and_counted(small):
+    found = small.found.differences
+    found = found[(found["dataset_x"] == "*") & (found["grouping"] == "set")].iloc[:1]
+    many = pd.concat(
+        [
+            found.assign(group_x=f"group {k}", group_y="other", value=k / 100, low=0, high=1)
+            for k in range(70)
+        ]
+    )
+    figure, table = group_differences(many, small.models)
+    shown = sorted(int(name.split()[1]) for name in table["group_x"])
+    assert shown == [*range(30), *range(40, 70)]
+    assert figure.axes[0].get_ylabel() == "set\n(largest and smallest, 60 of 70)"
+    check_texts(figure)
+    few, _ = group_differences(many.iloc[:60], small.models)
+    assert few.axes[0].get_ylabel() == "set"
+
+
 def test_behavior_keeps_domains_together(medium):
     figure, table = medium.draw("similarity_behavior")
     assert table["domain"].is_monotonic_increasing
@@ -251,6 +270,25 @@ def test_spread_is_the_mean_and_deviation_over_datasets(small):
         assert row.n_datasets == len(chosen)
         assert row.mean == pytest.approx(chosen.mean(), abs=1e-12)
         assert row.sd == pytest.approx(chosen.std(), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "function"), [("arccos", np.arccos), ("tan", np.tan)])
+def test_spread_of_transformed_similarities(small, name, function):
+    common = {"axis": AXIS, "group": "kind"}
+    figure, table = similarity_spread(small.tables, small.models, transform=name, **common)
+    every = pd.concat(small.tables.values())
+    every = every[every["model_x"] != every["model_y"]]
+    for row in table.iloc[::9].itertuples():
+        pair = {row.model_x, row.model_y}
+        chosen = every[every["model_x"].isin(pair) & every["model_y"].isin(pair)]["value"].dropna()
+        assert row.mean == pytest.approx(function(chosen).mean(), abs=1e-12)
+        assert row.sd == pytest.approx(function(chosen).std(), abs=1e-12)
+    unit, direction = (", radians", "smaller") if name == "arccos" else ("", "larger")
+    assert figure.get_suptitle() == f"{name} of {LABEL}{unit} ({direction} = more similar)"
+    check_texts(figure)
+    wide = MetricAxis("a distance", (0.0, np.inf), False)
+    with pytest.raises(DataError, match=f"{name} takes values from .* a distance has values"):
+        similarity_spread(small.tables, small.models, axis=wide, transform=name)
 
 
 def test_metric_agreement_pairs_the_same_datasets_and_groups(small):

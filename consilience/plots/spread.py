@@ -21,6 +21,9 @@ from consilience.plots.style import (
     style,
 )
 
+TRANSFORMS = {"arccos": (np.arccos, (-1.0, 1.0)), "tan": (np.tan, (-np.pi / 2, np.pi / 2))}
+"""Functions of a similarity, and the values that they take."""
+
 
 def similarity_spread(
     tables: Mapping[str, pd.DataFrame],
@@ -28,6 +31,7 @@ def similarity_spread(
     *,
     axis: MetricAxis,
     group: str | None = None,
+    transform: str = "none",
     layers: Mapping[str, str] | None = None,
     width: float = PAGE,
 ) -> tuple[Figure, pd.DataFrame]:
@@ -40,6 +44,7 @@ def similarity_spread(
         models: metadata indexed by model id.
         axis: the metric.
         group: metadata column for the colour bars.
+        transform: `none`, or `arccos` or `tan` of every value before averaging.
         layers: {model: layer}; a model with one layer needs no entry.
         width: of the figure, in mm.
 
@@ -48,11 +53,13 @@ def similarity_spread(
         n_datasets`.
 
     Raises:
-        DataError: no model pair has a value on two datasets.
+        DataError: no model pair has a value on two datasets, or a transform has no meaning for
+            the metric.
     """
     similarities = read_all(tables, layers)
     order, groups = model_order(similarities, axis), read_groups(models, group)
     stack = np.array([spread_out(s, order) for s in similarities.values()])
+    stack, axis = _transform(stack, transform, axis)
     i, j = np.triu_indices(len(order), 1)
     pairs = pd.DataFrame(stack[:, i, j])
     names = np.array(order, dtype=object)
@@ -88,6 +95,24 @@ def similarity_spread(
         heading = f"{group} (grey: same model, white: no value)" if group else ""
         bottom_legend(figure, groups.legend(order, "s"), heading, width)
     return figure, table
+
+
+def _transform(values: np.ndarray, name: str, axis: MetricAxis) -> tuple[np.ndarray, MetricAxis]:
+    """Returns the values after the transform, and their axis; arccos turns the direction."""
+    if name == "none":
+        return values, axis
+    function, (least, most) = TRANSFORMS[name]
+    low, high = axis.bounds
+    if low < least or high > most:
+        raise DataError(
+            f"plots.transform: {name} takes values from {least:.3g} to {most:.3g}, and "
+            f"{axis.label} has values from {low:g} to {high:g}"
+        )
+    ends = sorted(float(function(end)) for end in (low, high))
+    turned = name == "arccos"
+    label = f"{name} of {axis.label}" + (", radians" if turned else "")
+    axis = MetricAxis(label, (ends[0], ends[1]), axis.larger_is_more_similar != turned)
+    return function(np.clip(values, low, high)), axis
 
 
 def _scatter(figure: Figure, table: pd.DataFrame) -> None:
