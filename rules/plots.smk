@@ -13,6 +13,14 @@ PAIRED = [
 GROUP_COLUMNS = list(
     filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
 )
+# Groupings whose distributions are drawn: name of the figure: (grouping, column of partners).
+DISTRIBUTIONS = {column: (column, None) for column in CONSISTENCY["groups"]}
+if CONSISTENCY["sets"]:
+    DISTRIBUTIONS["set"] = ("set", None)
+if CONSISTENCY["anchors"]:
+    DISTRIBUTIONS |= {
+        f"anchor_{column}": ("anchor", column) for column in CONSISTENCY["groups"]
+    } or {"anchor": ("anchor", None)}
 
 
 rule plot_similarity_heatmaps:
@@ -195,24 +203,59 @@ rule plot_consistency_heatmap:
         "../workflow/scripts/plot_consistency_heatmap.py"
 
 
+rule plot_consistency_heatmap_groups:
+    """Consistency between every two datasets, within and between groups of models."""
+    input:
+        "results/consistency/{metric}.parquet",
+    output:
+        svg="results/figures/consistency_heatmap_groups_{metric}.svg",
+        pdf="results/figures/consistency_heatmap_groups_{metric}.pdf",
+        png=report(
+            "results/figures/consistency_heatmap_groups_{metric}.png",
+            caption="../workflow/report/consistency_heatmap_groups.rst",
+            category="Consistency",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/consistency_heatmap_groups_{metric}.csv",
+    log:
+        "logs/plot_consistency_heatmap_groups/{metric}.log",
+    benchmark:
+        "benchmarks/plot_consistency_heatmap_groups/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        group=GROUP,
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_consistency_heatmap_groups", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_consistency_heatmap_groups.py"
+
+
 rule plot_consistency_distribution:
     """Consistency over all dataset pairs, within and between groups of models."""
     input:
         expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
     output:
-        svg="results/figures/consistency_distribution.svg",
-        pdf="results/figures/consistency_distribution.pdf",
+        svg="results/figures/consistency_distribution_{grouping}.svg",
+        pdf="results/figures/consistency_distribution_{grouping}.pdf",
         png=report(
-            "results/figures/consistency_distribution.png",
+            "results/figures/consistency_distribution_{grouping}.png",
             caption="../workflow/report/consistency_distribution.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"metric": "all", "groups": "{grouping}"},
         ),
-        csv="results/figures/consistency_distribution.csv",
+        csv="results/figures/consistency_distribution_{grouping}.csv",
     log:
-        "logs/plot_consistency_distribution/all.log",
+        "logs/plot_consistency_distribution/{grouping}.log",
     benchmark:
-        "benchmarks/plot_consistency_distribution/all.tsv"
+        "benchmarks/plot_consistency_distribution/{grouping}.tsv"
+    wildcard_constraints:
+        grouping="[^/]+",
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -222,7 +265,7 @@ rule plot_consistency_distribution:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
+        shown=lambda wc: DISTRIBUTIONS[wc.grouping],
         labels=STUDY.labels,
         code=code("plot_consistency_distribution", "plots", "consistency"),
     script:
@@ -398,6 +441,46 @@ rule plot_sensitivity:
         code=code("plot_sensitivity", "plots", "consistency"),
     script:
         "../workflow/scripts/plot_sensitivity.py"
+
+
+rule plot_stimuli_steps:
+    """Change of similarity from one number of stimuli to the next."""
+    input:
+        tables=expand(
+            "results/sensitivity/{dataset}/{{metric}}.parquet",
+            dataset=CURVES["datasets"] or STUDY.datasets,
+        ),
+        similarity=expand(
+            "results/similarity/{dataset}/{{metric}}.parquet",
+            dataset=CURVES["datasets"] or STUDY.datasets,
+        ),
+    output:
+        svg="results/figures/stimuli_steps_{metric}.svg",
+        pdf="results/figures/stimuli_steps_{metric}.pdf",
+        png=report(
+            "results/figures/stimuli_steps_{metric}.png",
+            caption="../workflow/report/stimuli_steps.rst",
+            category="Similarity",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/stimuli_steps_{metric}.csv",
+    log:
+        "logs/plot_stimuli_steps/{metric}.log",
+    benchmark:
+        "benchmarks/plot_stimuli_steps/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_stimuli_steps", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_stimuli_steps.py"
 
 
 rule plot_alignment:
@@ -643,13 +726,20 @@ rule all_plots:
             figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
             + (["similarity_spread"] if len(STUDY.datasets) > 1 else [])
             + (["consistency_groups"] if GROUPED else [])
+            + (
+                ["consistency_heatmap_groups"]
+                if GROUP in CONSISTENCY["groups"]
+                else []
+            )
             + (["similarity_accuracy"] if PROBE_FILES else [])
             + (["similarity_behavior"] if LABELLED else [])
             + (["reliability"] if HALVED else []),
             metric=STUDY.metrics,
         ),
         expand(
-            "results/figures/sensitivity_{metric}.png",
+            "results/figures/{figure}_{metric}.png",
+            figure=["sensitivity"]
+            + (["stimuli_steps"] if len(CURVES["n"]) > 1 else []),
             metric=CURVE_METRICS if SENSITIVITIES else [],
         ),
         expand(
@@ -667,4 +757,7 @@ rule all_plots:
         "results/figures/group_differences.png" if GROUPED else [],
         "results/figures/probe_accuracy.png" if PROBE_FILES else [],
         "results/figures/consistency_heatmap.png",
-        "results/figures/consistency_distribution.png" if GROUP else [],
+        expand(
+            "results/figures/consistency_distribution_{grouping}.png",
+            grouping=DISTRIBUTIONS,
+        ),

@@ -14,7 +14,9 @@ from consilience.files import file_digest, write_table
 from consilience.plots import (
     MetricAxis,
     alignment,
+    consistency_distribution,
     consistency_groups,
+    consistency_heatmap_groups,
     group_differences,
     metric_agreement,
     probe_accuracy,
@@ -24,7 +26,9 @@ from consilience.plots import (
     sensitivity,
     similarity_behavior,
     similarity_spread,
+    stimuli_steps,
 )
+from consilience.plots.style import minus
 from consilience.sensitivity import stability
 
 LABEL = AXIS.label
@@ -119,6 +123,14 @@ class Answers:
             "group_differences": lambda: group_differences(both, models, labels=LABELS),
             "reliability": lambda: reliability(self.found.table, label=LABEL),
             "sensitivity": lambda: sensitivity(self.curves, self.stability, axis=AXIS),
+            "stimuli_steps": lambda: stimuli_steps(self.curves, axis=AXIS),
+            "consistency_heatmap_groups": lambda: consistency_heatmap_groups(
+                self.found.table, group="kind", label=LABEL
+            ),
+            "anchors": lambda: consistency_distribution(
+                rows, models, group="anchor", column="kind"
+            ),
+            "sets": lambda: consistency_distribution(self.found.table, models, group="set"),
             "alignment": lambda: alignment(self.aligned, axis=AXIS, language=self.bits),
             "probe_accuracy": lambda: probe_accuracy(self.accuracy, models, group="kind"),
         }[name]()
@@ -132,6 +144,10 @@ FIGURES = (
     "group_differences",
     "reliability",
     "sensitivity",
+    "stimuli_steps",
+    "consistency_heatmap_groups",
+    "anchors",
+    "sets",
     "alignment",
     "probe_accuracy",
 )
@@ -226,6 +242,67 @@ def test_curves_average_draws_and_count_pairs(small):
     assert row["setting"] == 50
     assert row["n_pairs"] == len(mean) == 28
     assert row["median"] == pytest.approx(mean.median(), abs=1e-12)
+
+
+def test_steps_are_changes_of_every_pair_between_means_over_draws(small):
+    _, table = small.draw("stimuli_steps")
+    row = table[(table["dataset"] == "dataset_1") & (table["n_to"] == 1000)].iloc[0]
+    source = small.curves["dataset_1"]
+    source = source[(source["axis"] == "n") & (source["model_x"] != source["model_y"])]
+    mean = source.groupby(["setting", "model_x", "model_y"])["value"].mean()
+    change = (mean[1000.0] - mean[200.0]).abs()
+    assert (row["n_from"], row["n_pairs"]) == (200, 28)
+    assert row["median"] == pytest.approx(change.median(), abs=1e-12)
+    assert row["q75"] == pytest.approx(change.quantile(0.75), abs=1e-12)
+    assert row["high"] == pytest.approx(change.quantile(0.95), abs=1e-12)
+    assert len(table) == 2 * 3
+
+
+def test_heatmaps_of_groups_show_all_models_first_and_say_what_they_leave_out(small, large):
+    figure, table = small.draw("consistency_heatmap_groups")
+    rows = small.found.table
+    shown = rows[rows["grouping"].isin(["all", "kind"]) & (rows["method"] == "pearson")]
+    assert len(table) == len(shown)
+    assert figure.axes[0].get_title().startswith("all models, ")
+    first = table[table["grouping"] == "all"].iloc[0]
+    assert figure.axes[0].texts[0].get_text().startswith(minus(f"{first['value']:.2f}"))
+    figure, table = large.draw("consistency_heatmap_groups")
+    assert figure.get_supxlabel() == "within groups only, of 10 pairs of groups"
+    assert (table["group_x"] == table["group_y"]).all()
+    lost = rows.copy()
+    kinds = sorted(small.models["kind"].unique())
+    lost.loc[(lost["grouping"] == "kind") & (lost["group_x"] == kinds[1]), "value"] = np.nan
+    figure, _ = consistency_heatmap_groups(lost, group="kind", label=LABEL)
+    assert figure.get_supxlabel() == f"no value (too few models): {kinds[1]}"
+    check_texts(figure)
+
+
+def test_distribution_of_an_anchor_has_a_row_for_every_group_of_partners(medium):
+    figure, table = medium.draw("anchors")
+    anchor = medium.models.index[0]
+    rows = medium.found.table
+    rows = rows[(rows["grouping"] == "anchor") & (rows["method"] == "pearson")]
+    medians = rows.groupby("group_y")["value"].median().sort_values()
+    names = [name.replace("kind=", "").replace("all", "all others") for name in medians.index]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"{anchor} – {name} (n = 6)" for name in names]
+    assert set(table.loc[table["grouping"] == "anchor", "group_y"]) == set(medians.index)
+    middle = [line.get_xdata() for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    drawn = {round(float(x[0]), 9) for x in middle if x[0] == x[1]}
+    assert {round(value, 9) for value in medians} <= drawn
+
+
+def test_distribution_of_too_many_anchors_keeps_those_with_all_others(small):
+    rows = small.found.table
+    one = rows[(rows["grouping"] == "anchor") & (rows["method"] == "pearson")]
+    many = [one.assign(group_x=f"anchor {k}") for k in range(25)]
+    base = rows[rows["grouping"] == "all"]
+    figure, table = consistency_distribution(
+        pd.concat([base, *many], ignore_index=True), small.models, group="anchor", column="kind"
+    )
+    assert "25 of 75 pairs: those of anchors with all others" in figure.get_supxlabel()
+    assert set(table["group_y"]) == {"all"}
+    check_texts(figure)
 
 
 def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(small):
@@ -324,5 +401,9 @@ def test_nothing_to_draw_is_an_error(small):
     with pytest.raises(DataError, match="no similarity has a value"):
         sensitivity({"d": small.curves["dataset_0"].assign(value=np.nan)}, small.stability,
                     axis=AXIS)  # fmt: skip
+    with pytest.raises(DataError, match="two numbers of stimuli"):
+        stimuli_steps({"d": small.curves["dataset_0"].query("setting == 50")}, axis=AXIS)
+    with pytest.raises(DataError, match="no pair of groups of 'size'"):
+        consistency_heatmap_groups(found.table, group="size", label=LABEL)
     with pytest.raises(DataError, match="no model has a linear probe"):
         probe_accuracy(small.accuracy.assign(kind="knn"), models)

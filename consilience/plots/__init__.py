@@ -17,9 +17,14 @@ from consilience.files import atomic
 from consilience.plots.accuracies import probe_accuracy
 from consilience.plots.agreement import metric_agreement, metric_distances, similarity_agreement
 from consilience.plots.categories import model_categories
-from consilience.plots.curves import sensitivity
+from consilience.plots.curves import sensitivity, stimuli_steps
 from consilience.plots.distribution import consistency_distribution
-from consilience.plots.heatmaps import consistency_heatmap, model_order, similarity_heatmaps
+from consilience.plots.heatmaps import (
+    consistency_heatmap,
+    consistency_heatmap_groups,
+    model_order,
+    similarity_heatmaps,
+)
 from consilience.plots.inputs import (
     Inputs,
     read_axis,
@@ -46,6 +51,7 @@ __all__ = [
     "consistency_distribution",
     "consistency_groups",
     "consistency_heatmap",
+    "consistency_heatmap_groups",
     "draw",
     "group_differences",
     "metric_agreement",
@@ -70,6 +76,7 @@ __all__ = [
     "similarity_heatmaps",
     "similarity_scatter",
     "similarity_spread",
+    "stimuli_steps",
 ]
 
 logger = logging.getLogger(__name__)

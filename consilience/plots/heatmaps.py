@@ -1,5 +1,6 @@
 """Heat maps: similarity of models per dataset, consistency of datasets."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ from consilience.plots.style import (
     title,
 )
 
+MAX_PAIRS = 9
+"""Most pairs of groups that have a panel each."""
 STRIP = 0.045
 """Width of the group colour bars, as a share of the matrix."""
 
@@ -221,28 +224,98 @@ def consistency_heatmap(
     if rows.empty:
         raise DataError(f"the consistency table has no row of all models with method {method!r}")
     names = list(datasets or sorted({*rows["dataset_x"], *rows["dataset_y"]}))
-    metrics = rows["metric"].unique().tolist()
-    columns = min(len(metrics), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
-    columns = 2 if columns == 3 and len(metrics) == 4 else columns  # two full rows
-    columns = columns if width > 120 else 1
+    chosen = {
+        (labels or {}).get(metric, metric): part
+        for metric, part in rows.groupby("metric", sort=False)
+    }
+    columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
+    columns = 2 if columns == 3 and len(chosen) == 4 else columns  # two full rows
+    figure = _draw_panels(chosen, names, columns if width > 120 else 1, METHODS[method], width)
+    return figure, rows.reset_index(drop=True)
+
+
+def consistency_heatmap_groups(
+    consistency: pd.DataFrame,
+    *,
+    group: str,
+    label: str,
+    method: str = "pearson",
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the consistency between every two datasets within and between groups of models.
+
+    The first panel is all models. A pair of groups without any value (too few models) has no
+    panel; of more than nine pairs those within groups are shown. The figure says both.
+
+    Args:
+        consistency: rows of `results/consistency` of one metric.
+        group: the grouping.
+        label: the metric's name for the reader.
+        method: `pearson` or `spearman`.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: the rows of `consistency` that it shows.
+
+    Raises:
+        DataError: no pair of groups has a value.
+    """
+    rows = consistency[consistency["method"] == method]
+    pairs = {
+        key: part for key, part in rows[rows["grouping"] == group].groupby(["group_x", "group_y"])
+    }
+    shown = {key: part for key, part in pairs.items() if part["value"].notna().any()}
+    absent = [_pair_name(*key) for key in pairs if key not in shown]
+    if not shown:
+        raise DataError(f"no pair of groups of {group!r} has a consistency; status says why")
+    notes = [f"no value (too few models): {', '.join(absent)}"] if absent else []
+    if len(shown) > MAX_PAIRS:
+        notes.insert(0, f"within groups only, of {len(shown)} pairs of groups")
+        shown = {(x, y): part for (x, y), part in shown.items() if x == y}
+    own = dict(sorted(shown.items(), key=lambda item: (item[0][0] != item[0][1], item[0])))
+    chosen = {"all models": rows[rows["grouping"] == ALL]}
+    chosen |= {_pair_name(*key): part for key, part in own.items()}
+    names = sorted({*rows["dataset_x"], *rows["dataset_y"]})
+    columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 24 else 1)
+    figure = _draw_panels(chosen, names, columns, METHODS[method], width)
+    with style():
+        figure.suptitle(f"{label}: consistency within and between groups ({group})")
+        lines = textwrap.wrap("; ".join(notes), int(width / LETTER))
+        figure.supxlabel("\n".join(lines), size=FONT)
+        figure.set_figheight(figure.get_figheight() + (6 + 3 * len(lines)) / 25.4)
+    return figure, pd.concat(chosen.values(), ignore_index=True)
+
+
+def _pair_name(x: str, y: str) -> str:
+    return x if x == y else f"{x} – {y}"
+
+
+def _draw_panels(
+    chosen: Mapping[str, pd.DataFrame],
+    names: Sequence[str],
+    columns: int,
+    method: str,
+    width: float,
+) -> Figure:
+    """Draws a panel of dataset pairs for every set of rows, with one colour bar."""
     margin = LETTER * min(18, max(map(len, names)))
     cell = min((width - margin - 20) / columns / max(len(names) - 1, 1), 22.0)
     turned = margin > cell
     height = cell * (len(names) - 1) + (margin if turned else 4) + 5
     scale = ScalarMappable(Normalize(-1, 1), mpl.colormaps["RdBu_r"])
     with style():
-        figure = panels(len(metrics), width=width, height=height, columns=columns, extra=2)
-        for position, metric in enumerate(metrics):
-            axes, chosen = figure.axes[position], rows[rows["metric"] == metric]
-            _draw_cells(axes, chosen, names, cell, scale)
-            axes.set_title(f"{(labels or {}).get(metric, metric)}, {_models_in(chosen)}")
+        figure = panels(len(chosen), width=width, height=height, columns=columns, extra=2)
+        for position, (heading, rows) in enumerate(chosen.items()):
+            axes = figure.axes[position]
+            _draw_cells(axes, rows, names, cell, scale)
+            axes.set_title(f"{heading}, {_models_in(rows)}")
             if position % columns:
                 axes.set_yticklabels([])
         bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
         bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-        bar.set_label(f"{METHODS[method]} of similarities\nover model pairs")
+        bar.set_label(f"{method} of similarities\nover model pairs")
         bar.outline.set_visible(False)
-    return figure, rows.reset_index(drop=True)
+    return figure
 
 
 def _draw_cells(
