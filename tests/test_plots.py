@@ -257,6 +257,9 @@ def test_scatter_titles_carry_r_its_interval_and_n():
         r = np.corrcoef(pair["value_x"], pair["value_y"])[0, 1]
         assert minus(f"r = {r:.2f} [") in axes.get_title()
         assert f"{len(pair)} model pairs" in axes.get_title()
+        x, y = axes.lines[0].get_data()
+        line = np.polyfit(pair["value_x"], pair["value_y"], 1)
+        np.testing.assert_allclose(y, np.polyval(line, x), atol=1e-9)
 
 
 def test_distribution_lists_what_is_too_small():

@@ -13,6 +13,7 @@ from consilience.errors import DataError
 from consilience.features import read_header
 from consilience.files import read_table
 from consilience.plots.style import (
+    DARK,
     FONT,
     GREY,
     LETTER,
@@ -142,7 +143,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, partners: list[str]) -> None:
             color, marker = _look(partners.index(name))
             axes.plot(
                 part["x"], part["value"], color=color, marker=marker, markersize=3.0,
-                linewidth=0.8 if scaled else 0.0, markeredgewidth=0.0,
+                linewidth=0.8 if scaled else 0.0, markeredgewidth=0.3, markeredgecolor=DARK,
             )  # fmt: skip
     else:
         axes.plot(rows["x"], rows["value"], ".", color=GREY, markersize=1.5, rasterized=True)
@@ -181,7 +182,17 @@ def _legend(figure: Figure, partners: list[str], width: float) -> None:
     if len(partners) <= MAX_NAMED:
         looks = map(_look, range(len(partners)))
         entries = [
-            Line2D([], [], color=c, marker=m, markersize=3.5, linewidth=0.8, label=name)
+            Line2D(
+                [],
+                [],
+                color=c,
+                marker=m,
+                markersize=3.5,
+                linewidth=0.8,
+                label=name,
+                markeredgewidth=0.3,
+                markeredgecolor=DARK,
+            )  # fmt: skip
             for name, (c, m) in zip(shorten(partners, 28), looks, strict=True)
         ]
     else:

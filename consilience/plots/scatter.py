@@ -19,6 +19,7 @@ from consilience.errors import DataError
 from consilience.files import derive_seed
 from consilience.plots.heatmaps import read_all
 from consilience.plots.style import (
+    DARK,
     GREY,
     PAGE,
     PALE,
@@ -88,6 +89,7 @@ def similarity_scatter(  # noqa: PLR0913
             names = (row["dataset_x"], row["dataset_y"])
             points = _points(*(similarities[name] for name in names), names, groups)
             _draw_points(axes, points, groups)
+            _draw_line(axes, points)
             axes.set(xlabel=names[0], ylabel=names[1])
             axes.set_title(f"{_result(row, SYMBOL[method])}\n{row['n_pairs']} model pairs")
             parts.append(points)
@@ -115,10 +117,10 @@ def _measured(
 
 
 def _headline(axis: MetricAxis, shown: int, available: int) -> str:
-    title = f"{axis.label} of model pairs on two datasets"
+    title = f"{axis.label} of model pairs on two datasets\n(line: least squares; dotted: equal"
     if shown < available:
-        title += f"\n({shown} of {available} dataset pairs, at even steps from lowest to highest)"
-    return title
+        title += f"; {shown} of {available} dataset pairs, at even steps from lowest to highest"
+    return f"{title})"
 
 
 def _spread_over(rows: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -198,6 +200,15 @@ def _draw_points(
             linewidths=0.22 * np.sqrt(size), alpha=0.85, rasterized=len(points) > 500,
             clip_on=False, zorder=3,
         )  # fmt: skip
+
+
+def _draw_line(axes: Axes, points: pd.DataFrame) -> None:
+    """Draws the least-squares line of y on x, over the range of x."""
+    x, y = points["value_x"].to_numpy(), points["value_y"].to_numpy()
+    if len(x) > 2 and np.ptp(x) > 0:
+        slope = np.cov(x, y)[0, 1] / np.var(x, ddof=1)
+        ends = np.array([x.min(), x.max()])
+        axes.plot(ends, y.mean() + slope * (ends - x.mean()), color=DARK, linewidth=0.8, zorder=4)
 
 
 def _square(all_axes: Sequence[Axes], limits: tuple[float, float]) -> None:
