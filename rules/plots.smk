@@ -516,6 +516,38 @@ rule plot_alignment:
         "../workflow/scripts/plot_alignment.py"
 
 
+rule plot_aligned_models:
+    """Alignment of every two models across modalities, as heat maps."""
+    input:
+        expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
+    output:
+        svg="results/figures/aligned_models_{metric}.svg",
+        pdf="results/figures/aligned_models_{metric}.pdf",
+        png=report(
+            "results/figures/aligned_models_{metric}.png",
+            caption="../workflow/report/aligned_models.rst",
+            category="Similarity",
+            labels={"metric": "{metric}"},
+        ),
+        csv="results/figures/aligned_models_{metric}.csv",
+    log:
+        "logs/plot_aligned_models/{metric}.log",
+    benchmark:
+        "benchmarks/plot_aligned_models/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_aligned_models", "plots"),
+    script:
+        "../workflow/scripts/plot_aligned_models.py"
+
+
 rule plot_probe_accuracy:
     """Accuracies of the linear probes of all models on all datasets."""
     input:
@@ -743,7 +775,8 @@ rule all_plots:
             metric=CURVE_METRICS if SENSITIVITIES else [],
         ),
         expand(
-            "results/figures/alignment_{metric}.png",
+            "results/figures/{figure}_{metric}.png",
+            figure=["alignment", "aligned_models"],
             metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
         ),
         expand(

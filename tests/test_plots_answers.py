@@ -13,6 +13,7 @@ from consilience.features import write_features
 from consilience.files import file_digest, write_table
 from consilience.plots import (
     MetricAxis,
+    aligned_models,
     alignment,
     consistency_distribution,
     consistency_groups,
@@ -132,6 +133,7 @@ class Answers:
             ),
             "sets": lambda: consistency_distribution(self.found.table, models, group="set"),
             "alignment": lambda: alignment(self.aligned, axis=AXIS, language=self.bits),
+            "aligned_models": lambda: aligned_models(self.aligned, axis=AXIS),
             "probe_accuracy": lambda: probe_accuracy(self.accuracy, models, group="kind"),
         }[name]()
 
@@ -149,6 +151,7 @@ FIGURES = (
     "anchors",
     "sets",
     "alignment",
+    "aligned_models",
     "probe_accuracy",
 )
 
@@ -317,6 +320,24 @@ def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(s
     scaled = table[table["dataset"] == "dataset_0"]
     assert set(scaled["model"]) == {model for _, model in small.bits}
     assert table.loc[table["dataset"] == "dataset_1", "bits_per_byte"].isna().all()
+
+
+def test_matrices_of_alignment_hold_every_pair_of_two_groups(small):
+    figure, table = small.draw("aligned_models")
+    assert set(table["reduction"]) == {"max", "heldout"}
+    assert len(table) == 2 * 2 * 16
+    source = pd.concat(small.aligned.values()).set_index(
+        ["dataset", "reduction", "model_x", "model_y"]
+    )["value"]
+    for row in table.itertuples():
+        pair = source[row.dataset, row.reduction, row.partner, row.model]
+        assert row.value == pytest.approx(pair, abs=1e-12)
+    axes = next(a for a in figure.axes if a.get_title() == "dataset_1, best pair of layers")
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    partners = [label.get_text() for label in axes.get_xticklabels()]
+    shown = [float(text.get_text()) for text in axes.texts]
+    value = source["dataset_1", "max", partners[2], names[1]]
+    assert shown[1 * len(partners) + 2] == pytest.approx(value, abs=0.005)
 
 
 def test_accuracies_stand_by_group_and_take_the_linear_probe(small):

@@ -36,7 +36,7 @@ from consilience.plots.inputs import (
 )
 from consilience.plots.intervals import consistency_groups, group_differences, similarity_behavior
 from consilience.plots.maps import model_map
-from consilience.plots.modalities import alignment, read_language
+from consilience.plots.modalities import aligned_models, alignment, read_language
 from consilience.plots.reliability import reliability
 from consilience.plots.scatter import similarity_accuracy, similarity_scatter
 from consilience.plots.spread import similarity_spread
@@ -47,6 +47,7 @@ __all__ = [
     "PAGE",
     "Inputs",
     "MetricAxis",
+    "aligned_models",
     "alignment",
     "consistency_distribution",
     "consistency_groups",
