@@ -308,6 +308,16 @@ def test_distribution_of_too_many_anchors_keeps_those_with_all_others(small):
     check_texts(figure)
 
 
+def test_one_dataset_takes_one_column(small):
+    one = {"dataset_1": small.curves["dataset_1"].query("axis == 'n'")}
+    for figure, _ in (
+        stimuli_steps(one, axis=AXIS),
+        sensitivity(one, small.stability, axis=AXIS),
+    ):
+        assert figure.get_figwidth() * 25.4 == pytest.approx(85)
+        check_texts(figure)
+
+
 def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(small):
     _, table = small.draw("alignment")
     turned = {

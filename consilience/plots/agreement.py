@@ -178,7 +178,7 @@ def _draw_pairs(
             parts.append(points.assign(metric_x=x, metric_y=y, r=r))
             axes.scatter(
                 both[x], both[y], s=float(np.clip(1500 / max(len(both), 1), 2.5, 12)), color=DARK,
-                alpha=0.5, linewidths=0, rasterized=len(both) > 500,
+                alpha=0.5, linewidths=0, rasterized=len(both) > 500, clip_on=False,
             )  # fmt: skip
             finish(axes, x, y)
             axes.locator_params(nbins=4)

@@ -1,5 +1,6 @@
 """Similarity over the number of stimuli and of neighbours."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,8 +12,10 @@ from matplotlib.patches import Patch
 
 from consilience.errors import DataError
 from consilience.plots.style import (
+    COLUMN,
     DARK,
     FONT,
+    LETTER,
     LIGHT,
     PAGE,
     PALE,
@@ -73,9 +76,9 @@ def sensitivity(
         raise DataError("no similarity has a value at any number of stimuli or neighbours")
     known = stability.drop_duplicates("dataset").set_index("dataset")["n_stable"]
     with style():
-        columns = columns_for(len(shown), width)
-        columns = min(columns, 4)
-        panel = width / columns
+        columns = min(columns_for(len(shown), width), 4)
+        panel = min(width / columns, COLUMN)
+        width = panel * columns
         figure = panels(len(shown), width=width, height=0.75 * panel, columns=columns, extra=18)
         parts = []
         for axes, (kind, name) in zip(figure.axes, shown, strict=True):
@@ -133,7 +136,8 @@ def stimuli_steps(
         raise DataError("no dataset has similarities at two numbers of stimuli")
     with style():
         columns = min(columns_for(len(steps), width), 4)
-        panel = width / columns
+        panel = min(width / columns, COLUMN)
+        width = panel * columns
         figure = panels(len(steps), width=width, height=0.75 * panel, columns=columns, extra=14)
         top = max(float(changes.quantile(0.95, axis=1).max()) for changes in steps.values())
         for position, (axes, (name, changes)) in enumerate(
@@ -144,10 +148,9 @@ def stimuli_steps(
             if position % columns:
                 axes.set_yticklabels([])
         figure.supylabel(f"absolute change of\n{axis.label}", size=7)
-        figure.supxlabel(
-            "from one number of stimuli to the next (box: quartiles; whiskers: 5 % to 95 % of the "
-            "model pairs)", size=FONT,
-        )  # fmt: skip
+        note = "from one number of stimuli to the next (box: quartiles; whiskers: 5 % to 95 % of "
+        note = textwrap.fill(f"{note}the model pairs)", int(width / LETTER))
+        figure.supxlabel(note, size=FONT)
     parts = [_summary(changes).assign(dataset=name) for name, changes in steps.items()]
     table = pd.concat(parts, ignore_index=True)
     table[["n_from", "n_to"]] = table["index"].tolist()
