@@ -35,6 +35,8 @@ ROW = 4.0
 """Height of an anchor's row, in mm."""
 NARROW = 5.6
 """Under so many mm, columns of metric pairs are named by numbers."""
+LEAST = 2.8
+"""Narrowest column, in mm; pairs of metrics beyond those that fit are left out."""
 
 
 def metric_agreement(
@@ -129,7 +131,7 @@ def similarity_agreement(
     figure, table = _draw_pairs(pairs, finish, "model pairs", width)
     with style():
         note = (
-            f" ({len(pairs)} of {len(every)} pairs of metrics)" if pairs.keys() < {*every} else ""
+            f" ({len(pairs)} of {len(every)} pairs of metrics)" if len(pairs) < len(every) else ""
         )
         figure.suptitle(f"Similarity, mean over datasets,\nby one metric and another{note}")
     names = ["metric_x", "metric_y", "model_x", "model_y", "value_x", "value_y", "n_datasets", "r"]
@@ -197,7 +199,8 @@ def metric_distances(
 
     For an anchor and a set of its partners (all others, or those of a group), two metrics give
     two distributions of consistency over dataset pairs; their distance is the 1-Wasserstein one,
-    over the dataset pairs that both have. A cell is the mean over the sets of partners.
+    over the dataset pairs that both have. A cell is the mean over the sets of partners. Of more
+    pairs of metrics than fit, the first are shown, and the figure says so.
 
     Args:
         consistency: rows of `results/consistency` of several metrics, with anchors.
@@ -218,14 +221,21 @@ def metric_distances(
     if table.empty:
         raise DataError("no anchor has a consistency by two metrics: nothing to compare")
     anchors = [name for name in rows["group_x"].unique() if name in set(table["anchor"])]
-    metrics = [m for m in rows["metric"].unique() if m in {*table["metric_x"], *table["metric_y"]}]
-    pairs = list(combinations(metrics, 2))
-    cells = table.pivot_table("distance", "anchor", ["metric_x", "metric_y"])
-    cells = cells.reindex(index=anchors, columns=pd.MultiIndex.from_tuples(pairs))
     short = shorten(anchors, 28)
     left = LETTER * max(map(len, short)) + 6
+    every = list(
+        table[["metric_x", "metric_y"]].drop_duplicates().itertuples(index=False, name=None)
+    )
+    pairs = every[: int((width - left - 18) / LEAST)]
+    table = table[
+        [pair in pairs for pair in zip(table["metric_x"], table["metric_y"], strict=True)]
+    ]
+    cells = table.pivot_table("distance", "anchor", ["metric_x", "metric_y"])
+    cells = cells.reindex(index=anchors, columns=pd.MultiIndex.from_tuples(pairs))
     cell = min((width - left - 18) / len(pairs), 14.0)
     names, key = _name_pairs(pairs, labels or {}, cell)
+    if len(pairs) < len(every):
+        key = f"{len(pairs)} of {len(every)} pairs of metrics; {key}"
     below = max(LETTER * max(len(line) for name in names for line in name.split("\n")), 10) + 6
     scale = ScalarMappable(Normalize(0, float(np.nanmax(cells.to_numpy())) or 1.0))
     scale.set_cmap(mpl.colormaps["viridis"])
@@ -244,7 +254,7 @@ def metric_distances(
         bar.outline.set_visible(False)
         figure.suptitle("Consistency of anchors: how far metrics differ")
     mean = table.groupby(["anchor", "metric_x", "metric_y"])["distance"].transform("mean")
-    return figure, table.assign(mean=mean)
+    return figure, table.assign(mean=mean).reset_index(drop=True)
 
 
 def _distances(wide: pd.DataFrame) -> pd.DataFrame:

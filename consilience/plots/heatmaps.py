@@ -35,7 +35,7 @@ from consilience.plots.style import (
     title,
 )
 
-MAX_PAIRS = 9
+MAX_PAIRS = 10
 """Most pairs of groups that have a panel each."""
 STRIP = 0.045
 """Width of the group colour bars, as a share of the matrix."""
@@ -245,7 +245,7 @@ def consistency_heatmap_groups(
     """Draws the consistency between every two datasets within and between groups of models.
 
     The first panel is all models. A pair of groups without any value (too few models) has no
-    panel; of more than nine pairs those within groups are shown. The figure says both.
+    panel; of more than ten pairs those within groups come first. The figure says both.
 
     Args:
         consistency: rows of `results/consistency` of one metric.
@@ -269,12 +269,11 @@ def consistency_heatmap_groups(
     if not shown:
         raise DataError(f"no pair of groups of {group!r} has a consistency; status says why")
     notes = [f"no value (too few models): {', '.join(absent)}"] if absent else []
-    if len(shown) > MAX_PAIRS:
-        notes.insert(0, f"within groups only, of {len(shown)} pairs of groups")
-        shown = {(x, y): part for (x, y), part in shown.items() if x == y}
-    own = dict(sorted(shown.items(), key=lambda item: (item[0][0] != item[0][1], item[0])))
+    own = sorted(shown, key=lambda pair: (pair[0] != pair[1], pair))
+    if len(own) > MAX_PAIRS:
+        notes.insert(0, f"{MAX_PAIRS} of {len(own)} pairs of groups, those within groups first")
     chosen = {"all models": rows[rows["grouping"] == ALL]}
-    chosen |= {_pair_name(*key): part for key, part in own.items()}
+    chosen |= {_pair_name(*pair): shown[pair] for pair in own[:MAX_PAIRS]}
     names = sorted({*rows["dataset_x"], *rows["dataset_y"]})
     columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 24 else 1)
     figure = _draw_panels(chosen, names, columns, METHODS[method], width)
@@ -308,10 +307,13 @@ def _draw_panels(
         for position, (heading, rows) in enumerate(chosen.items()):
             axes = figure.axes[position]
             _draw_cells(axes, rows, names, cell, scale)
-            axes.set_title(f"{heading}, {_models_in(rows)}")
+            name = f"{heading}, {_models_in(rows)}"
+            long = len(name) * LETTER > (width - margin - 20) / columns
+            axes.set_title(f"{heading}\n{_models_in(rows)}" if long else name)
             if position % columns:
                 axes.set_yticklabels([])
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
+        shrink = min(0.8, 120 / (figure.get_figheight() * 25.4))
+        bar = figure.colorbar(scale, ax=figure.axes, shrink=shrink, aspect=25, pad=0.02)
         bar.set_ticks([-1, -0.5, 0, 0.5, 1])
         bar.set_label(f"{method} of similarities\nover model pairs")
         bar.outline.set_visible(False)

@@ -85,11 +85,8 @@ def alignment(
     Raises:
         DataError: no pair of models has a value.
     """
-    parts = [_sides(table, name, language or {}) for name, table in tables.items()]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        raise DataError("no pair of models has an alignment; the column failure says why")
-    table = pd.concat(parts, ignore_index=True)
+    table = _all_sides(tables, language or {})
+    parts = [part for _, part in table.groupby("dataset", sort=False)]
     partners = sorted(table["partner"].unique())
     with style():
         margin = max(8.0 if part["scaled"].all() else _margin(part) for part in parts)
@@ -128,10 +125,8 @@ def aligned_models(
     Raises:
         DataError: no pair of models has a value.
     """
-    parts = [_sides(table, name, {}) for name, table in tables.items()]
-    table = pd.concat([part[part["reduction"].isin(SEARCHED)] for part in parts])
-    if table.empty:
-        raise DataError("no pair of models has an alignment; the column failure says why")
+    table = _all_sides(tables, {})
+    table = table[table["reduction"].isin(SEARCHED)]
     by = dict(list(table.groupby(["dataset", "reduction"])))
     keys = sorted(by, key=lambda key: (key[0], SEARCHED.index(key[1])))
     found = {key: _matrix(by[key]) for key in keys}
@@ -170,6 +165,16 @@ def _below(matrix: pd.DataFrame, room: float) -> float:
     """Returns the height of title and names of the columns, in mm."""
     named = room / matrix.shape[1] >= NARROW
     return 6 + (LETTER * min(20, max(map(len, matrix.columns))) if named else 4)
+
+
+def _all_sides(
+    tables: Mapping[str, pd.DataFrame], language: Mapping[tuple[str, str], float]
+) -> pd.DataFrame:
+    parts = [_sides(table, name, language) for name, table in tables.items()]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        raise DataError("no pair of models has an alignment; the column failure says why")
+    return pd.concat(parts, ignore_index=True)
 
 
 def _sides(
