@@ -4,12 +4,9 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.stats import wasserstein_distance
 
@@ -24,6 +21,8 @@ from consilience.plots.style import (
     LETTER,
     METHODS,
     PAGE,
+    color_bar,
+    color_scale,
     minus,
     panels,
     shorten,
@@ -237,8 +236,7 @@ def metric_distances(
     if len(pairs) < len(every):
         key = f"{len(pairs)} of {len(every)} pairs of metrics; {key}"
     below = max(LETTER * max(len(line) for name in names for line in name.split("\n")), 10) + 6
-    scale = ScalarMappable(Normalize(0, float(np.nanmax(cells.to_numpy())) or 1.0))
-    scale.set_cmap(mpl.colormaps["viridis"])
+    scale = color_scale(0, float(np.nanmax(cells.to_numpy())) or 1.0)
     with style():
         size = (max(left + cell * len(pairs) + 22, 85), ROW * len(anchors) + below + 12)
         lines = textwrap.wrap(key, int(size[0] / LETTER))
@@ -249,9 +247,7 @@ def metric_distances(
         axes.set_yticks(np.arange(len(anchors)) + 0.5, short)
         axes.set_xticks(np.arange(len(pairs)) + 0.5, names, rotation=90, linespacing=1.0)
         figure.supxlabel("\n".join(lines), size=FONT)
-        bar = figure.colorbar(scale, ax=axes, aspect=25, pad=0.02)
-        bar.set_label(f"1-Wasserstein distance\nof {METHODS[method]}")
-        bar.outline.set_visible(False)
+        color_bar(scale, axes, f"1-Wasserstein distance\nof {METHODS[method]}", shrink=1.0)
         figure.suptitle("Consistency of anchors: how far metrics differ")
     mean = table.groupby(["anchor", "metric_x", "metric_y"])["distance"].transform("mean")
     return figure, table.assign(mean=mean).reset_index(drop=True)

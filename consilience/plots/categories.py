@@ -3,17 +3,23 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from consilience.errors import DataError
 from consilience.plots.heatmaps import draw_table
-from consilience.plots.style import LETTER, PAGE, Groups, read_groups, shorten, style
+from consilience.plots.style import (
+    LETTER,
+    PAGE,
+    Groups,
+    color_bar,
+    color_scale,
+    read_groups,
+    shorten,
+    style,
+)
 
 ROW = 4.0
 """Height of a row, in mm."""
@@ -52,8 +58,7 @@ def model_categories(
     widths = [len(found[name].names) for name in across]
     heights = [len(found[name].names) for name in down]
     cell = min((width - left - 18 - 3 * len(widths)) / sum(widths), 9.0)
-    scale = ScalarMappable(Normalize(0, max(c.to_numpy().max() for c in counts.values())))
-    scale.set_cmap(mpl.colormaps["Blues"])
+    scale = color_scale(0, max(c.to_numpy().max() for c in counts.values()), colors="Blues")
     with style():
         size = (left + cell * sum(widths) + 3 * len(widths) + 18, ROW * sum(heights) + below + 8)
         figure = Figure(figsize=np.array(size) / 25.4, layout="constrained")
@@ -72,9 +77,7 @@ def model_categories(
         for i, j in zip(*np.triu_indices(len(down), 1), strict=True):
             grid[i, j].remove()
         figure.align_labels()
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_label("models")
-        bar.outline.set_visible(False)
+        bar = color_bar(scale, figure.axes, "models")
         bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure, _long(counts)
 

@@ -18,6 +18,7 @@ from consilience.plots.style import (
     METHODS,
     PAGE,
     name_pairs,
+    pair_name,
     read_groups,
     style,
 )
@@ -65,7 +66,7 @@ def consistency_distribution(
     if group == ANCHOR:
         own = own[(own["group_y"] == ALL) | own["group_y"].str.startswith(f"{column}=")]
     partners = own["group_y"].replace(ALL, "all others").str.removeprefix(f"{column}=")
-    own = own.assign(label=list(map(_label, own["group_x"], partners)))
+    own = own.assign(label=list(map(pair_name, own["group_x"], partners)))
     own, left_out = _limited(own)
     base = rows[rows["grouping"] == ALL]
     table = pd.concat([base, own]).sort_index(kind="stable")
@@ -94,10 +95,6 @@ def consistency_distribution(
             size=FONT,
         )
     return figure, table.drop(columns="label").reset_index(drop=True)
-
-
-def _label(x: str, y: str) -> str:
-    return x if x == y else f"{x} – {y}"
 
 
 def _limited(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
@@ -26,8 +25,11 @@ from consilience.plots.style import (
     MetricAxis,
     blank,
     bottom_legend,
+    color_bar,
+    color_scale,
     columns_for,
     minus,
+    pair_name,
     panels,
     read_groups,
     shorten,
@@ -107,24 +109,20 @@ def similarity_heatmaps(
     order, groups = model_order(similarities, axis), read_groups(models, group)
     matrices = {name: spread_out(s, order) for name, s in similarities.items()}
     low, high = axis.limits(np.concatenate([m.ravel() for m in matrices.values()]))
-    colors = mpl.colormaps["viridis" if axis.larger_is_more_similar else "viridis_r"]
-    norm = Normalize(low, high)
+    scale = color_scale(low, high, turned=not axis.larger_is_more_similar)
     columns = columns_for(len(matrices), width)
     panel = (width - 20) / columns
     with style():
         figure = panels(len(matrices), width=width, height=panel + 3, columns=columns, extra=14)
         for position, (dataset, values) in enumerate(matrices.items()):
             axes = figure.axes[position]
-            draw_matrix(axes, values, groups.colors(order), ScalarMappable(norm, colors))
+            draw_matrix(axes, values, groups.colors(order), scale)
             present = len(similarities[dataset].models)
             note = f"{present} of {len(order)} models" if present < len(order) else ""
             axes.set_title(title(dataset, note, panel))
             if position % columns == 0:
                 name_matrix(axes, order, width - 20, columns)
-        scale = ScalarMappable(norm, colors)
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=30, pad=0.02)
-        bar.set_label(f"{axis.label}\n({axis.direction})")
-        bar.outline.set_visible(False)
+        color_bar(scale, figure.axes, f"{axis.label}\n({axis.direction})", aspect=30)
         heading = f"{len(order)} models, in one order; grey: same model, white: no value"
         heading += f"\n{group}" if group else ""
         bottom_legend(figure, groups.legend(order, "s"), heading, width)
@@ -265,7 +263,7 @@ def consistency_heatmap_groups(
         key: part for key, part in rows[rows["grouping"] == group].groupby(["group_x", "group_y"])
     }
     shown = {key: part for key, part in pairs.items() if part["value"].notna().any()}
-    absent = [_pair_name(*key) for key in pairs if key not in shown]
+    absent = [pair_name(*key) for key in pairs if key not in shown]
     if not shown:
         raise DataError(f"no pair of groups of {group!r} has a consistency; status says why")
     notes = [f"no value (too few models): {', '.join(absent)}"] if absent else []
@@ -273,7 +271,7 @@ def consistency_heatmap_groups(
     if len(own) > MAX_PAIRS:
         notes.insert(0, f"{MAX_PAIRS} of {len(own)} pairs of groups, those within groups first")
     chosen = {"all models": rows[rows["grouping"] == ALL]}
-    chosen |= {_pair_name(*pair): shown[pair] for pair in own[:MAX_PAIRS]}
+    chosen |= {pair_name(*pair): shown[pair] for pair in own[:MAX_PAIRS]}
     names = sorted({*rows["dataset_x"], *rows["dataset_y"]})
     columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 24 else 1)
     figure = _draw_panels(chosen, names, columns, METHODS[method], width)
@@ -283,10 +281,6 @@ def consistency_heatmap_groups(
         figure.supxlabel("\n".join(lines), size=FONT)
         figure.set_figheight(figure.get_figheight() + (6 + 3 * len(lines)) / 25.4)
     return figure, pd.concat(chosen.values(), ignore_index=True)
-
-
-def _pair_name(x: str, y: str) -> str:
-    return x if x == y else f"{x} – {y}"
 
 
 def _draw_panels(
@@ -301,7 +295,7 @@ def _draw_panels(
     cell = min((width - margin - 20) / columns / max(len(names) - 1, 1), 22.0)
     turned = margin > cell
     height = cell * (len(names) - 1) + (margin if turned else 4) + 5
-    scale = ScalarMappable(Normalize(-1, 1), mpl.colormaps["RdBu_r"])
+    scale = color_scale(-1, 1, colors="RdBu_r")
     with style():
         figure = panels(len(chosen), width=width, height=height, columns=columns, extra=2)
         for position, (heading, rows) in enumerate(chosen.items()):
@@ -313,10 +307,8 @@ def _draw_panels(
             if position % columns:
                 axes.set_yticklabels([])
         shrink = min(0.8, 120 / (figure.get_figheight() * 25.4))
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=shrink, aspect=25, pad=0.02)
-        bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-        bar.set_label(f"{method} of similarities\nover model pairs")
-        bar.outline.set_visible(False)
+        label = f"{method} of similarities\nover model pairs"
+        color_bar(scale, figure.axes, label, shrink=shrink).set_ticks([-1, -0.5, 0, 0.5, 1])
     return figure
 
 

@@ -23,6 +23,7 @@ from consilience.plots.style import (
     Groups,
     bottom_legend,
     name_pairs,
+    pair_name,
     read_groups,
     shorten,
     style,
@@ -183,11 +184,7 @@ def _pairs_of(rows: pd.DataFrame) -> pd.DataFrame:
     if len(known) > MAX_ROWS:
         known = known[known["group_x"] == known["group_y"]]
     known = known.sort_values("value", ascending=False, kind="stable")
-    return known.assign(label=list(map(_pair_label, known["group_x"], known["group_y"])))
-
-
-def _pair_label(x: str, y: str) -> str:
-    return x if x == y else f"{x} – {y}"
+    return known.assign(label=list(map(pair_name, known["group_x"], known["group_y"])))
 
 
 def _heading(grouping: str, shown: int, all_of_them: int) -> str:

@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -28,6 +25,8 @@ from consilience.plots.style import (
     PALETTE,
     MetricAxis,
     bottom_legend,
+    color_bar,
+    color_scale,
     shorten,
     style,
 )
@@ -134,8 +133,7 @@ def aligned_models(
     room = width - left - 26
     heights = [len(matrix) * ROW + _below(matrix, room) for matrix in found.values()]
     low, high = axis.limits(table["value"].to_numpy())
-    colors = mpl.colormaps["viridis" if axis.larger_is_more_similar else "viridis_r"]
-    scale = ScalarMappable(Normalize(low, high), colors)
+    scale = color_scale(low, high, turned=not axis.larger_is_more_similar)
     with style():
         figure = Figure(figsize=(width / 25.4, (sum(heights) + 8) / 25.4), layout="constrained")
         grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -149,9 +147,8 @@ def aligned_models(
                 axes.set_xticks(np.arange(len(below)) + 0.5, below, rotation=90)
             else:
                 axes.set_xlabel(f"{matrix.shape[1]} models by name", size=FONT)
-        bar = figure.colorbar(scale, ax=grid, aspect=30, pad=0.02, shrink=min(1, 70 / sum(heights)))
-        bar.set_label(f"{axis.label}\n({axis.direction})")
-        bar.outline.set_visible(False)
+        label = f"{axis.label}\n({axis.direction})"
+        color_bar(scale, grid, label, aspect=30, shrink=min(1, 70 / sum(heights)))
     return figure, table.drop(columns=["scaled", "bits_per_byte"]).reset_index(drop=True)
 
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -26,8 +24,11 @@ from consilience.plots.style import (
     Groups,
     MetricAxis,
     bottom_legend,
+    color_bar,
+    color_scale,
     columns_for,
     minus,
+    pair_name,
     panels,
     read_groups,
     style,
@@ -226,7 +227,7 @@ def _pair_legend(figure: Figure, table: pd.DataFrame, groups: Groups, width: flo
         if x != y and len(groups.names) > MAX_COLORED:
             rest += n
         elif n:
-            name = x if x == y else f"{x} – {y}"
+            name = pair_name(x, y)
             handles.append(_dot(groups.color(x), groups.color(y), f"{name} (n = {n})"))
     if rest:
         handles.append(_dot(PALE, PALE, f"between groups (n = {rest})"))
@@ -309,9 +310,7 @@ def similarity_accuracy(  # noqa: PLR0913
         if scale is None:
             _pair_legend(figure, table, groups, width)
         else:
-            bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=30, pad=0.02)
-            bar.set_label("accuracy of the better model (%)")
-            bar.outline.set_visible(False)
+            color_bar(scale, figure.axes, "accuracy of the better model (%)", aspect=30)
     names = {"value_x": "similarity", "value_y": "accuracy_gap", "value": SYMBOL[method]}
     return figure, table.drop(columns="colored").rename(columns=names)
 
@@ -346,7 +345,7 @@ def _scale(values: Sequence[pd.Series]) -> ScalarMappable:
     """Returns one colour scale for the accuracies (%) of all panels."""
     every = pd.concat(values)
     low, high = (every.min(), every.max()) if len(every) else (0.0, 100.0)
-    return ScalarMappable(Normalize(low, high), mpl.colormaps["viridis"])
+    return color_scale(low, high)
 
 
 def _label_gaps(figure: Figure, table: pd.DataFrame, axis: MetricAxis, columns: int) -> None:

@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from consilience.errors import DataError
@@ -16,6 +13,8 @@ from consilience.plots.style import (
     PAGE,
     MetricAxis,
     bottom_legend,
+    color_bar,
+    color_scale,
     panels,
     read_groups,
     style,
@@ -81,13 +80,10 @@ def similarity_spread(
             values[i, j] = values[j, i] = table[column]
             reverse = column == "mean" and not axis.larger_is_more_similar
             low, high = axis.limits(values) if column == "mean" else (0.0, np.nanmax(values))
-            scale = ScalarMappable(
-                Normalize(low, high), mpl.colormaps["viridis_r" if reverse else "viridis"]
-            )
+            scale = color_scale(low, high, turned=reverse)
             draw_matrix(axes, values, groups.colors(order), scale)
             axes.set_title(f"{column} over {len(stack)} datasets")
-            bar = figure.colorbar(scale, ax=axes, location="bottom", shrink=0.8, pad=0.03)
-            bar.outline.set_visible(False)
+            bar = color_bar(scale, axes, "", location="bottom", aspect=20, pad=0.03)
             bar.ax.locator_params(nbins=4)
         name_matrix(figure.axes[0], order, width - 20, 3)
         _scatter(figure, table)
