@@ -1,3 +1,5 @@
+import re
+
 # The grouping that colours the models, in every figure.
 GROUP = SETTINGS["plots"]["group"] or next(
     iter(SETTINGS["consistency"]["groups"]), None
@@ -255,7 +257,7 @@ rule plot_consistency_distribution:
     benchmark:
         "benchmarks/plot_consistency_distribution/{grouping}.tsv"
     wildcard_constraints:
-        grouping="[^/]+",
+        grouping="|".join(map(re.escape, DISTRIBUTIONS)),
     conda:
         "../envs/analysis.yaml"
     threads: 1

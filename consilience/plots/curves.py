@@ -131,7 +131,9 @@ def stimuli_steps(
         changes = wide.diff().abs().iloc[1:].dropna(how="all")
         if len(changes):
             before = dict(zip(wide.index[1:], wide.index, strict=False))
-            steps[name] = changes.set_axis([(before[n], n) for n in changes.index])
+            ends = [(before[n], n) for n in changes.index]
+            changes.index = pd.MultiIndex.from_tuples(ends, names=["n_from", "n_to"])
+            steps[name] = changes
     if not steps:
         raise DataError("no dataset has similarities at two numbers of stimuli")
     with style():
@@ -153,7 +155,6 @@ def stimuli_steps(
         figure.supxlabel(note, size=FONT)
     parts = [_summary(changes).assign(dataset=name) for name, changes in steps.items()]
     table = pd.concat(parts, ignore_index=True)
-    table[["n_from", "n_to"]] = table["index"].tolist()
     order = ["dataset", "n_from", "n_to", "median", "q25", "q75", "low", "high", "largest"]
     return figure, table[[*order, "n_pairs"]]
 

@@ -62,12 +62,7 @@ def consistency_distribution(
         DataError: no row of the grouping has a value.
     """
     rows = consistency[consistency["method"] == method]
-    own = rows[rows["grouping"] == group]
-    if group == ANCHOR:
-        own = own[(own["group_y"] == ALL) | own["group_y"].str.startswith(f"{column}=")]
-    partners = own["group_y"].replace(ALL, "all others").str.removeprefix(f"{column}=")
-    own = own.assign(label=list(map(pair_name, own["group_x"], partners)))
-    own, left_out = _limited(own)
+    own, left_out = _limited(_of_grouping(rows[rows["grouping"] == group], group, column))
     base = rows[rows["grouping"] == ALL]
     table = pd.concat([base, own]).sort_index(kind="stable")
     measured = own[own["value"].notna()]
@@ -97,13 +92,23 @@ def consistency_distribution(
     return figure, table.drop(columns="label").reset_index(drop=True)
 
 
+def _of_grouping(rows: pd.DataFrame, group: str, column: str | None) -> pd.DataFrame:
+    """Returns the rows with labels; of anchors those with all others and the column's groups."""
+    partners = rows["group_y"]
+    if group == ANCHOR:
+        rows = rows[(partners == ALL) | partners.str.startswith(f"{column}=")]
+        partners = rows["group_y"].replace(ALL, "all others").str.removeprefix(f"{column}=")
+    return rows.assign(label=list(map(pair_name, rows["group_x"], partners)))
+
+
 def _limited(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Returns the rows of at most 60 pairs, or those within groups, and a line that says so."""
     many = rows["label"].nunique()
     if many <= MAX_ROWS:
         return rows, []
-    kept = rows[(rows["group_x"] == rows["group_y"]) | (rows["group_y"] == ALL)]
-    what = "of anchors with all others" if (kept["group_y"] == ALL).any() else "within groups"
+    anchors = (rows["grouping"] == ANCHOR).all()
+    kept = rows[rows["group_y"] == (ALL if anchors else rows["group_x"])]
+    what = "of anchors with all others" if anchors else "within groups"
     return kept, [f"{kept['label'].nunique()} of {many} pairs: those {what}"]
 
 
