@@ -38,7 +38,7 @@ rule plot_similarity_heatmaps:
             "results/figures/similarity_heatmaps_{metric}.png",
             caption="../workflow/report/similarity_heatmaps.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity heatmaps", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_heatmaps_{metric}.csv",
     log:
@@ -74,7 +74,7 @@ rule plot_model_map:
             "results/figures/model_map_{metric}.png",
             caption="../workflow/report/model_map.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "model map", "metric": "{metric}"},
         ),
         csv="results/figures/model_map_{metric}.csv",
     log:
@@ -111,7 +111,7 @@ rule plot_similarity_scatter:
             "results/figures/similarity_scatter_{metric}.png",
             caption="../workflow/report/similarity_scatter.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity scatter", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_scatter_{metric}.csv",
     log:
@@ -149,7 +149,7 @@ rule plot_similarity_accuracy:
             "results/figures/similarity_accuracy_{metric}.png",
             caption="../workflow/report/similarity_accuracy.rst",
             category="Probe",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity accuracy", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_accuracy_{metric}.csv",
     log:
@@ -184,7 +184,7 @@ rule plot_consistency_heatmap:
             "results/figures/consistency_heatmap.png",
             caption="../workflow/report/consistency_heatmap.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "consistency heatmap", "metric": "all"},
         ),
         csv="results/figures/consistency_heatmap.csv",
     log:
@@ -216,7 +216,7 @@ rule plot_consistency_heatmap_groups:
             "results/figures/consistency_heatmap_groups_{metric}.png",
             caption="../workflow/report/consistency_heatmap_groups.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "consistency heatmap groups", "metric": "{metric}"},
         ),
         csv="results/figures/consistency_heatmap_groups_{metric}.csv",
     log:
@@ -249,7 +249,7 @@ rule plot_consistency_distribution:
             "results/figures/consistency_distribution_{grouping}.png",
             caption="../workflow/report/consistency_distribution.rst",
             category="Consistency",
-            labels={"metric": "all", "groups": "{grouping}"},
+            labels={"figure": "consistency distribution, {grouping}", "metric": "all"},
         ),
         csv="results/figures/consistency_distribution_{grouping}.csv",
     log:
@@ -285,7 +285,7 @@ rule plot_similarity_behavior:
             "results/figures/similarity_behavior_{metric}.png",
             caption="../workflow/report/similarity_behavior.rst",
             category="Behavior",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity behavior", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_behavior_{metric}.csv",
     log:
@@ -317,7 +317,7 @@ rule plot_consistency_groups:
             "results/figures/consistency_groups_{metric}.png",
             caption="../workflow/report/consistency_groups.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "consistency groups", "metric": "{metric}"},
         ),
         csv="results/figures/consistency_groups_{metric}.csv",
     log:
@@ -350,7 +350,7 @@ rule plot_group_differences:
             "results/figures/group_differences.png",
             caption="../workflow/report/group_differences.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "group differences", "metric": "all"},
         ),
         csv="results/figures/group_differences.csv",
     log:
@@ -383,7 +383,7 @@ rule plot_reliability:
             "results/figures/reliability_{metric}.png",
             caption="../workflow/report/reliability.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "reliability", "metric": "{metric}"},
         ),
         csv="results/figures/reliability_{metric}.csv",
     log:
@@ -423,7 +423,7 @@ rule plot_sensitivity:
             "results/figures/sensitivity_{metric}.png",
             caption="../workflow/report/sensitivity.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "sensitivity", "metric": "{metric}"},
         ),
         csv="results/figures/sensitivity_{metric}.csv",
     log:
@@ -463,7 +463,7 @@ rule plot_stimuli_steps:
             "results/figures/stimuli_steps_{metric}.png",
             caption="../workflow/report/stimuli_steps.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "stimuli steps", "metric": "{metric}"},
         ),
         csv="results/figures/stimuli_steps_{metric}.csv",
     log:
@@ -497,7 +497,7 @@ rule plot_alignment:
             "results/figures/alignment_{metric}.png",
             caption="../workflow/report/alignment.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "alignment", "metric": "{metric}"},
         ),
         csv="results/figures/alignment_{metric}.csv",
     log:
@@ -529,7 +529,7 @@ rule plot_aligned_models:
             "results/figures/aligned_models_{metric}.png",
             caption="../workflow/report/aligned_models.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "aligned models", "metric": "{metric}"},
         ),
         csv="results/figures/aligned_models_{metric}.csv",
     log:
@@ -561,7 +561,7 @@ rule plot_probe_accuracy:
             "results/figures/probe_accuracy.png",
             caption="../workflow/report/probe_accuracy.rst",
             category="Probe",
-            labels={"metric": "all"},
+            labels={"figure": "probe accuracy", "metric": "all"},
         ),
         csv="results/figures/probe_accuracy.csv",
     log:
@@ -596,7 +596,7 @@ rule plot_similarity_spread:
             "results/figures/similarity_spread_{metric}.png",
             caption="../workflow/report/similarity_spread.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity spread", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_spread_{metric}.csv",
     log:
@@ -631,7 +631,7 @@ rule plot_metric_agreement:
             "results/figures/metric_agreement.png",
             caption="../workflow/report/metric_agreement.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "metric agreement", "metric": "all"},
         ),
         csv="results/figures/metric_agreement.csv",
     log:
@@ -667,7 +667,7 @@ rule plot_similarity_agreement:
             "results/figures/similarity_agreement.png",
             caption="../workflow/report/similarity_agreement.rst",
             category="Similarity",
-            labels={"metric": "all"},
+            labels={"figure": "similarity agreement", "metric": "all"},
         ),
         csv="results/figures/similarity_agreement.csv",
     log:
@@ -700,7 +700,7 @@ rule plot_metric_distances:
             "results/figures/metric_distances.png",
             caption="../workflow/report/metric_distances.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "metric distances", "metric": "all"},
         ),
         csv="results/figures/metric_distances.csv",
     log:
@@ -730,7 +730,7 @@ rule plot_model_categories:
             "results/figures/model_categories.png",
             caption="../workflow/report/model_categories.rst",
             category="Models",
-            labels={"metric": "all"},
+            labels={"figure": "model categories", "metric": "all"},
         ),
         csv="results/figures/model_categories.csv",
     log:

@@ -1,10 +1,12 @@
 """Figures: what they show, that it can be read, and that their bytes repeat."""
 
+import re
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from clones import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -442,3 +444,20 @@ def test_nothing_to_draw_is_an_error():
         consistency_heatmap(rows[rows["grouping"] == "kind"])
     with pytest.raises(DataError, match="status says why"):
         consistency_distribution(rows.assign(value=np.nan), models, group="kind")
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def test_every_figure_has_a_caption_and_a_name_of_its_own_in_the_report():
+    text = (ROOT / "rules" / "plots.smk").read_text(encoding="utf8")
+    rules = re.findall(r"(?ms)^rule (plot_\w+):\n(.*?)(?=^rule )", text)
+    names = [
+        re.search(r'labels=\{\s*"figure": "(.+?)",\s*"metric": ".+?",?\s*\}', r)[1]
+        for _, r in rules
+    ]
+    assert len(rules) > 20
+    assert len(set(names)) == len(rules)
+    for rule, body in rules:
+        caption = re.search(r'caption="\.\./(.+?)"', body)[1]
+        assert (ROOT / caption).read_text(encoding="utf8").strip(), rule
