@@ -1,3 +1,5 @@
+import re
+
 # The grouping that colours the models, in every figure.
 GROUP = SETTINGS["plots"]["group"] or next(
     iter(SETTINGS["consistency"]["groups"]), None
@@ -13,6 +15,14 @@ PAIRED = [
 GROUP_COLUMNS = list(
     filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
 )
+# Groupings whose distributions are drawn: name of the figure: (grouping, column of partners).
+DISTRIBUTIONS = {column: (column, None) for column in CONSISTENCY["groups"]}
+if CONSISTENCY["sets"]:
+    DISTRIBUTIONS["set"] = ("set", None)
+if CONSISTENCY["anchors"]:
+    DISTRIBUTIONS |= {
+        f"anchor_{column}": ("anchor", column) for column in CONSISTENCY["groups"]
+    } or {"anchor": ("anchor", None)}
 
 
 rule plot_similarity_heatmaps:
@@ -28,7 +38,7 @@ rule plot_similarity_heatmaps:
             "results/figures/similarity_heatmaps_{metric}.png",
             caption="../workflow/report/similarity_heatmaps.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity heatmaps", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_heatmaps_{metric}.csv",
     log:
@@ -64,7 +74,7 @@ rule plot_model_map:
             "results/figures/model_map_{metric}.png",
             caption="../workflow/report/model_map.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "model map", "metric": "{metric}"},
         ),
         csv="results/figures/model_map_{metric}.csv",
     log:
@@ -101,7 +111,7 @@ rule plot_similarity_scatter:
             "results/figures/similarity_scatter_{metric}.png",
             caption="../workflow/report/similarity_scatter.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity scatter", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_scatter_{metric}.csv",
     log:
@@ -139,7 +149,7 @@ rule plot_similarity_accuracy:
             "results/figures/similarity_accuracy_{metric}.png",
             caption="../workflow/report/similarity_accuracy.rst",
             category="Probe",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity accuracy", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_accuracy_{metric}.csv",
     log:
@@ -156,6 +166,7 @@ rule plot_similarity_accuracy:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
+        color=SETTINGS["plots"]["gap_color"],
         label=lambda wc: STUDY.labels[wc.metric],
         code=code("plot_similarity_accuracy", "plots", "consistency"),
     script:
@@ -173,7 +184,7 @@ rule plot_consistency_heatmap:
             "results/figures/consistency_heatmap.png",
             caption="../workflow/report/consistency_heatmap.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "consistency heatmap", "metric": "all"},
         ),
         csv="results/figures/consistency_heatmap.csv",
     log:
@@ -194,24 +205,59 @@ rule plot_consistency_heatmap:
         "../workflow/scripts/plot_consistency_heatmap.py"
 
 
+rule plot_consistency_heatmap_groups:
+    """Consistency between every two datasets, within and between groups of models."""
+    input:
+        "results/consistency/{metric}.parquet",
+    output:
+        svg="results/figures/consistency_heatmap_groups_{metric}.svg",
+        pdf="results/figures/consistency_heatmap_groups_{metric}.pdf",
+        png=report(
+            "results/figures/consistency_heatmap_groups_{metric}.png",
+            caption="../workflow/report/consistency_heatmap_groups.rst",
+            category="Consistency",
+            labels={"figure": "consistency heatmap groups", "metric": "{metric}"},
+        ),
+        csv="results/figures/consistency_heatmap_groups_{metric}.csv",
+    log:
+        "logs/plot_consistency_heatmap_groups/{metric}.log",
+    benchmark:
+        "benchmarks/plot_consistency_heatmap_groups/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        group=GROUP,
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_consistency_heatmap_groups", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_consistency_heatmap_groups.py"
+
+
 rule plot_consistency_distribution:
     """Consistency over all dataset pairs, within and between groups of models."""
     input:
         expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
     output:
-        svg="results/figures/consistency_distribution.svg",
-        pdf="results/figures/consistency_distribution.pdf",
+        svg="results/figures/consistency_distribution_{grouping}.svg",
+        pdf="results/figures/consistency_distribution_{grouping}.pdf",
         png=report(
-            "results/figures/consistency_distribution.png",
+            "results/figures/consistency_distribution_{grouping}.png",
             caption="../workflow/report/consistency_distribution.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "consistency distribution, {grouping}", "metric": "all"},
         ),
-        csv="results/figures/consistency_distribution.csv",
+        csv="results/figures/consistency_distribution_{grouping}.csv",
     log:
-        "logs/plot_consistency_distribution/all.log",
+        "logs/plot_consistency_distribution/{grouping}.log",
     benchmark:
-        "benchmarks/plot_consistency_distribution/all.tsv"
+        "benchmarks/plot_consistency_distribution/{grouping}.tsv"
+    wildcard_constraints:
+        grouping="|".join(map(re.escape, DISTRIBUTIONS)),
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -221,7 +267,7 @@ rule plot_consistency_distribution:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
+        shown=lambda wc: DISTRIBUTIONS[wc.grouping],
         labels=STUDY.labels,
         code=code("plot_consistency_distribution", "plots", "consistency"),
     script:
@@ -239,7 +285,7 @@ rule plot_similarity_behavior:
             "results/figures/similarity_behavior_{metric}.png",
             caption="../workflow/report/similarity_behavior.rst",
             category="Behavior",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity behavior", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_behavior_{metric}.csv",
     log:
@@ -271,7 +317,7 @@ rule plot_consistency_groups:
             "results/figures/consistency_groups_{metric}.png",
             caption="../workflow/report/consistency_groups.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "consistency groups", "metric": "{metric}"},
         ),
         csv="results/figures/consistency_groups_{metric}.csv",
     log:
@@ -304,7 +350,7 @@ rule plot_group_differences:
             "results/figures/group_differences.png",
             caption="../workflow/report/group_differences.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "group differences", "metric": "all"},
         ),
         csv="results/figures/group_differences.csv",
     log:
@@ -337,7 +383,7 @@ rule plot_reliability:
             "results/figures/reliability_{metric}.png",
             caption="../workflow/report/reliability.rst",
             category="Consistency",
-            labels={"metric": "{metric}"},
+            labels={"figure": "reliability", "metric": "{metric}"},
         ),
         csv="results/figures/reliability_{metric}.csv",
     log:
@@ -377,7 +423,7 @@ rule plot_sensitivity:
             "results/figures/sensitivity_{metric}.png",
             caption="../workflow/report/sensitivity.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "sensitivity", "metric": "{metric}"},
         ),
         csv="results/figures/sensitivity_{metric}.csv",
     log:
@@ -399,6 +445,46 @@ rule plot_sensitivity:
         "../workflow/scripts/plot_sensitivity.py"
 
 
+rule plot_stimuli_steps:
+    """Change of similarity from one number of stimuli to the next."""
+    input:
+        tables=expand(
+            "results/sensitivity/{dataset}/{{metric}}.parquet",
+            dataset=CURVES["datasets"] or STUDY.datasets,
+        ),
+        similarity=expand(
+            "results/similarity/{dataset}/{{metric}}.parquet",
+            dataset=CURVES["datasets"] or STUDY.datasets,
+        ),
+    output:
+        svg="results/figures/stimuli_steps_{metric}.svg",
+        pdf="results/figures/stimuli_steps_{metric}.pdf",
+        png=report(
+            "results/figures/stimuli_steps_{metric}.png",
+            caption="../workflow/report/stimuli_steps.rst",
+            category="Similarity",
+            labels={"figure": "stimuli steps", "metric": "{metric}"},
+        ),
+        csv="results/figures/stimuli_steps_{metric}.csv",
+    log:
+        "logs/plot_stimuli_steps/{metric}.log",
+    benchmark:
+        "benchmarks/plot_stimuli_steps/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_stimuli_steps", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_stimuli_steps.py"
+
+
 rule plot_alignment:
     """Alignment of models across modalities, against what language models can do."""
     input:
@@ -411,7 +497,7 @@ rule plot_alignment:
             "results/figures/alignment_{metric}.png",
             caption="../workflow/report/alignment.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "alignment", "metric": "{metric}"},
         ),
         csv="results/figures/alignment_{metric}.csv",
     log:
@@ -432,6 +518,38 @@ rule plot_alignment:
         "../workflow/scripts/plot_alignment.py"
 
 
+rule plot_aligned_models:
+    """Alignment of every two models across modalities, as heat maps."""
+    input:
+        expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
+    output:
+        svg="results/figures/aligned_models_{metric}.svg",
+        pdf="results/figures/aligned_models_{metric}.pdf",
+        png=report(
+            "results/figures/aligned_models_{metric}.png",
+            caption="../workflow/report/aligned_models.rst",
+            category="Similarity",
+            labels={"figure": "aligned models", "metric": "{metric}"},
+        ),
+        csv="results/figures/aligned_models_{metric}.csv",
+    log:
+        "logs/plot_aligned_models/{metric}.log",
+    benchmark:
+        "benchmarks/plot_aligned_models/{metric}.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        label=lambda wc: STUDY.labels[wc.metric],
+        code=code("plot_aligned_models", "plots"),
+    script:
+        "../workflow/scripts/plot_aligned_models.py"
+
+
 rule plot_probe_accuracy:
     """Accuracies of the linear probes of all models on all datasets."""
     input:
@@ -443,7 +561,7 @@ rule plot_probe_accuracy:
             "results/figures/probe_accuracy.png",
             caption="../workflow/report/probe_accuracy.rst",
             category="Probe",
-            labels={"metric": "all"},
+            labels={"figure": "probe accuracy", "metric": "all"},
         ),
         csv="results/figures/probe_accuracy.csv",
     log:
@@ -478,7 +596,7 @@ rule plot_similarity_spread:
             "results/figures/similarity_spread_{metric}.png",
             caption="../workflow/report/similarity_spread.rst",
             category="Similarity",
-            labels={"metric": "{metric}"},
+            labels={"figure": "similarity spread", "metric": "{metric}"},
         ),
         csv="results/figures/similarity_spread_{metric}.csv",
     log:
@@ -495,6 +613,7 @@ rule plot_similarity_spread:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
+        transform=SETTINGS["plots"]["transform"],
         label=lambda wc: STUDY.labels[wc.metric],
         code=code("plot_similarity_spread", "plots", "consistency"),
     script:
@@ -512,7 +631,7 @@ rule plot_metric_agreement:
             "results/figures/metric_agreement.png",
             caption="../workflow/report/metric_agreement.rst",
             category="Consistency",
-            labels={"metric": "all"},
+            labels={"figure": "metric agreement", "metric": "all"},
         ),
         csv="results/figures/metric_agreement.csv",
     log:
@@ -533,6 +652,106 @@ rule plot_metric_agreement:
         "../workflow/scripts/plot_metric_agreement.py"
 
 
+rule plot_similarity_agreement:
+    """Mean similarity by one metric against that by another."""
+    input:
+        expand(
+            "results/similarity/{dataset}/{metric}.parquet",
+            dataset=STUDY.datasets,
+            metric=STUDY.metrics,
+        ),
+    output:
+        svg="results/figures/similarity_agreement.svg",
+        pdf="results/figures/similarity_agreement.pdf",
+        png=report(
+            "results/figures/similarity_agreement.png",
+            caption="../workflow/report/similarity_agreement.rst",
+            category="Similarity",
+            labels={"figure": "similarity agreement", "metric": "all"},
+        ),
+        csv="results/figures/similarity_agreement.csv",
+    log:
+        "logs/plot_similarity_agreement/all.log",
+    benchmark:
+        "benchmarks/plot_similarity_agreement/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        labels=STUDY.labels,
+        code=code("plot_similarity_agreement", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_similarity_agreement.py"
+
+
+rule plot_metric_distances:
+    """How far metrics differ in the consistency of anchors."""
+    input:
+        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+    output:
+        svg="results/figures/metric_distances.svg",
+        pdf="results/figures/metric_distances.pdf",
+        png=report(
+            "results/figures/metric_distances.png",
+            caption="../workflow/report/metric_distances.rst",
+            category="Consistency",
+            labels={"figure": "metric distances", "metric": "all"},
+        ),
+        csv="results/figures/metric_distances.csv",
+    log:
+        "logs/plot_metric_distances/all.log",
+    benchmark:
+        "benchmarks/plot_metric_distances/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        labels=STUDY.labels,
+        code=code("plot_metric_distances", "plots", "consistency"),
+    script:
+        "../workflow/scripts/plot_metric_distances.py"
+
+
+rule plot_model_categories:
+    """Counts of the models by every two metadata columns."""
+    output:
+        svg="results/figures/model_categories.svg",
+        pdf="results/figures/model_categories.pdf",
+        png=report(
+            "results/figures/model_categories.png",
+            caption="../workflow/report/model_categories.rst",
+            category="Models",
+            labels={"figure": "model categories", "metric": "all"},
+        ),
+        csv="results/figures/model_categories.csv",
+    log:
+        "logs/plot_model_categories/all.log",
+    benchmark:
+        "benchmarks/plot_model_categories/all.tsv"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        stem=lambda wc, output: output.png.removesuffix(".png"),
+        models=STUDY.groups(GROUP_COLUMNS),
+        columns=GROUP_COLUMNS,
+        code=code("plot_model_categories", "plots"),
+    script:
+        "../workflow/scripts/plot_model_categories.py"
+
+
 rule all_plots:
     """All figures."""
     input:
@@ -541,21 +760,39 @@ rule all_plots:
             figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
             + (["similarity_spread"] if len(STUDY.datasets) > 1 else [])
             + (["consistency_groups"] if GROUPED else [])
+            + (
+                ["consistency_heatmap_groups"]
+                if GROUP in CONSISTENCY["groups"]
+                else []
+            )
             + (["similarity_accuracy"] if PROBE_FILES else [])
             + (["similarity_behavior"] if LABELLED else [])
             + (["reliability"] if HALVED else []),
             metric=STUDY.metrics,
         ),
         expand(
-            "results/figures/sensitivity_{metric}.png",
+            "results/figures/{figure}_{metric}.png",
+            figure=["sensitivity"]
+            + (["stimuli_steps"] if len(CURVES["n"]) > 1 else []),
             metric=CURVE_METRICS if SENSITIVITIES else [],
         ),
         expand(
-            "results/figures/alignment_{metric}.png",
+            "results/figures/{figure}_{metric}.png",
+            figure=["alignment", "aligned_models"],
             metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
         ),
-        "results/figures/metric_agreement.png" if len(STUDY.metrics) > 1 else [],
+        expand(
+            "results/figures/{figure}.png",
+            figure=["metric_agreement", "similarity_agreement"]
+            + (["metric_distances"] if CONSISTENCY["anchors"] else []),
+        )
+        if len(STUDY.metrics) > 1
+        else [],
+        "results/figures/model_categories.png" if len(GROUP_COLUMNS) > 1 else [],
         "results/figures/group_differences.png" if GROUPED else [],
         "results/figures/probe_accuracy.png" if PROBE_FILES else [],
         "results/figures/consistency_heatmap.png",
-        "results/figures/consistency_distribution.png" if GROUP else [],
+        expand(
+            "results/figures/consistency_distribution_{grouping}.png",
+            grouping=DISTRIBUTIONS,
+        ),

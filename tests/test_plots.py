@@ -1,10 +1,12 @@
 """Figures: what they show, that it can be read, and that their bytes repeat."""
 
+import re
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
+from clones import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -257,6 +259,9 @@ def test_scatter_titles_carry_r_its_interval_and_n():
         r = np.corrcoef(pair["value_x"], pair["value_y"])[0, 1]
         assert minus(f"r = {r:.2f} [") in axes.get_title()
         assert f"{len(pair)} model pairs" in axes.get_title()
+        x, y = axes.lines[0].get_data()
+        line = np.polyfit(pair["value_x"], pair["value_y"], 1)
+        np.testing.assert_allclose(y, np.polyval(line, x), atol=1e-9)
 
 
 def test_distribution_lists_what_is_too_small():
@@ -284,6 +289,28 @@ def test_accuracy_gap_table_and_r():
         r = np.corrcoef(part["similarity"], part["accuracy_gap"])[0, 1]
         assert part["r"].iloc[0] == pytest.approx(r, abs=1e-12)
         assert part["low"].iloc[0] < part["high"].iloc[0]
+
+
+@pytest.mark.parametrize("m", [8, 64])
+def test_accuracy_of_the_better_model_colours_the_pairs(m):
+    tables, models, accuracy = study(m, kinds=2)
+    common = {"axis": AXIS, "group": "kind"}
+    figure, table = similarity_accuracy(tables, accuracy, models, color="accuracy", **common)
+    share = accuracy.set_index(["dataset", "model"])["accuracy"] * 100
+    better = [
+        max(share[row.dataset, row.model_x], share[row.dataset, row.model_y])
+        for row in table.itertuples()
+    ]
+    np.testing.assert_allclose(table["better"], better, atol=1e-12)
+    bar = figure.axes[-1]
+    assert bar.get_ylabel() == "accuracy of the better model (%)"
+    assert bar.get_ylim() == pytest.approx((min(better), max(better)))
+    brightness = figure.axes[1].collections[-1].get_facecolors()[:, :3].sum(axis=1)
+    shown = table.loc[table["dataset"] == "dataset_1", "better"]
+    assert np.corrcoef(brightness, shown)[0, 1] > 0.9
+    check_texts(figure)
+    _, same = similarity_accuracy(tables, accuracy, models, **common)
+    pd.testing.assert_frame_equal(table, same)
 
 
 # --- maps -----------------------------------------------------------------------------------------
@@ -417,3 +444,20 @@ def test_nothing_to_draw_is_an_error():
         consistency_heatmap(rows[rows["grouping"] == "kind"])
     with pytest.raises(DataError, match="status says why"):
         consistency_distribution(rows.assign(value=np.nan), models, group="kind")
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def test_every_figure_has_a_caption_and_a_name_of_its_own_in_the_report():
+    text = (ROOT / "rules" / "plots.smk").read_text(encoding="utf8")
+    rules = re.findall(r"(?ms)^rule (plot_\w+):\n(.*?)(?=^rule )", text)
+    names = [
+        re.search(r'labels=\{\s*"figure": "(.+?)",\s*"metric": ".+?",?\s*\}', r)[1]
+        for _, r in rules
+    ]
+    assert len(rules) > 20
+    assert len(set(names)) == len(rules)
+    for rule, body in rules:
+        caption = re.search(r'caption="\.\./(.+?)"', body)[1]
+        assert (ROOT / caption).read_text(encoding="utf8").strip(), rule

@@ -12,8 +12,12 @@ from consilience.errors import DataError
 from consilience.features import write_features
 from consilience.files import file_digest, write_table
 from consilience.plots import (
+    MetricAxis,
+    aligned_models,
     alignment,
+    consistency_distribution,
     consistency_groups,
+    consistency_heatmap_groups,
     group_differences,
     metric_agreement,
     probe_accuracy,
@@ -23,7 +27,9 @@ from consilience.plots import (
     sensitivity,
     similarity_behavior,
     similarity_spread,
+    stimuli_steps,
 )
+from consilience.plots.style import minus
 from consilience.sensitivity import stability
 
 LABEL = AXIS.label
@@ -118,7 +124,16 @@ class Answers:
             "group_differences": lambda: group_differences(both, models, labels=LABELS),
             "reliability": lambda: reliability(self.found.table, label=LABEL),
             "sensitivity": lambda: sensitivity(self.curves, self.stability, axis=AXIS),
+            "stimuli_steps": lambda: stimuli_steps(self.curves, axis=AXIS),
+            "consistency_heatmap_groups": lambda: consistency_heatmap_groups(
+                self.found.table, group="kind", label=LABEL
+            ),
+            "anchors": lambda: consistency_distribution(
+                rows, models, group="anchor", column="kind"
+            ),
+            "sets": lambda: consistency_distribution(self.found.table, models, group="set"),
             "alignment": lambda: alignment(self.aligned, axis=AXIS, language=self.bits),
+            "aligned_models": lambda: aligned_models(self.aligned, axis=AXIS),
             "probe_accuracy": lambda: probe_accuracy(self.accuracy, models, group="kind"),
         }[name]()
 
@@ -131,7 +146,12 @@ FIGURES = (
     "group_differences",
     "reliability",
     "sensitivity",
+    "stimuli_steps",
+    "consistency_heatmap_groups",
+    "anchors",
+    "sets",
     "alignment",
+    "aligned_models",
     "probe_accuracy",
 )
 
@@ -189,6 +209,24 @@ def test_differences_are_the_means_with_simultaneous_intervals(medium):
     assert (table["low_simultaneous"] <= table["low"])[known].all()
 
 
+def test_differences_that_are_too_many_are_left_out_and_counted(small):
+    found = small.found.differences
+    found = found[(found["dataset_x"] == "*") & (found["grouping"] == "set")].iloc[:1]
+    many = pd.concat(
+        [
+            found.assign(group_x=f"group {k}", group_y="other", value=k / 100, low=0, high=1)
+            for k in range(70)
+        ]
+    )
+    figure, table = group_differences(many, small.models)
+    shown = sorted(int(name.split()[1]) for name in table["group_x"])
+    assert shown == [*range(30), *range(40, 70)]
+    assert figure.axes[0].get_ylabel() == "set\n(largest and smallest, 60 of 70)"
+    check_texts(figure)
+    few, _ = group_differences(many.iloc[:60], small.models)
+    assert few.axes[0].get_ylabel() == "set"
+
+
 def test_behavior_keeps_domains_together(medium):
     figure, table = medium.draw("similarity_behavior")
     assert table["domain"].is_monotonic_increasing
@@ -209,6 +247,83 @@ def test_curves_average_draws_and_count_pairs(small):
     assert row["median"] == pytest.approx(mean.median(), abs=1e-12)
 
 
+def test_steps_are_changes_of_every_pair_between_means_over_draws(small):
+    _, table = small.draw("stimuli_steps")
+    row = table[(table["dataset"] == "dataset_1") & (table["n_to"] == 1000)].iloc[0]
+    source = small.curves["dataset_1"]
+    source = source[(source["axis"] == "n") & (source["model_x"] != source["model_y"])]
+    mean = source.groupby(["setting", "model_x", "model_y"])["value"].mean()
+    change = (mean[1000.0] - mean[200.0]).abs()
+    assert (row["n_from"], row["n_pairs"]) == (200, 28)
+    assert row["median"] == pytest.approx(change.median(), abs=1e-12)
+    assert row["q75"] == pytest.approx(change.quantile(0.75), abs=1e-12)
+    assert row["high"] == pytest.approx(change.quantile(0.95), abs=1e-12)
+    assert len(table) == 2 * 3
+
+
+def test_heatmaps_of_groups_show_all_models_first_and_say_what_they_leave_out(small):
+    figure, table = small.draw("consistency_heatmap_groups")
+    rows = small.found.table
+    shown = rows[rows["grouping"].isin(["all", "kind"]) & (rows["method"] == "pearson")]
+    assert len(table) == len(shown)
+    assert figure.axes[0].get_title().startswith("all models, ")
+    first = table[table["grouping"] == "all"].iloc[0]
+    assert figure.axes[0].texts[0].get_text().startswith(minus(f"{first['value']:.2f}"))
+    kind = rows[rows["grouping"] == "kind"]
+    more = [kind.assign(group_x=k + kind["group_x"], group_y=k + kind["group_y"]) for k in "abcd"]
+    figure, table = consistency_heatmap_groups(
+        pd.concat([rows, *more], ignore_index=True), group="kind", label=LABEL
+    )
+    assert figure.get_supxlabel() == "10 of 15 pairs of groups, those within groups first"
+    assert len(figure.axes) == 1 + 10 + 1
+    within = table[table["group_x"] == table["group_y"]].drop_duplicates("group_x")
+    assert len(within) == 1 + 10
+    lost = rows.copy()
+    kinds = sorted(small.models["kind"].unique())
+    lost.loc[(lost["grouping"] == "kind") & (lost["group_x"] == kinds[1]), "value"] = np.nan
+    figure, _ = consistency_heatmap_groups(lost, group="kind", label=LABEL)
+    assert figure.get_supxlabel() == f"no value (too few models): {kinds[1]}"
+    check_texts(figure)
+
+
+def test_distribution_of_an_anchor_has_a_row_for_every_group_of_partners(medium):
+    figure, table = medium.draw("anchors")
+    anchor = medium.models.index[0]
+    rows = medium.found.table
+    rows = rows[(rows["grouping"] == "anchor") & (rows["method"] == "pearson")]
+    medians = rows.groupby("group_y")["value"].median().sort_values()
+    names = [name.replace("kind=", "").replace("all", "all others") for name in medians.index]
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [f"{anchor} – {name} (n = 6)" for name in names]
+    assert set(table.loc[table["grouping"] == "anchor", "group_y"]) == set(medians.index)
+    middle = [line.get_xdata() for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    drawn = {round(float(x[0]), 9) for x in middle if x[0] == x[1]}
+    assert {round(value, 9) for value in medians} <= drawn
+
+
+def test_distribution_of_too_many_anchors_keeps_those_with_all_others(small):
+    rows = small.found.table
+    one = rows[(rows["grouping"] == "anchor") & (rows["method"] == "pearson")]
+    many = [one.assign(group_x=f"anchor {k}") for k in range(25)]
+    base = rows[rows["grouping"] == "all"]
+    figure, table = consistency_distribution(
+        pd.concat([base, *many], ignore_index=True), small.models, group="anchor", column="kind"
+    )
+    assert "25 of 75 pairs: those of anchors with all others" in figure.get_supxlabel()
+    assert set(table["group_y"]) == {"all"}
+    check_texts(figure)
+
+
+def test_one_dataset_takes_one_column(small):
+    one = {"dataset_1": small.curves["dataset_1"].query("axis == 'n'")}
+    for figure, _ in (
+        stimuli_steps(one, axis=AXIS),
+        sensitivity(one, small.stability, axis=AXIS),
+    ):
+        assert figure.get_figwidth() * 25.4 == pytest.approx(85)
+        check_texts(figure)
+
+
 def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(small):
     _, table = small.draw("alignment")
     turned = {
@@ -221,6 +336,24 @@ def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(s
     scaled = table[table["dataset"] == "dataset_0"]
     assert set(scaled["model"]) == {model for _, model in small.bits}
     assert table.loc[table["dataset"] == "dataset_1", "bits_per_byte"].isna().all()
+
+
+def test_matrices_of_alignment_hold_every_pair_of_two_groups(small):
+    figure, table = small.draw("aligned_models")
+    assert set(table["reduction"]) == {"max", "heldout"}
+    assert len(table) == 2 * 2 * 16
+    source = pd.concat(small.aligned.values()).set_index(
+        ["dataset", "reduction", "model_x", "model_y"]
+    )["value"]
+    for row in table.itertuples():
+        pair = source[row.dataset, row.reduction, row.partner, row.model]
+        assert row.value == pytest.approx(pair, abs=1e-12)
+    axes = next(a for a in figure.axes if a.get_title() == "dataset_1, best pair of layers")
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    partners = [label.get_text() for label in axes.get_xticklabels()]
+    shown = [float(text.get_text()) for text in axes.texts]
+    value = source["dataset_1", "max", partners[2], names[1]]
+    assert shown[1 * len(partners) + 2] == pytest.approx(value, abs=0.005)
 
 
 def test_accuracies_stand_by_group_and_take_the_linear_probe(small):
@@ -251,6 +384,25 @@ def test_spread_is_the_mean_and_deviation_over_datasets(small):
         assert row.n_datasets == len(chosen)
         assert row.mean == pytest.approx(chosen.mean(), abs=1e-12)
         assert row.sd == pytest.approx(chosen.std(), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "function"), [("arccos", np.arccos), ("tan", np.tan)])
+def test_spread_of_transformed_similarities(small, name, function):
+    common = {"axis": AXIS, "group": "kind"}
+    figure, table = similarity_spread(small.tables, small.models, transform=name, **common)
+    every = pd.concat(small.tables.values())
+    every = every[every["model_x"] != every["model_y"]]
+    for row in table.iloc[::9].itertuples():
+        pair = {row.model_x, row.model_y}
+        chosen = every[every["model_x"].isin(pair) & every["model_y"].isin(pair)]["value"].dropna()
+        assert row.mean == pytest.approx(function(chosen).mean(), abs=1e-12)
+        assert row.sd == pytest.approx(function(chosen).std(), abs=1e-12)
+    unit, direction = (", radians", "smaller") if name == "arccos" else ("", "larger")
+    assert figure.get_suptitle() == f"{name} of {LABEL}{unit} ({direction} = more similar)"
+    check_texts(figure)
+    wide = MetricAxis("a distance", (0.0, np.inf), False)
+    with pytest.raises(DataError, match=f"{name} takes values from .* a distance has values"):
+        similarity_spread(small.tables, small.models, axis=wide, transform=name)
 
 
 def test_metric_agreement_pairs_the_same_datasets_and_groups(small):
@@ -286,5 +438,9 @@ def test_nothing_to_draw_is_an_error(small):
     with pytest.raises(DataError, match="no similarity has a value"):
         sensitivity({"d": small.curves["dataset_0"].assign(value=np.nan)}, small.stability,
                     axis=AXIS)  # fmt: skip
+    with pytest.raises(DataError, match="two numbers of stimuli"):
+        stimuli_steps({"d": small.curves["dataset_0"].query("setting == 50")}, axis=AXIS)
+    with pytest.raises(DataError, match="no pair of groups of 'size'"):
+        consistency_heatmap_groups(found.table, group="size", label=LABEL)
     with pytest.raises(DataError, match="no model has a linear probe"):
         probe_accuracy(small.accuracy.assign(kind="knn"), models)

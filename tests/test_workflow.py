@@ -46,8 +46,10 @@ behavior: {bootstrap: 100, permutations: 99}
 """
 FIGURES = ["plot_similarity_heatmaps", "plot_similarity_scatter", "plot_model_map"]
 FIGURES += ["plot_similarity_accuracy", "plot_similarity_spread", "plot_consistency_groups"]
-WHOLE = {"plot_consistency_heatmap", "plot_consistency_distribution", "plot_group_differences"}
-WHOLE |= {"plot_metric_agreement", "explorer"}
+FIGURES += ["plot_consistency_heatmap_groups"]
+WHOLE = {("plot_consistency_heatmap",), ("plot_consistency_distribution", "kind"), ("explorer",)}
+WHOLE |= {("plot_group_differences",), ("plot_metric_agreement",), ("plot_similarity_agreement",)}
+CURVE_FIGURES = {("plot_sensitivity", "knn"), ("plot_stimuli_steps", "knn")}
 ACCURACY = {("accuracy",), ("plot_probe_accuracy",)}
 DATA = ["one", "two"]
 
@@ -84,7 +86,7 @@ def planned(folder, *arguments):
 
 
 def figures(metrics):
-    return {(rule, metric) for rule in FIGURES for metric in metrics} | {(r,) for r in WHOLE}
+    return {(rule, metric) for rule in FIGURES for metric in metrics} | WHOLE
 
 
 def similarity(datasets, metrics):
@@ -100,7 +102,7 @@ def downstream(datasets, metrics):
 
 def curves(datasets):
     """What follows for the one sensitivity table when features of these datasets are new."""
-    made = {("sensitivity", "one", "knn"), ("stability",), ("plot_sensitivity", "knn")}
+    made = {("sensitivity", "one", "knn"), ("stability",)} | CURVE_FIGURES
     return made if "one" in datasets else set()
 
 
@@ -251,7 +253,7 @@ def test_changing_a_models_row(study):
 def test_changing_metadata_extracts_nothing(study):
     replace(study / "models.tsv", "\tcoarse\n", "\trough\n")
     expected = {("consistency", m) for m in ("knn", "cka")}
-    expected |= {("plot_probe_accuracy",), ("plot_sensitivity", "knn")}
+    expected |= {("plot_probe_accuracy",)} | CURVE_FIGURES
     assert planned(study) == expected | figures(["knn", "cka"])
 
 
@@ -279,7 +281,7 @@ def test_metrics_that_share_lists_are_computed_together(study):
     shared = {job for job in jobs if job[0] == "family"}
     assert [d for _, d, _ in sorted(shared)] == DATA
     # a first companion: the tables of knn are written again, from what is known
-    assert jobs == shared | downstream(DATA, ["knn", "lcs"]) | {("plot_sensitivity", "knn")}
+    assert jobs == shared | downstream(DATA, ["knn", "lcs"]) | CURVE_FIGURES
     alone = planned(study, "--config", "similarity={together: false}")
     assert alone == downstream(DATA, ["lcs"])
     snakemake(study, "--cores", "2", "all_similarity")
@@ -313,7 +315,7 @@ def test_editing_a_plot_script(study):
 
 
 def test_asking_for_fresh_similarities(study):
-    expected = downstream(DATA, ["knn", "cka"]) | {("plot_sensitivity", "knn")}
+    expected = downstream(DATA, ["knn", "cka"]) | CURVE_FIGURES
     assert planned(study, "--config", "fresh=true") == expected
     snakemake(study, "--cores", "2", "all_similarity", "--config", "fresh=true")
     assert pairs_computed(study, "two", "cka") == 10

@@ -15,23 +15,31 @@ from matplotlib.figure import Figure
 from consilience.errors import DataError
 from consilience.files import atomic
 from consilience.plots.accuracies import probe_accuracy
-from consilience.plots.curves import sensitivity
+from consilience.plots.agreement import metric_agreement, metric_distances, similarity_agreement
+from consilience.plots.categories import model_categories
+from consilience.plots.curves import sensitivity, stimuli_steps
 from consilience.plots.distribution import consistency_distribution
-from consilience.plots.heatmaps import consistency_heatmap, model_order, similarity_heatmaps
+from consilience.plots.heatmaps import (
+    consistency_heatmap,
+    consistency_heatmap_groups,
+    model_order,
+    similarity_heatmaps,
+)
 from consilience.plots.inputs import (
     Inputs,
     read_axis,
     read_consistency,
     read_inputs,
+    read_metrics,
     read_models,
     read_tables,
 )
 from consilience.plots.intervals import consistency_groups, group_differences, similarity_behavior
 from consilience.plots.maps import model_map
-from consilience.plots.modalities import alignment, read_language
+from consilience.plots.modalities import aligned_models, alignment, read_language
 from consilience.plots.reliability import reliability
 from consilience.plots.scatter import similarity_accuracy, similarity_scatter
-from consilience.plots.spread import metric_agreement, similarity_spread
+from consilience.plots.spread import similarity_spread
 from consilience.plots.style import COLUMN, PAGE, MetricAxis, style
 
 __all__ = [
@@ -39,13 +47,17 @@ __all__ = [
     "PAGE",
     "Inputs",
     "MetricAxis",
+    "aligned_models",
     "alignment",
     "consistency_distribution",
     "consistency_groups",
     "consistency_heatmap",
+    "consistency_heatmap_groups",
     "draw",
     "group_differences",
     "metric_agreement",
+    "metric_distances",
+    "model_categories",
     "model_map",
     "model_order",
     "probe_accuracy",
@@ -53,16 +65,19 @@ __all__ = [
     "read_consistency",
     "read_inputs",
     "read_language",
+    "read_metrics",
     "read_models",
     "read_tables",
     "reliability",
     "save_figure",
     "sensitivity",
     "similarity_accuracy",
+    "similarity_agreement",
     "similarity_behavior",
     "similarity_heatmaps",
     "similarity_scatter",
     "similarity_spread",
+    "stimuli_steps",
 ]
 
 logger = logging.getLogger(__name__)

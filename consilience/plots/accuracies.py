@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from consilience.errors import DataError
@@ -19,6 +18,8 @@ from consilience.plots.style import (
     PAGE,
     blank,
     bottom_legend,
+    color_bar,
+    color_scale,
     read_groups,
     shorten,
     style,
@@ -63,7 +64,7 @@ def probe_accuracy(
     rank = {name: position for position, name in enumerate(groups.names)}
     names = sorted(wide.index, key=lambda m: (rank[groups.of[m]], -float(wide.loc[m].mean()), m))
     wide = wide.loc[names]
-    scale = ScalarMappable(Normalize(0, 100), mpl.colormaps["viridis"])
+    scale = color_scale(0, 100)
     with style():
         margin = LETTER * max(len(name) for name in shorten(list(wide.columns), 18))
         height = ROW * len(names) + margin + 26
@@ -71,9 +72,7 @@ def probe_accuracy(
         figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
         axes = figure.subplots()
         _draw(axes, wide, groups.colors(names), scale, cell)
-        bar = figure.colorbar(scale, ax=axes, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_label("accuracy of the linear probe (%)")
-        bar.outline.set_visible(False)
+        color_bar(scale, axes, "accuracy of the linear probe (%)")
         heading = f"{group} (white: no value)" if group else "white: no value"
         bottom_legend(figure, groups.legend(names, "s") if group else [], heading, width)
     return figure, table.reset_index(drop=True)

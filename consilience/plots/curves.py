@@ -1,5 +1,6 @@
 """Similarity over the number of stimuli and of neighbours."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,10 @@ from matplotlib.patches import Patch
 
 from consilience.errors import DataError
 from consilience.plots.style import (
+    COLUMN,
     DARK,
+    FONT,
+    LETTER,
     LIGHT,
     PAGE,
     PALE,
@@ -72,9 +76,9 @@ def sensitivity(
         raise DataError("no similarity has a value at any number of stimuli or neighbours")
     known = stability.drop_duplicates("dataset").set_index("dataset")["n_stable"]
     with style():
-        columns = columns_for(len(shown), width)
-        columns = min(columns, 4)
-        panel = width / columns
+        columns = min(columns_for(len(shown), width), 4)
+        panel = min(width / columns, COLUMN)
+        width = panel * columns
         figure = panels(len(shown), width=width, height=0.75 * panel, columns=columns, extra=18)
         parts = []
         for axes, (kind, name) in zip(figure.axes, shown, strict=True):
@@ -94,6 +98,80 @@ def sensitivity(
     order = ["dataset", "axis", "setting", "median", "q25", "q75", "low", "high"]
     order += ["smallest", "largest", "n_pairs"]
     return figure, pd.concat(parts, ignore_index=True)[order]
+
+
+def stimuli_steps(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    axis: MetricAxis,
+    layers: Mapping[str, str] | None = None,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws by how much similarities change from one number of stimuli to the next larger one.
+
+    A panel per dataset, a box per step over the model pairs that have a value at both ends (mean
+    over draws): quartiles and median, whiskers from the 5th to the 95th percentile.
+
+    Args:
+        tables: {dataset: table of `results/sensitivity`} of one metric.
+        axis: the metric.
+        layers: {model: layer}; a model with one layer needs no entry.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: `dataset, n_from, n_to`, quantiles over pairs, `n_pairs`.
+
+    Raises:
+        DataError: no dataset has values at two numbers of stimuli.
+    """
+    steps = {}
+    for name, table in tables.items():
+        found = _pairs(table, layers or {})
+        wide = found[found["axis"] == "n"].pivot_table("value", "setting", KEYS)
+        changes = wide.diff().abs().iloc[1:].dropna(how="all")
+        if len(changes):
+            before = dict(zip(wide.index[1:], wide.index, strict=False))
+            ends = [(before[n], n) for n in changes.index]
+            changes.index = pd.MultiIndex.from_tuples(ends, names=["n_from", "n_to"])
+            steps[name] = changes
+    if not steps:
+        raise DataError("no dataset has similarities at two numbers of stimuli")
+    with style():
+        columns = min(columns_for(len(steps), width), 4)
+        panel = min(width / columns, COLUMN)
+        width = panel * columns
+        figure = panels(len(steps), width=width, height=0.75 * panel, columns=columns, extra=14)
+        top = max(float(changes.quantile(0.95, axis=1).max()) for changes in steps.values())
+        for position, (axes, (name, changes)) in enumerate(
+            zip(figure.axes, steps.items(), strict=True)
+        ):
+            _draw_boxes(axes, changes)
+            axes.set(title=name, ylim=(0, 1.05 * top or 1.0))
+            if position % columns:
+                axes.set_yticklabels([])
+        figure.supylabel(f"absolute change of\n{axis.label}", size=7)
+        note = "from one number of stimuli to the next (box: quartiles; whiskers: 5 % to 95 % of "
+        note = textwrap.fill(f"{note}the model pairs)", int(width / LETTER))
+        figure.supxlabel(note, size=FONT)
+    parts = [_summary(changes).assign(dataset=name) for name, changes in steps.items()]
+    table = pd.concat(parts, ignore_index=True)
+    order = ["dataset", "n_from", "n_to", "median", "q25", "q75", "low", "high", "largest"]
+    return figure, table[[*order, "n_pairs"]]
+
+
+def _draw_boxes(axes: Axes, changes: pd.DataFrame) -> None:
+    axes.boxplot(
+        [row[np.isfinite(row)] for row in changes.to_numpy()], whis=(5, 95), showfliers=False,
+        widths=0.55, boxprops={"linewidth": 0.7}, whiskerprops={"linewidth": 0.7},
+        capprops={"linewidth": 0.7}, medianprops={"color": DARK, "linewidth": 1.4},
+    )  # fmt: skip
+    names = [f"{_short(low)} → {_short(high)}" for low, high in changes.index]
+    axes.set_xticks(range(1, len(names) + 1), names, rotation=90 if len(names) > 2 else 0)
+
+
+def _short(n: float) -> str:
+    """Returns the number, thousands as k."""
+    return f"{n / 1000:g}k" if n >= 1000 else f"{n:g}"
 
 
 def _pairs(table: pd.DataFrame, layers: Mapping[str, str]) -> pd.DataFrame:

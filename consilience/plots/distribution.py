@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from consilience.consistency.sets import ALL
+from consilience.consistency.sets import ALL, ANCHOR
 from consilience.errors import DataError
 from consilience.plots.style import (
     COLUMN,
@@ -17,12 +17,14 @@ from consilience.plots.style import (
     LIGHT,
     METHODS,
     PAGE,
-    Groups,
     name_pairs,
+    pair_name,
     read_groups,
     style,
 )
 
+MAX_ROWS = 60
+"""Above so many pairs of groups, those within groups are shown."""
 MAX_POINTS = 80
 """Above so many dataset pairs, boxes stand without single points."""
 
@@ -32,6 +34,7 @@ def consistency_distribution(
     models: pd.DataFrame,
     *,
     group: str,
+    column: str | None = None,
     method: str = "pearson",
     labels: Mapping[str, str] | None = None,
     width: float | None = None,
@@ -40,13 +43,14 @@ def consistency_distribution(
 
     Boxes: quartiles and median, whiskers to the farthest value within 1.5 interquartile ranges.
     The band behind them is the quartiles of all models, its line the median. Rows are sorted by
-    the median over all metrics. Pairs of groups with too few models are listed
-    below.
+    the median over all metrics. Pairs of groups with too few models are listed below. Of more than
+    60 pairs those within a group are shown, or of an anchor with all others; the figure says so.
 
     Args:
         consistency: rows of `results/consistency`, of one or several metrics.
         models: metadata indexed by model id, for the colours.
-        group: the grouping to show.
+        group: the grouping to show: a metadata column, `set` or `anchor`.
+        column: of anchors, the metadata column whose groups they are compared with.
         method: `pearson` or `spearman`.
         labels: {metric: name for the reader}.
         width: of the figure, in mm; one column for one metric, two for more, if not given.
@@ -58,11 +62,10 @@ def consistency_distribution(
         DataError: no row of the grouping has a value.
     """
     rows = consistency[consistency["method"] == method]
-    table = rows[rows["grouping"].isin([group, ALL])].reset_index(drop=True)
-    table = table.assign(
-        label=[_label(*pair) for pair in zip(table["group_x"], table["group_y"], strict=True)]
-    )
-    measured = table[(table["grouping"] == group) & table["value"].notna()]
+    own, left_out = _limited(_of_grouping(rows[rows["grouping"] == group], group, column))
+    base = rows[rows["grouping"] == ALL]
+    table = pd.concat([base, own]).sort_index(kind="stable")
+    measured = own[own["value"].notna()]
     if measured.empty:
         raise DataError(
             f"no pair of groups of {group!r} has a consistency; the column status says why"
@@ -70,44 +73,56 @@ def consistency_distribution(
     order = measured.groupby("label")["value"].median().sort_values(kind="stable").index.tolist()
     metrics = table["metric"].unique().tolist()
     width = width or (COLUMN if len(metrics) == 1 else PAGE)
-    notes = _notes(table[table["grouping"] == group], order, width)
+    notes = [*left_out, *_notes(own, order, width)]
     with style():
         height = 5.0 * len(order) + 18 + 3.2 * len(notes)
         figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
         figure.subplots(1, len(metrics), sharey=True, sharex=True, squeeze=False)
         for axes, metric in zip(figure.axes, metrics, strict=True):
-            _draw(axes, table[table["metric"] == metric], order, group)
+            _draw(
+                axes, base[base["metric"] == metric], measured[measured["metric"] == metric], order
+            )
             axes.set_title((labels or {}).get(metric, metric))
-        _name_groups(figure.axes[0], measured, order, read_groups(models, group))
+        _name_groups(figure.axes[0], measured, order, models)
+        figure.axes[0].set_ylabel(f"{group} and {column}" if column else group)
         figure.supxlabel(
             f"{METHODS[method]} between two datasets (n = dataset pairs)\n" + "\n".join(notes),
             size=FONT,
         )
-    return figure, table.drop(columns="label")
+    return figure, table.drop(columns="label").reset_index(drop=True)
 
 
-def _label(x: str, y: str) -> str:
-    return x if x == y else f"{x} – {y}"
+def _of_grouping(rows: pd.DataFrame, group: str, column: str | None) -> pd.DataFrame:
+    """Returns the rows with labels; of anchors those with all others and the column's groups."""
+    partners = rows["group_y"]
+    if group == ANCHOR:
+        rows = rows[(partners == ALL) | partners.str.startswith(f"{column}=")]
+        partners = rows["group_y"].replace(ALL, "all others").str.removeprefix(f"{column}=")
+    return rows.assign(label=list(map(pair_name, rows["group_x"], partners)))
 
 
-def _draw(axes: Axes, rows: pd.DataFrame, order: list[str], group: str) -> None:
-    base = rows.loc[rows["grouping"] == ALL, "value"].dropna()
-    if len(base):
-        low, middle, high = np.quantile(base, [0.25, 0.5, 0.75])
+def _limited(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Returns the rows of at most 60 pairs, or those within groups, and a line that says so."""
+    many = rows["label"].nunique()
+    if many <= MAX_ROWS:
+        return rows, []
+    anchors = (rows["grouping"] == ANCHOR).all()
+    kept = rows[rows["group_y"] == (ALL if anchors else rows["group_x"])]
+    what = "of anchors with all others" if anchors else "within groups"
+    return kept, [f"{kept['label'].nunique()} of {many} pairs: those {what}"]
+
+
+def _draw(axes: Axes, base: pd.DataFrame, rows: pd.DataFrame, order: list[str]) -> None:
+    everything = base["value"].dropna()
+    if len(everything):
+        low, middle, high = np.quantile(everything, [0.25, 0.5, 0.75])
         axes.axvspan(low, high, color=LIGHT, linewidth=0, zorder=0)
         axes.axvline(middle, color=GREY, linewidth=0.8, zorder=0)
         axes.text(
-            middle,
-            len(order) - 0.45,
-            "all models",
-            size=FONT,
-            color=DARK,
-            ha="center",
-            va="bottom",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
-        )
-    chosen = rows[rows["grouping"] == group].dropna(subset="value").groupby("label")["value"]
-    values = {label: part.to_numpy() for label, part in chosen}
+            middle, len(order) - 0.45, "all models", size=FONT, color=DARK, ha="center",
+            va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        )  # fmt: skip
+    values = {label: part.to_numpy() for label, part in rows.groupby("label")["value"]}
     present = [k for k, label in enumerate(order) if label in values]
     dots = max(map(len, values.values()), default=0) <= MAX_POINTS
     axes.boxplot(
@@ -125,13 +140,18 @@ def _draw(axes: Axes, rows: pd.DataFrame, order: list[str], group: str) -> None:
     axes.set_ylim(-0.6, len(order) + 0.1)
 
 
-def _name_groups(axes: Axes, rows: pd.DataFrame, order: list[str], groups: Groups) -> None:
-    """Names the rows, each with a dot in the colour of either group."""
-    first = rows.drop_duplicates("label").set_index("label")
+def _name_groups(axes: Axes, rows: pd.DataFrame, order: list[str], models: pd.DataFrame) -> None:
+    """Names the rows, those of a metadata column with a dot in the colour of either group."""
+    first = rows.drop_duplicates("label").set_index("label").loc[order]
     counts = rows.groupby(["metric", "label"]).size().groupby("label").max()
     axes.set_yticks(range(len(order)), [f"{label} (n = {counts[label]})" for label in order])
-    sides = [(first.loc[label, "group_x"], first.loc[label, "group_y"]) for label in order]
-    name_pairs(axes, [(groups.color(x), groups.color(y)) for x, y in sides])
+    grouping = rows["grouping"].iloc[0]
+    if grouping in models.columns:
+        color = read_groups(models, grouping).color
+        name_pairs(
+            axes,
+            [(color(x), color(y)) for x, y in zip(first["group_x"], first["group_y"], strict=True)],
+        )
 
 
 def _notes(rows: pd.DataFrame, order: list[str], width: float) -> list[str]:

@@ -1,5 +1,6 @@
 """Heat maps: similarity of models per dataset, consistency of datasets."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
@@ -25,8 +25,11 @@ from consilience.plots.style import (
     MetricAxis,
     blank,
     bottom_legend,
+    color_bar,
+    color_scale,
     columns_for,
     minus,
+    pair_name,
     panels,
     read_groups,
     shorten,
@@ -34,6 +37,8 @@ from consilience.plots.style import (
     title,
 )
 
+MAX_PAIRS = 10
+"""Most pairs of groups that have a panel each."""
 STRIP = 0.045
 """Width of the group colour bars, as a share of the matrix."""
 
@@ -104,24 +109,20 @@ def similarity_heatmaps(
     order, groups = model_order(similarities, axis), read_groups(models, group)
     matrices = {name: spread_out(s, order) for name, s in similarities.items()}
     low, high = axis.limits(np.concatenate([m.ravel() for m in matrices.values()]))
-    colors = mpl.colormaps["viridis" if axis.larger_is_more_similar else "viridis_r"]
-    norm = Normalize(low, high)
+    scale = color_scale(low, high, turned=not axis.larger_is_more_similar)
     columns = columns_for(len(matrices), width)
     panel = (width - 20) / columns
     with style():
         figure = panels(len(matrices), width=width, height=panel + 3, columns=columns, extra=14)
         for position, (dataset, values) in enumerate(matrices.items()):
             axes = figure.axes[position]
-            draw_matrix(axes, values, groups.colors(order), ScalarMappable(norm, colors))
+            draw_matrix(axes, values, groups.colors(order), scale)
             present = len(similarities[dataset].models)
             note = f"{present} of {len(order)} models" if present < len(order) else ""
             axes.set_title(title(dataset, note, panel))
             if position % columns == 0:
                 name_matrix(axes, order, width - 20, columns)
-        scale = ScalarMappable(norm, colors)
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=30, pad=0.02)
-        bar.set_label(f"{axis.label}\n({axis.direction})")
-        bar.outline.set_visible(False)
+        color_bar(scale, figure.axes, f"{axis.label}\n({axis.direction})", aspect=30)
         heading = f"{len(order)} models, in one order; grey: same model, white: no value"
         heading += f"\n{group}" if group else ""
         bottom_legend(figure, groups.legend(order, "s"), heading, width)
@@ -153,6 +154,29 @@ def name_matrix(axes: Axes, names: Sequence[str], room: float, columns: int) -> 
     if side / len(names) * 72 / 25.4 >= FONT:
         axes.set_yticks(np.arange(len(names)) + 0.5, short)
         axes.tick_params(axis="y", length=0, pad=1)
+
+
+def draw_table(axes: Axes, values: np.ndarray, scale: ScalarMappable, form: str | None) -> None:
+    """Draws a table of numbers as colours, rows from the top; no number is white.
+
+    Args:
+        axes: where.
+        values: (rows, columns).
+        scale: colours of the values.
+        form: format of the number in a cell, such as `{:.0f}`; None for colours alone.
+    """
+    m, d = values.shape
+    image = scale.to_rgba(np.ma.masked_invalid(values))
+    image[~np.isfinite(values)] = mpl.colors.to_rgba("white")
+    axes.imshow(image, extent=(0, d, m, 0), interpolation="nearest", aspect="auto")
+    blank(axes)
+    axes.tick_params(length=0, pad=1)
+    for i, j in np.argwhere(np.isfinite(values) & (form is not None)):
+        bright = image[i, j, :3] @ (0.299, 0.587, 0.114)
+        axes.text(
+            j + 0.5, i + 0.5, (form or "").format(values[i, j]), ha="center", va="center",
+            size=FONT, color=DARK if bright > 0.5 else LIGHT,
+        )  # fmt: skip
 
 
 def _matrix_table(matrices: Mapping[str, np.ndarray], order: Sequence[str]) -> pd.DataFrame:
@@ -198,28 +222,94 @@ def consistency_heatmap(
     if rows.empty:
         raise DataError(f"the consistency table has no row of all models with method {method!r}")
     names = list(datasets or sorted({*rows["dataset_x"], *rows["dataset_y"]}))
-    metrics = rows["metric"].unique().tolist()
-    columns = min(len(metrics), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
-    columns = 2 if columns == 3 and len(metrics) == 4 else columns  # two full rows
-    columns = columns if width > 120 else 1
+    chosen = {
+        (labels or {}).get(metric, metric): part
+        for metric, part in rows.groupby("metric", sort=False)
+    }
+    columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
+    columns = 2 if columns == 3 and len(chosen) == 4 else columns  # two full rows
+    figure = _draw_panels(chosen, names, columns if width > 120 else 1, METHODS[method], width)
+    return figure, rows.reset_index(drop=True)
+
+
+def consistency_heatmap_groups(
+    consistency: pd.DataFrame,
+    *,
+    group: str,
+    label: str,
+    method: str = "pearson",
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the consistency between every two datasets within and between groups of models.
+
+    The first panel is all models. A pair of groups without any value (too few models) has no
+    panel; of more than ten pairs those within groups come first. The figure says both.
+
+    Args:
+        consistency: rows of `results/consistency` of one metric.
+        group: the grouping.
+        label: the metric's name for the reader.
+        method: `pearson` or `spearman`.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: the rows of `consistency` that it shows.
+
+    Raises:
+        DataError: no pair of groups has a value.
+    """
+    rows = consistency[consistency["method"] == method]
+    pairs = {
+        key: part for key, part in rows[rows["grouping"] == group].groupby(["group_x", "group_y"])
+    }
+    shown = {key: part for key, part in pairs.items() if part["value"].notna().any()}
+    absent = [pair_name(*key) for key in pairs if key not in shown]
+    if not shown:
+        raise DataError(f"no pair of groups of {group!r} has a consistency; status says why")
+    notes = [f"no value (too few models): {', '.join(absent)}"] if absent else []
+    own = sorted(shown, key=lambda pair: (pair[0] != pair[1], pair))
+    if len(own) > MAX_PAIRS:
+        notes.insert(0, f"{MAX_PAIRS} of {len(own)} pairs of groups, those within groups first")
+    chosen = {"all models": rows[rows["grouping"] == ALL]}
+    chosen |= {pair_name(*pair): shown[pair] for pair in own[:MAX_PAIRS]}
+    names = sorted({*rows["dataset_x"], *rows["dataset_y"]})
+    columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 24 else 1)
+    figure = _draw_panels(chosen, names, columns, METHODS[method], width)
+    with style():
+        figure.suptitle(f"{label}: consistency within and between groups ({group})")
+        lines = textwrap.wrap("; ".join(notes), int(width / LETTER))
+        figure.supxlabel("\n".join(lines), size=FONT)
+        figure.set_figheight(figure.get_figheight() + (6 + 3 * len(lines)) / 25.4)
+    return figure, pd.concat(chosen.values(), ignore_index=True)
+
+
+def _draw_panels(
+    chosen: Mapping[str, pd.DataFrame],
+    names: Sequence[str],
+    columns: int,
+    method: str,
+    width: float,
+) -> Figure:
+    """Draws a panel of dataset pairs for every set of rows, with one colour bar."""
     margin = LETTER * min(18, max(map(len, names)))
     cell = min((width - margin - 20) / columns / max(len(names) - 1, 1), 22.0)
     turned = margin > cell
     height = cell * (len(names) - 1) + (margin if turned else 4) + 5
-    scale = ScalarMappable(Normalize(-1, 1), mpl.colormaps["RdBu_r"])
+    scale = color_scale(-1, 1, colors="RdBu_r")
     with style():
-        figure = panels(len(metrics), width=width, height=height, columns=columns, extra=2)
-        for position, metric in enumerate(metrics):
-            axes, chosen = figure.axes[position], rows[rows["metric"] == metric]
-            _draw_cells(axes, chosen, names, cell, scale)
-            axes.set_title(f"{(labels or {}).get(metric, metric)}, {_models_in(chosen)}")
+        figure = panels(len(chosen), width=width, height=height, columns=columns, extra=2)
+        for position, (heading, rows) in enumerate(chosen.items()):
+            axes = figure.axes[position]
+            _draw_cells(axes, rows, names, cell, scale)
+            name = f"{heading}, {_models_in(rows)}"
+            long = len(name) * LETTER > (width - margin - 20) / columns
+            axes.set_title(f"{heading}\n{_models_in(rows)}" if long else name)
             if position % columns:
                 axes.set_yticklabels([])
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_ticks([-1, -0.5, 0, 0.5, 1])
-        bar.set_label(f"{METHODS[method]} of similarities\nover model pairs")
-        bar.outline.set_visible(False)
-    return figure, rows.reset_index(drop=True)
+        shrink = min(0.8, 120 / (figure.get_figheight() * 25.4))
+        label = f"{method} of similarities\nover model pairs"
+        color_bar(scale, figure.axes, label, shrink=shrink).set_ticks([-1, -0.5, 0, 0.5, 1])
+    return figure
 
 
 def _draw_cells(

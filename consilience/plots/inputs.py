@@ -63,6 +63,25 @@ def read_inputs(
     return Inputs(tables, read_models(models), label)
 
 
+def read_metrics(
+    paths: Iterable[str | Path],
+    models: Mapping[str, Mapping[str, str]],
+    labels: Mapping[str, str],
+) -> dict[str, Inputs]:
+    """Returns the similarity tables of several metrics, in the order of `labels`.
+
+    Args:
+        paths: results/similarity/{dataset}/{metric}.parquet.
+        models: {model: {column: value}} of the study.
+        labels: {metric: name for the reader}.
+    """
+    paths = list(map(Path, paths))
+    return {
+        metric: read_inputs([path for path in paths if path.stem == metric], models, label)
+        for metric, label in labels.items()
+    }
+
+
 def read_models(models: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
     """Returns the metadata of the study's models, indexed by their ids."""
     return pd.DataFrame(list(models.values()), index=list(models))

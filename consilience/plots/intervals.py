@@ -23,6 +23,7 @@ from consilience.plots.style import (
     Groups,
     bottom_legend,
     name_pairs,
+    pair_name,
     read_groups,
     shorten,
     style,
@@ -183,11 +184,7 @@ def _pairs_of(rows: pd.DataFrame) -> pd.DataFrame:
     if len(known) > MAX_ROWS:
         known = known[known["group_x"] == known["group_y"]]
     known = known.sort_values("value", ascending=False, kind="stable")
-    return known.assign(label=list(map(_pair_label, known["group_x"], known["group_y"])))
-
-
-def _pair_label(x: str, y: str) -> str:
-    return x if x == y else f"{x} – {y}"
+    return known.assign(label=list(map(pair_name, known["group_x"], known["group_y"])))
 
 
 def _heading(grouping: str, shown: int, all_of_them: int) -> str:
@@ -217,7 +214,8 @@ def group_differences(
     """Draws by how much models are more consistent within one group than within another.
 
     The mean over all dataset pairs, a panel per metric. The thick line is the 95 % interval of one
-    difference, the thin one holds for all differences of a panel at once.
+    difference, the thin one holds for all differences of a panel at once. Of more than 60
+    differences of a grouping the largest and smallest are shown, and the figure says so.
 
     Args:
         differences: rows of `results/consistency/differences`, of one or several metrics.
@@ -246,7 +244,10 @@ def group_differences(
     width = width or (COLUMN if columns == 1 else PAGE)
     chunks = [metrics[k : k + columns] for k in range(0, len(metrics), columns)]
     blocks = [(g, chunk) for g in table["grouping"].unique() for chunk in chunks]
-    orders = {g: _by_size(rows[rows["grouping"] == g]) for g in table["grouping"].unique()}
+    known = rows.groupby("grouping")["label"].nunique()
+    orders = {g: _by_size(part) for g, part in rows.groupby("grouping")}
+    drawn = {(g, label) for g, order in orders.items() for label in order}
+    rows = rows[[pair in drawn for pair in zip(rows["grouping"], rows["label"], strict=True)]]
     with style():
         counts = [len(orders[g]) for g, _ in blocks]
         margin = LETTER * rows["label"].str.len().max() + 12
@@ -259,7 +260,8 @@ def group_differences(
                 draw_rows(axes, part[part["metric"] == metric], order)
                 axes.set_title(textwrap.fill((labels or {}).get(metric, metric), room))
             line[0].set_yticks(range(len(order)), order)
-            line[0].set_ylabel(grouping)
+            note = f"\n(largest and smallest, {len(order)} of {known[grouping]})"
+            line[0].set_ylabel(grouping + (note if len(order) < known[grouping] else ""))
             if grouping in models.columns:
                 first = part.drop_duplicates("label").set_index("label").loc[order]
                 _add_dots(line[0], first, read_groups(models, grouping))
@@ -270,7 +272,7 @@ def group_differences(
             "interval of one; thin: of all in a panel at once)",
             size=FONT,
         )
-    return figure, table
+    return figure, table.loc[rows.index].reset_index(drop=True)
 
 
 def _by_size(rows: pd.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +13,9 @@ from matplotlib.patches import Patch
 from consilience.errors import DataError
 from consilience.features import read_header
 from consilience.files import read_table
+from consilience.plots.heatmaps import draw_table
 from consilience.plots.style import (
+    DARK,
     FONT,
     GREY,
     LETTER,
@@ -22,15 +25,24 @@ from consilience.plots.style import (
     PALETTE,
     MetricAxis,
     bottom_legend,
+    color_bar,
+    color_scale,
     shorten,
     style,
 )
 
 REDUCTIONS = {"max": "best pair of layers", "mean": "mean", "last": "last layers",
               "heldout": "held-out best pair"}  # fmt: skip
+SEARCHED = ("max", "heldout")
+NARROW = 2.8
+"""Narrowest column with a name, in mm."""
 MAX_NAMED = 14
 """Up to so many partner models have a line each with a name; of more the quartiles are drawn."""
 MAX_TICKS = 13
+RIM = {"markeredgewidth": 0.3, "markeredgecolor": DARK}
+"""Markers have a rim, for the pale colours."""
+ROW = 3.2
+"""Height of a row of a matrix, in mm."""
 
 
 def read_language(manifests: Iterable[str | Path]) -> dict[tuple[str, str], float]:
@@ -72,11 +84,8 @@ def alignment(
     Raises:
         DataError: no pair of models has a value.
     """
-    parts = [_sides(table, name, language or {}) for name, table in tables.items()]
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        raise DataError("no pair of models has an alignment; the column failure says why")
-    table = pd.concat(parts, ignore_index=True)
+    table = _all_sides(tables, language or {})
+    parts = [part for _, part in table.groupby("dataset", sort=False)]
     partners = sorted(table["partner"].unique())
     with style():
         margin = max(8.0 if part["scaled"].all() else _margin(part) for part in parts)
@@ -90,6 +99,79 @@ def alignment(
             line[0].set_ylabel(f"{part['dataset'].iloc[0]}\n{axis.label}")
         _legend(figure, partners, width)
     return figure, table.drop(columns="scaled")
+
+
+def aligned_models(
+    tables: Mapping[str, pd.DataFrame],
+    *,
+    axis: MetricAxis,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the alignment of every two models as heat maps, per dataset and per way of search.
+
+    One heat map is of the best pair of layers, the other of the pair of layers that is best on one
+    half of the stimuli, compared on the other half. The smaller group of models stands below.
+
+    Args:
+        tables: {dataset: table of `results/alignment`} of one metric.
+        axis: the metric.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: `dataset, reduction, model, partner, value, null_mean, null_sd,
+        p`.
+
+    Raises:
+        DataError: no pair of models has a value.
+    """
+    table = _all_sides(tables, {})
+    table = table[table["reduction"].isin(SEARCHED)]
+    by = dict(list(table.groupby(["dataset", "reduction"])))
+    keys = sorted(by, key=lambda key: (key[0], SEARCHED.index(key[1])))
+    found = {key: _matrix(by[key]) for key in keys}
+    left = LETTER * min(28, max(len(name) for matrix in found.values() for name in matrix.index))
+    room = width - left - 26
+    heights = [len(matrix) * ROW + _below(matrix, room) for matrix in found.values()]
+    low, high = axis.limits(table["value"].to_numpy())
+    scale = color_scale(low, high, turned=not axis.larger_is_more_similar)
+    with style():
+        figure = Figure(figsize=(width / 25.4, (sum(heights) + 8) / 25.4), layout="constrained")
+        grid = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, ((dataset, reduction), matrix) in zip(grid, found.items(), strict=True):
+            cell = room / matrix.shape[1]
+            draw_table(axes, matrix.to_numpy(), scale, "{:.2f}" if cell > 6 else None)
+            axes.set_title(f"{dataset}, {REDUCTIONS[reduction]}")
+            axes.set_yticks(np.arange(len(matrix)) + 0.5, shorten(list(matrix.index), 28))
+            if cell >= NARROW:
+                below = shorten(list(matrix.columns), 20)
+                axes.set_xticks(np.arange(len(below)) + 0.5, below, rotation=90)
+            else:
+                axes.set_xlabel(f"{matrix.shape[1]} models by name", size=FONT)
+        label = f"{axis.label}\n({axis.direction})"
+        color_bar(scale, grid, label, aspect=30, shrink=min(1, 70 / sum(heights)))
+    return figure, table.drop(columns=["scaled", "bits_per_byte"]).reset_index(drop=True)
+
+
+def _matrix(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the values of both groups, the larger group downwards."""
+    wide = rows.pivot_table("value", "model", "partner")
+    return wide if wide.shape[0] >= wide.shape[1] else wide.T
+
+
+def _below(matrix: pd.DataFrame, room: float) -> float:
+    """Returns the height of title and names of the columns, in mm."""
+    named = room / matrix.shape[1] >= NARROW
+    return 6 + (LETTER * min(20, max(map(len, matrix.columns))) if named else 4)
+
+
+def _all_sides(
+    tables: Mapping[str, pd.DataFrame], language: Mapping[tuple[str, str], float]
+) -> pd.DataFrame:
+    parts = [_sides(table, name, language) for name, table in tables.items()]
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        raise DataError("no pair of models has an alignment; the column failure says why")
+    return pd.concat(parts, ignore_index=True)
 
 
 def _sides(
@@ -142,7 +224,7 @@ def _draw(axes: Axes, rows: pd.DataFrame, partners: list[str]) -> None:
             color, marker = _look(partners.index(name))
             axes.plot(
                 part["x"], part["value"], color=color, marker=marker, markersize=3.0,
-                linewidth=0.8 if scaled else 0.0, markeredgewidth=0.0,
+                linewidth=0.8 if scaled else 0.0, **RIM,
             )  # fmt: skip
     else:
         axes.plot(rows["x"], rows["value"], ".", color=GREY, markersize=1.5, rasterized=True)
@@ -181,7 +263,7 @@ def _legend(figure: Figure, partners: list[str], width: float) -> None:
     if len(partners) <= MAX_NAMED:
         looks = map(_look, range(len(partners)))
         entries = [
-            Line2D([], [], color=c, marker=m, markersize=3.5, linewidth=0.8, label=name)
+            Line2D([], [], color=c, marker=m, markersize=3.5, linewidth=0.8, label=name, **RIM)
             for name, (c, m) in zip(shorten(partners, 28), looks, strict=True)
         ]
     else:

@@ -8,7 +8,10 @@ from matplotlib.figure import Figure
 from consilience.consistency.sets import ALL
 from consilience.errors import DataError
 from consilience.plots.intervals import ROW, draw_rows
-from consilience.plots.style import DARK, FONT, GREY, METHODS, PAGE, shorten, style
+from consilience.plots.style import DARK, FONT, GREY, LIGHT, METHODS, PAGE, shorten, style
+
+MANY = 60
+"""Above so many dataset pairs, intervals are pale."""
 
 
 def reliability(
@@ -52,7 +55,8 @@ def reliability(
         left.set_yticks(range(len(names)), shorten(names, 20))
         left.set_xlim(min(0.0, float(points["low"].min()) - 0.02), 1.02)
         left.set_xlabel(
-            "reliability of similarities, all stimuli\n(line: range over the partner datasets)"
+            "reliability of similarities, all stimuli\n(line: range over the partner datasets)",
+            size=FONT,
         )
         _draw_corrected(right, table, METHODS[method])
         figure.suptitle(f"{label}: noise of the stimuli")
@@ -65,11 +69,12 @@ def _draw_corrected(axes: Axes, table: pd.DataFrame, name: str) -> None:
     low = float(np.nanmin(everything, initial=0.0)) - 0.02
     high = float(np.nanmax(everything, initial=1.0)) + 0.02
     axes.plot([low, high], [low, high], color=GREY, linewidth=0.5, linestyle=":", zorder=0)
-    axes.hlines(known["corrected"], known["low"], known["high"], colors=GREY, linewidth=0.4)
+    line = LIGHT if len(known) > MANY else GREY
+    axes.hlines(known["corrected"], known["low"], known["high"], colors=line, linewidth=0.4)
     axes.scatter(known["value"], known["corrected"], s=10, color=DARK, linewidths=0, zorder=3)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="N")
     axes.set_xlabel(f"consistency, raw ({name})\n(line: 95 % interval over models)", size=FONT)
-    axes.set_ylabel("consistency, corrected for the noise")
+    axes.set_ylabel("consistency, corrected for the noise", size=FONT)
     absent = len(table) - len(known)
     note = f", {absent} without" if absent else ""
     axes.set_title(f"dataset pairs: {len(known)}{note}")

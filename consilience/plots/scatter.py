@@ -6,6 +6,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -16,14 +17,18 @@ from consilience.errors import DataError
 from consilience.files import derive_seed
 from consilience.plots.heatmaps import read_all
 from consilience.plots.style import (
+    DARK,
     GREY,
     PAGE,
     PALE,
     Groups,
     MetricAxis,
     bottom_legend,
+    color_bar,
+    color_scale,
     columns_for,
     minus,
+    pair_name,
     panels,
     read_groups,
     style,
@@ -85,6 +90,7 @@ def similarity_scatter(  # noqa: PLR0913
             names = (row["dataset_x"], row["dataset_y"])
             points = _points(*(similarities[name] for name in names), names, groups)
             _draw_points(axes, points, groups)
+            _draw_line(axes, points)
             axes.set(xlabel=names[0], ylabel=names[1])
             axes.set_title(f"{_result(row, SYMBOL[method])}\n{row['n_pairs']} model pairs")
             parts.append(points)
@@ -112,10 +118,10 @@ def _measured(
 
 
 def _headline(axis: MetricAxis, shown: int, available: int) -> str:
-    title = f"{axis.label} of model pairs on two datasets"
+    title = f"{axis.label} of model pairs on two datasets\n(line: least squares; dotted: equal"
     if shown < available:
-        title += f"\n({shown} of {available} dataset pairs, at even steps from lowest to highest)"
-    return title
+        title += f"; {shown} of {available} dataset pairs, at even steps from lowest to highest"
+    return f"{title})"
 
 
 def _spread_over(rows: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -170,24 +176,40 @@ def _pair_columns(
     }
 
 
-def _draw_points(axes: Axes, points: pd.DataFrame, groups: Groups) -> None:
-    """Draws between-group pairs first, so that the groups' own stand out."""
+def _draw_points(
+    axes: Axes, points: pd.DataFrame, groups: Groups, scale: ScalarMappable | None = None
+) -> None:
+    """Draws pairs in the colours of their groups, or by the accuracy of the better model.
+
+    Between-group pairs come first, so that the groups' own stand out.
+    """
     size = float(np.clip(1500 / max(len(points), 1), 2.5, 14))
     within = points["group_x"] == points["group_y"]
-    for chosen, mark in ((points[~within], "o"), (points[within], "o")):
-        fill = [
-            groups.color(x) if c else PALE
-            for x, c in zip(chosen["group_x"], chosen["colored"], strict=True)
-        ]
-        rim = [
-            groups.color(y) if c else PALE
-            for y, c in zip(chosen["group_y"], chosen["colored"], strict=True)
-        ]
+    for chosen in (points[~within], points[within]) if scale is None else (points,):
+        if scale is None:
+            fill, rim = (
+                [
+                    groups.color(name) if colored else PALE
+                    for name, colored in zip(chosen[side], chosen["colored"], strict=True)
+                ]
+                for side in ("group_x", "group_y")
+            )
+        else:
+            fill, rim = scale.to_rgba(chosen["better"]), "none"
         axes.scatter(
-            chosen["value_x"], chosen["value_y"], s=size, c=fill, edgecolors=rim, marker=mark,
+            chosen["value_x"], chosen["value_y"], s=size, c=fill, edgecolors=rim, marker="o",
             linewidths=0.22 * np.sqrt(size), alpha=0.85, rasterized=len(points) > 500,
             clip_on=False, zorder=3,
         )  # fmt: skip
+
+
+def _draw_line(axes: Axes, points: pd.DataFrame) -> None:
+    """Draws the least-squares line of y on x, over the range of x."""
+    x, y = points["value_x"].to_numpy(), points["value_y"].to_numpy()
+    if len(x) > 2 and np.ptp(x) > 0:
+        slope = np.cov(x, y)[0, 1] / np.var(x, ddof=1)
+        ends = np.array([x.min(), x.max()])
+        axes.plot(ends, y.mean() + slope * (ends - x.mean()), color=DARK, linewidth=0.8, zorder=4)
 
 
 def _square(all_axes: Sequence[Axes], limits: tuple[float, float]) -> None:
@@ -205,7 +227,7 @@ def _pair_legend(figure: Figure, table: pd.DataFrame, groups: Groups, width: flo
         if x != y and len(groups.names) > MAX_COLORED:
             rest += n
         elif n:
-            name = x if x == y else f"{x} – {y}"
+            name = pair_name(x, y)
             handles.append(_dot(groups.color(x), groups.color(y), f"{name} (n = {n})"))
     if rest:
         handles.append(_dot(PALE, PALE, f"between groups (n = {rest})"))
@@ -227,6 +249,7 @@ def similarity_accuracy(  # noqa: PLR0913
     *,
     axis: MetricAxis,
     group: str | None = None,
+    color: str = "group",
     method: str = "pearson",
     layers: Mapping[str, str] | None = None,
     seed: int = 0,
@@ -243,6 +266,7 @@ def similarity_accuracy(  # noqa: PLR0913
         models: metadata indexed by model id.
         axis: the metric.
         group: metadata column for the colours.
+        color: `group`, or `accuracy`: that of the better model of a pair.
         method: `pearson` or `spearman`.
         layers: {model: layer}; a model with one layer needs no entry.
         seed: study seed of the intervals.
@@ -250,7 +274,8 @@ def similarity_accuracy(  # noqa: PLR0913
 
     Returns:
         the figure, and its table: `dataset, model_x, model_y, group_x, group_y, similarity,
-        accuracy_gap` (percentage points)`, r, low, high`.
+        accuracy_gap` (percentage points)`, better` (accuracy of the better model, %)`, r, low,
+        high`.
 
     Raises:
         DataError: no dataset has both similarities and accuracies.
@@ -268,17 +293,24 @@ def similarity_accuracy(  # noqa: PLR0913
     with style():
         columns = min(columns_for(len(shown), width), 4)
         figure = panels(
-            len(shown), width=width, height=width / columns + 4, columns=columns, extra=22
-        )
+            len(shown), width=width, height=width / columns + 4, columns=columns,
+            extra=22 if color == "group" else 8,
+        )  # fmt: skip
+        found = [
+            _gaps(similarities[name], mean[name], name, groups, method, seed) for name in shown
+        ]
+        scale = _scale([points["better"] for points, _ in found]) if color == "accuracy" else None
         parts = []
-        for axes, dataset in zip(figure.axes, shown, strict=True):
-            points, row = _gaps(similarities[dataset], mean[dataset], dataset, groups, method, seed)
-            _draw_points(axes, points, groups)
+        for axes, dataset, (points, row) in zip(figure.axes, shown, found, strict=True):
+            _draw_points(axes, points, groups, scale)
             axes.set_title(f"{dataset} ({row['n_pairs']} pairs)\n{_result(row, SYMBOL[method])}")
             parts.append(points.assign(**{key: row.get(key) for key in ("value", "low", "high")}))
         table = pd.concat(parts, ignore_index=True)
         _label_gaps(figure, table, axis, columns)
-        _pair_legend(figure, table, groups, width)
+        if scale is None:
+            _pair_legend(figure, table, groups, width)
+        else:
+            color_bar(scale, figure.axes, "accuracy of the better model (%)", aspect=30)
     names = {"value_x": "similarity", "value_y": "accuracy_gap", "value": SYMBOL[method]}
     return figure, table.drop(columns="colored").rename(columns=names)
 
@@ -303,7 +335,17 @@ def _gaps(
     keep = pairs.valid
     columns = _pair_columns(models, pairs.first[keep], pairs.second[keep], groups)
     points = {"dataset": dataset, **columns, "value_x": pairs.x[keep], "value_y": pairs.y[keep]}
-    return pd.DataFrame(points), row
+    better = np.maximum(
+        *(accuracy[columns[f"model_{side}"]].to_numpy(dtype=float) for side in "xy")
+    )
+    return pd.DataFrame(points).assign(better=better * 100), row
+
+
+def _scale(values: Sequence[pd.Series]) -> ScalarMappable:
+    """Returns one colour scale for the accuracies (%) of all panels."""
+    every = pd.concat(values)
+    low, high = (every.min(), every.max()) if len(every) else (0.0, 100.0)
+    return color_scale(low, high)
 
 
 def _label_gaps(figure: Figure, table: pd.DataFrame, axis: MetricAxis, columns: int) -> None:

@@ -4,12 +4,16 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -236,6 +240,32 @@ def bottom_legend(figure: Figure, handles: Sequence[Line2D], heading: str, width
         title_fontsize=FONT, borderaxespad=0.2,
     )  # fmt: skip
     legend.get_title().set_multialignment("center")
+
+
+def color_scale(
+    low: float, high: float, *, colors: str = "viridis", turned: bool = False
+) -> ScalarMappable:
+    """Returns a scale of colours, from its other end if turned."""
+    return ScalarMappable(Normalize(low, high), mpl.colormaps[colors + "_r" * turned])
+
+
+def color_bar(
+    scale: ScalarMappable,
+    axes: Axes | Sequence[Axes],
+    label: str,
+    **options: Any,  # noqa: ANN401
+) -> Colorbar:
+    """Puts a bar with the scale beside the axes, without a frame."""
+    figure = np.ravel(axes)[0].figure
+    bar = figure.colorbar(scale, ax=axes, **{"shrink": 0.8, "aspect": 25, "pad": 0.02} | options)
+    bar.set_label(label)
+    bar.outline.set_visible(False)
+    return bar
+
+
+def pair_name(x: str, y: str) -> str:
+    """Returns the name of a pair of groups, or of one group with itself."""
+    return x if x == y else f"{x} – {y}"
 
 
 def blank(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""Draws the consistency over all dataset pairs, one box per pair of groups."""
+"""Draws the consistency over all dataset pairs, a box per pair of groups."""
 
 from consilience.logs import log_to
 from consilience.plots import consistency_distribution, draw, read_consistency, read_models
@@ -9,6 +9,7 @@ draw(
     consistency_distribution,
     read_consistency(snakemake.input),
     read_models(snakemake.params.models),
-    group=snakemake.params.group,
+    group=snakemake.params.shown[0],
+    column=snakemake.params.shown[1],
     labels=snakemake.params.labels,
 )

@@ -14,5 +14,6 @@ draw(
     inputs.models,
     axis=inputs.axis,
     group=snakemake.params.group,
+    color=snakemake.params.color,
     layers=inputs.layers,
 )

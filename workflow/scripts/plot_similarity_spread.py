@@ -12,5 +12,6 @@ draw(
     inputs.models,
     axis=inputs.axis,
     group=snakemake.params.group,
+    transform=snakemake.params.transform,
     layers=inputs.layers,
 )
