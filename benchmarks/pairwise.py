@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from consilience.features import write_features
 from consilience.metrics import Metric, get_metric
-from consilience.similarity import Engine, Task, pairwise
+from consilience.similarity import Engine, Task, pairwise, pairwise_many
 
 WIDTHS = [384, 512, 768, 1024, 2048, 384, 768, 1024]
 REPORT = Path(__file__).with_name("pairwise.md")
@@ -179,6 +179,21 @@ CASES: dict[str, tuple] = {
     "LCS (10)": (get_metric("lcs_knn"), lists_loop(lcs), 1),
     "edit (10)": (get_metric("edit_knn"), lists_loop(edit), 1),
 }
+
+
+TOGETHER: dict[str, tuple[dict[str, Metric], Callable, int]] = {
+    "RBF CKA, four widths": (
+        {f"rbf {w}": get_metric("cka", kernel="rbf", sigma=w) for w in (0.2, 0.4, 0.6, 0.8)},
+        cka_loop(rbf),
+        4,
+    ),
+    "LCS and edit": (
+        {"lcs": get_metric("lcs_knn"), "edit": get_metric("edit_knn")},
+        lambda x, y: (lists_loop(lcs)(x, y), lists_loop(edit)(x, y)),
+        1,
+    ),
+}
+"""Metrics that share what is made of each model; the loop, and how often a pair takes it."""
 
 
 def torch_cka(x: dict[str, np.ndarray]) -> None:
@@ -340,6 +355,40 @@ def _tables(
     return lines
 
 
+def together(options: argparse.Namespace) -> list[str]:
+    """Tables of several metrics at once (`pairwise_many`)."""
+    n, count = options.samples, options.models
+    pairs = count * (count + 1) // 2
+    engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
+    lines = [
+        f"\n{count} models, {n} samples: metrics that share products or lists, computed together.\n",
+        "| metrics | tables s | GFLOP/s | × floor | loop s | loop / tables |",
+        "| --- " * 6 + "|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        x = features(count, n)
+        paths, pair = files(folder, x), list(x.values())[:2]
+        width = sum(a.shape[1] for a in x.values())
+        del x
+        for name, (metrics, loop, times) in TOGETHER.items():
+            rates = [gemm_rate()]
+            seconds = []
+            for _ in range(options.repeats):
+                seconds.append(timed(pairwise_many, metrics, paths, engine=engine))
+                rates.append(gemm_rate())
+            kernels = times if times > 1 else 0
+            table, rate = statistics.median(seconds), statistics.median(rates)
+            floor = (n * n * width + kernels * count**2 * n * n) / rate
+            with threadpool_limits(options.threads):
+                whole = timed(loop, *pair) * pairs * times
+            lines.append(
+                f"| {name} | {table:.2f} | {rate / 1e9:.0f} | {table / floor:.1f} | {whole:.0f} "
+                f"| {whole / table:.0f} |"
+            )
+            print(lines[-1], flush=True)
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=int, default=8)
@@ -349,11 +398,12 @@ def main() -> None:
     parser.add_argument("--memory", type=int, default=2000, help="max_memory in MB")
     parser.add_argument("--only", nargs="*", default=list(CASES))
     parser.add_argument("--peers", action="store_true", help="run the peers that are installed")
+    parser.add_argument("--together", action="store_true", help="metrics that share a pass")
     parser.add_argument("--growth", action="store_true", help="fit exponents (takes long)")
     parser.add_argument("--write", action="store_true", help=f"add the table to {REPORT.name}")
     options = parser.parse_args()
-    make = peers if options.peers else growth if options.growth else tables
-    lines = make(options)
+    chosen = [make for make in (peers, growth, together) if getattr(options, make.__name__)]
+    lines = [line for make in chosen or [tables] for line in make(options)]
     if options.write:
         with REPORT.open("a", encoding="utf8") as report:
             report.write("\n".join(lines) + "\n")
