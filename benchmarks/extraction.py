@@ -177,8 +177,8 @@ def measure_images(folder: Path, rounds: int, count: int, pixels: int) -> list[s
         "",
         f"Beside the network, as a share of it in the same pass: "
         f"**{statistics.median(beside[1]):.1%}** with a worker that decodes and preprocesses on "
-        f"another core, {statistics.median(beside[0]):.1%} without one. Against the bare pass, "
-        f"which other work slows down at other moments: {statistics.median(over):+.1%} with a "
+        f"another core, {statistics.median(beside[0]):.1%} without one. Against the bare pass, in "
+        f"which no worker shares the core with the network: {statistics.median(over):+.1%} with a "
         f"worker. Opening the dataset, {statistics.median(once[1]):.2f} s once per job, is counted "
         "in neither.",
     ]

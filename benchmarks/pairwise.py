@@ -361,7 +361,7 @@ def together(options: argparse.Namespace) -> list[str]:
     pairs = count * (count + 1) // 2
     engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
     lines = [
-        f"\n{count} models, {n} samples: metrics that share products or lists, computed together.\n",
+        f"\n{count} models, {n} samples: metrics that share products or lists.\n",
         "| metrics | tables s | GFLOP/s | × floor | loop s | loop / tables |",
         "| --- " * 6 + "|",
     ]

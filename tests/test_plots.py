@@ -3,6 +3,7 @@
 import re
 from itertools import combinations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +28,7 @@ from consilience.plots import (
 )
 from consilience.plots.heatmaps import read_all
 from consilience.plots.maps import embed
-from consilience.plots.style import FONT, PALETTE, minus, read_groups, shorten
+from consilience.plots.style import FONT, PALETTE, ink, minus, read_groups, shorten
 
 AXIS = MetricAxis("CKA (linear, debiased)", (-1.0, 1.0))
 KINDS = ("image-text", "self-supervised", "supervised", "untrained")
@@ -461,3 +462,13 @@ def test_every_figure_has_a_caption_and_a_name_of_its_own_in_the_report():
     for rule, body in rules:
         caption = re.search(r'caption="\.\./(.+?)"', body)[1]
         assert (ROOT / caption).read_text(encoding="utf8").strip(), rule
+
+
+@pytest.mark.parametrize("colors", ["viridis", "RdBu_r", "Blues"])
+def test_numbers_in_cells_can_be_read(colors):
+    """Contrast by WCAG 2: (lighter + 0.05) / (darker + 0.05) of relative luminances."""
+    for rgb in mpl.colormaps[colors](np.linspace(0, 1, 101))[:, :3]:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb]
+        light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+        own = {"white": 1.0, "black": 0.0}[ink(rgb)]
+        assert (max(own, light) + 0.05) / (min(own, light) + 0.05) >= 4.5

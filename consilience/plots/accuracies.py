@@ -11,15 +11,14 @@ from matplotlib.figure import Figure
 
 from consilience.errors import DataError
 from consilience.plots.style import (
-    DARK,
     FONT,
     LETTER,
-    LIGHT,
     PAGE,
     blank,
     bottom_legend,
     color_bar,
     color_scale,
+    ink,
     read_groups,
     shorten,
     style,
@@ -113,5 +112,5 @@ def _draw(
         for i, j in np.argwhere(np.isfinite(values)):
             axes.text(
                 j + 0.5, i + 0.5, f"{values[i, j]:.0f}", ha="center", va="center", size=FONT,
-                color=DARK if values[i, j] > 55 else LIGHT,
+                color=ink(image[i, j, :3]),
             )  # fmt: skip

@@ -16,7 +16,6 @@ from scipy.spatial.distance import squareform
 from consilience.consistency.sets import ALL, Similarity, read_similarity
 from consilience.errors import DataError
 from consilience.plots.style import (
-    DARK,
     FONT,
     LETTER,
     LIGHT,
@@ -28,6 +27,7 @@ from consilience.plots.style import (
     color_bar,
     color_scale,
     columns_for,
+    ink,
     minus,
     pair_name,
     panels,
@@ -149,7 +149,7 @@ def draw_matrix(
 
 def name_matrix(axes: Axes, names: Sequence[str], room: float, columns: int) -> None:
     """Names the rows if that leaves each row of the matrix the height of a line of text."""
-    short = shorten(names, 16)
+    short = shorten(names, 24 if columns == 1 else 16)
     side = 0.85 * (room - LETTER * max(map(len, short))) / columns
     if side / len(names) * 72 / 25.4 >= FONT:
         axes.set_yticks(np.arange(len(names)) + 0.5, short)
@@ -172,10 +172,9 @@ def draw_table(axes: Axes, values: np.ndarray, scale: ScalarMappable, form: str 
     blank(axes)
     axes.tick_params(length=0, pad=1)
     for i, j in np.argwhere(np.isfinite(values) & (form is not None)):
-        bright = image[i, j, :3] @ (0.299, 0.587, 0.114)
         axes.text(
             j + 0.5, i + 0.5, (form or "").format(values[i, j]), ha="center", va="center",
-            size=FONT, color=DARK if bright > 0.5 else LIGHT,
+            size=FONT, color=ink(image[i, j, :3]),
         )  # fmt: skip
 
 
@@ -326,7 +325,7 @@ def _draw_cells(
         if cell > 4.2:
             axes.text(
                 j + 0.5, i + 0.5, _cell_text(row, cell), ha="center", va="center", size=FONT,
-                color="white" if found and abs(row.value) > 0.7 else DARK,
+                color=ink(image[i, j, :3]),
             )  # fmt: skip
     axes.imshow(image[1:, :-1], extent=(0, m - 1, m, 1), interpolation="nearest", aspect="equal")
     blank(axes)

@@ -249,6 +249,13 @@ def color_scale(
     return ScalarMappable(Normalize(low, high), mpl.colormaps[colors + "_r" * turned])
 
 
+def ink(color: Sequence[float] | str) -> str:
+    """Returns black or white, whichever is easier to read on a colour (at least 4.5 : 1, WCAG)."""
+    rgb = np.array(mpl.colors.to_rgb(color))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"
+
+
 def color_bar(
     scale: ScalarMappable,
     axes: Axes | Sequence[Axes],
