@@ -256,6 +256,7 @@ def growth(options: argparse.Namespace) -> list[str]:
         "| b | peak MB at n = 20,000 |",
         "| --- " * 6 + "|",
     ]
+    print("\n".join(lines), flush=True)
     for name in options.only:
         engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
         cells, before = [], 0.0
@@ -365,6 +366,7 @@ def together(options: argparse.Namespace) -> list[str]:
         "| metrics | tables s | GFLOP/s | × floor | loop s | loop / tables |",
         "| --- " * 6 + "|",
     ]
+    print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         x = features(count, n)
         paths, pair = files(folder, x), list(x.values())[:2]
