@@ -116,17 +116,22 @@ class Steps:
         if self.path is None:
             self._tiles = list(tiles())
             return
+        self.checksum, self._places = "", []
         with atomic(self.path) as temporary, temporary.open("wb") as stream:
             for steps in tiles():
                 self.checksum = _chained(self.checksum, steps)
                 self._places.append((stream.tell(), steps.size))
                 stream.write(steps.data)
 
-    def remove(self) -> None:
-        """Forgets the steps, and removes their file."""
-        self._tiles = []
-        if self.path:
-            self.path.unlink()
+    def look_up(self, table: np.ndarray) -> None:
+        """Replaces every step by its entry of the table (uint16), a tile at a time."""
+        if self.path is None:
+            for tile in self._tiles:
+                tile[...] = np.take(table, tile)
+            return
+        old = Steps(self.path)  # its file is there until the new one is whole
+        old._places = self._places
+        self.fill(lambda: (np.take(table, old[k]) for k in range(len(old._places))))
 
     @classmethod
     def kept(cls, path: Path, sizes: list[int], checksum: str) -> "Steps | None":

@@ -186,13 +186,9 @@ class Ranks:
                     found = found[~np.tri(*found.shape, dtype=bool)]
                 counts[:] += np.bincount(found.ravel(), minlength=BINS)
 
-        counted = Steps(steps.path and steps.path.with_suffix(".counted"))
-        counted.fill(count)
+        steps.fill(count)
         middle = np.cumsum(counts) - counts / 2
-        table = np.rint(middle * ((BINS - 1) / counts.sum())).astype(np.uint16)
-        number = len(list(tiles(n)))
-        steps.fill(lambda: (np.take(table, counted[k], mode="clip") for k in range(number)))
-        counted.remove()
+        steps.look_up(np.rint(middle * ((BINS - 1) / counts.sum())).astype(np.uint16))
         return cls(steps)
 
     @classmethod
