@@ -81,3 +81,9 @@ wildcard_constraints:
 def scaled(amount):
     """A resource that grows with every retry."""
     return lambda wildcards, attempt: amount * attempt
+
+
+def samples_with_labels(wildcards):
+    """The true classes, for metrics that take them."""
+    wanted = STUDY.labelled[wildcards.metric]
+    return f"results/samples/{wildcards.dataset}.parquet" if wanted else []

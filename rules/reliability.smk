@@ -2,12 +2,7 @@ rule reliability:
     """Similarities of all pairs of models on random halves of one dataset's stimuli."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
-        # the true classes, for metrics that take them
-        samples=lambda wc: (
-            f"results/samples/{wc.dataset}.parquet"
-            if STUDY.labelled[wc.metric]
-            else []
-        ),
+        samples=samples_with_labels,
     output:
         "results/reliability/{dataset}/{metric}.parquet",
     log:

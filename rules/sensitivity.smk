@@ -16,12 +16,7 @@ rule sensitivity:
     """Similarities again on fewer stimuli and with other k, from the same features."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
-        # the true classes, for metrics that take them
-        samples=lambda wc: (
-            f"results/samples/{wc.dataset}.parquet"
-            if STUDY.labelled[wc.metric]
-            else []
-        ),
+        samples=samples_with_labels,
     output:
         "results/sensitivity/{dataset}/{metric}.parquet",
     log:

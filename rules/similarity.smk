@@ -35,12 +35,7 @@ rule similarity:
     """Similarities of all pairs of models on one dataset by one metric; known pairs are reused."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
-        # the true classes, for metrics that take them
-        samples=lambda wc: (
-            f"results/samples/{wc.dataset}.parquet"
-            if STUDY.labelled[wc.metric]
-            else []
-        ),
+        samples=samples_with_labels,
         # its pairs, where they are made together with those of others. Not `ancient`: Snakemake
         # would then overlook what else changed for this job whenever the family is made again.
         family=lambda wc: (

@@ -5,7 +5,7 @@ models at once, in float32 with sums in float64; no matrix over all pairs of sam
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -74,6 +74,25 @@ class TileForm:
         if self.offsets is not None:
             block -= self.offsets[rows, None]
             block -= self.offsets[columns]
+
+
+def write_entries(
+    forms: Sequence[TileForm], rows: slice, columns: slice, blocks: Sequence[Any]
+) -> None:
+    """Writes the entries of forms with the same `x` and `h`, whose products are made once.
+
+    Args:
+        forms: the K kernels of a model.
+        rows: samples.
+        columns: samples.
+        blocks: K arrays or tensors, one for each form.
+    """
+    *others, last = blocks
+    forms[-1].products(rows, columns, last)
+    for form, block in zip(forms, others, strict=False):  # all but the last
+        block[...] = last
+        form.finish(block, rows, columns)
+    forms[-1].finish(last, rows, columns)
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from consilience.errors import DataError
+from consilience.plots.heatmaps import draw_table
 from consilience.plots.style import (
-    FONT,
     LETTER,
     PAGE,
-    blank,
     bottom_legend,
     color_bar,
     color_scale,
-    ink,
     read_groups,
     shorten,
     style,
@@ -93,24 +91,13 @@ def _chosen(accuracy: pd.DataFrame, layers: Mapping[str, str]) -> pd.DataFrame:
 def _draw(
     axes: Axes, wide: pd.DataFrame, strip: list[str], scale: ScalarMappable, cell: float
 ) -> None:
-    values = wide.to_numpy()
-    m, d = values.shape
-    image = scale.to_rgba(np.ma.masked_invalid(values))
-    image[~np.isfinite(values)] = mpl.colors.to_rgba("white")
-    axes.imshow(image, extent=(0, d, m, 0), interpolation="nearest", aspect="auto")
+    m, d = wide.shape
+    draw_table(axes, wide.to_numpy(), scale, "{:.0f}" if cell >= 4.0 else None)
     bar = np.array([mpl.colors.to_rgba(color) for color in strip])[:, None]
     end = -0.03 * d
     axes.imshow(bar, extent=(end, 0.3 * end, m, 0), interpolation="nearest", aspect="auto")
     axes.set(xlim=(end, d), ylim=(m, 0))
-    blank(axes)
     axes.set_yticks(np.arange(m) + 0.5, shorten(list(wide.index), 28))
     short = shorten(list(wide.columns), 18)
     turned = max(map(len, short)) * LETTER > cell
     axes.set_xticks(np.arange(d) + 0.5, short, rotation=90 if turned else 0)
-    axes.tick_params(length=0, pad=1)
-    if cell >= 4.0:
-        for i, j in np.argwhere(np.isfinite(values)):
-            axes.text(
-                j + 0.5, i + 0.5, f"{values[i, j]:.0f}", ha="center", va="center", size=FONT,
-                color=ink(image[i, j, :3]),
-            )  # fmt: skip

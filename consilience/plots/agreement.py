@@ -1,7 +1,7 @@
 """What the metrics of a study make of the same models: values, and distributions of consistency."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from itertools import combinations
 
 import numpy as np
@@ -80,7 +80,7 @@ def metric_agreement(
     both = {pair: wide[list(pair)].dropna() for pair in every[:max_panels]}
     figure, table = _draw_pairs(both, finish, "points", width)
     with style():
-        note = f" ({len(both)} of {len(every)} pairs of metrics)" if len(both) < len(every) else ""
+        note = _share(both, every, " ({})")
         figure.suptitle(f"Consistency ({METHODS[method]})\nby one metric and another{note}")
     return figure, table[["metric_x", "metric_y", *KEYS, "value_x", "value_y", "r"]]
 
@@ -129,12 +129,17 @@ def similarity_agreement(
 
     figure, table = _draw_pairs(pairs, finish, "model pairs", width)
     with style():
-        note = (
-            f" ({len(pairs)} of {len(every)} pairs of metrics)" if len(pairs) < len(every) else ""
-        )
+        note = _share(pairs, every, " ({})")
         figure.suptitle(f"Similarity, mean over datasets,\nby one metric and another{note}")
     names = ["metric_x", "metric_y", "model_x", "model_y", "value_x", "value_y", "n_datasets", "r"]
     return figure, table[names]
+
+
+def _share(shown: Sized, every: Sized, form: str) -> str:
+    """Returns how many pairs of metrics of how many are shown; empty if all are."""
+    if len(shown) == len(every):
+        return ""
+    return form.format(f"{len(shown)} of {len(every)} pairs of metrics")
 
 
 def _values(inputs: Inputs) -> pd.Series:
@@ -233,8 +238,7 @@ def metric_distances(
     cells = cells.reindex(index=anchors, columns=pd.MultiIndex.from_tuples(pairs))
     cell = min((width - left - 18) / len(pairs), 14.0)
     names, key = _name_pairs(pairs, labels or {}, cell)
-    if len(pairs) < len(every):
-        key = f"{len(pairs)} of {len(every)} pairs of metrics; {key}"
+    key = _share(pairs, every, "{}; ") + key
     below = max(LETTER * max(len(line) for name in names for line in name.split("\n")), 10) + 6
     scale = color_scale(0, float(np.nanmax(cells.to_numpy())) or 1.0)
     with style():

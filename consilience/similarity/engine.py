@@ -109,10 +109,10 @@ def fill_together(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=engine.scratch)))
         lists = _Lists.of(tasks, pairs[0][0].shape[0], folder, engine.shelf)
         for store, task, part in zip(stores, tasks, missing, strict=True):
-            prepare = partial(lists.form, task)
-            batches = _compute(task, part, engine, pool, prepare) if part else ()
-            _keep(store, batches, engine.checkpoint)
-            store.write()
+            if part:
+                batches = _compute(task, part, engine, pool, partial(lists.form, task))
+                _keep(store, batches, engine.checkpoint)
+                store.write()
 
 
 @dataclass(frozen=True)

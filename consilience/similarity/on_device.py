@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from consilience.errors import ConfigError
-from consilience.metrics._tiles import BINS, TileForm, TileSums
+from consilience.metrics._tiles import BINS, TileForm, TileSums, write_entries
 from consilience.similarity.tiles import INNER, entry_range
 
 EDGES = (4096, 2048, 1024, 512)
@@ -90,14 +90,9 @@ def _write(
     blocks: Sequence[torch.Tensor],
 ) -> None:
     """Writes one model's entries above the diagonal, for each kernel into its block."""
-    *others, last = blocks
-    forms[-1].products(i, j, last)
-    for form, block in zip(forms, others, strict=False):  # all but the last
-        block.copy_(last)
-        form.finish(block, i, j)
-    forms[-1].finish(last, i, j)
+    write_entries(forms, i, j, blocks)
     if table is not None:
-        low, scale, ranks = table
+        (last,), (low, scale, ranks) = blocks, table
         last.copy_(ranks[_steps(last, low, scale)])
     if i.start == j.start:
         for block in blocks:

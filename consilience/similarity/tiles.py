@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.metrics._tiles import BINS, TileForm, TileSums
+from consilience.metrics._tiles import BINS, TileForm, TileSums, write_entries
 from consilience.similarity.shelf import Steps, read_at
 
 ROWS, COLUMNS = 512, 512
@@ -131,12 +131,7 @@ def _write(forms: Sequence[TileForm], number: int, tile: Tile, blocks: list[np.n
             slice(i.start - rows.start, i.stop - rows.start),
             slice(j.start - columns.start, j.stop - columns.start),
         )
-        last = forms[-1].products(i, j, blocks[-1][place])
-        for form, block in zip(forms, blocks, strict=True):
-            if block is not blocks[-1]:
-                block[place] = last
-                form.finish(block[place], i, j)
-        forms[-1].finish(last, i, j)
+        write_entries(forms, i, j, [block[place] for block in blocks])
 
 
 def _fill(
