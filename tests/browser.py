@@ -161,9 +161,12 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
     def wait_for_download(self, name):
-        """Returns the path of a finished download."""
+        """Returns the path of a finished download.
+
+        Chromium puts an empty file in its place first, and renames the whole one over it.
+        """
         path, end = self.downloads / name, time.monotonic() + self.timeout
-        while not path.exists():
+        while not (path.exists() and path.stat().st_size):
             self.run("1")  # lets events in
             if time.monotonic() > end:
                 raise TimeoutError(f"{name} was not downloaded: {list(self.downloads.iterdir())}")
