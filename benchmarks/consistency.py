@@ -16,15 +16,15 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from consilience.consistency import consistency_tables
-from consilience.consistency.correlations import Block
-from consilience.consistency.inference import (
+from consilience.consistency.stimuli import joint_variance, stimulus_part
+from consilience.pairs.correlations import Block
+from consilience.pairs.inference import (
     estimate,
     interval,
     mantel,
     relabellings,
     resample_counts,
 )
-from consilience.consistency.stimuli import joint_variance, stimulus_part
 
 SIZES = (8, 16, 32, 64)
 STUDIES = 500

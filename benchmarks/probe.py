@@ -22,10 +22,10 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from consilience._descent import arrays_on
 from consilience.features import read_header, read_layer
-from consilience.logistic import LogisticFit, principal_axes, solve_path
 from consilience.probe import ProbeSettings, normalize_features, split_validation
+from consilience.probe.descent import arrays_on
+from consilience.probe.logistic import LogisticFit, principal_axes, solve_path
 from consilience.samples import read_samples
 
 ROUNDS = 3

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from consilience.consistency import correlate_pairs
-from consilience.consistency.sets import ALL, ModelSet, Similarity, pair_set, read_similarity
 from consilience.errors import DataError
 from consilience.features import read_layer
 from consilience.files import derive_seed, file_digest, read_table, write_table
 from consilience.metrics import get_metric
+from consilience.pairs.sets import ALL, ModelSet, Similarity, pair_set, read_similarity
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise

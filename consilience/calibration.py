@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import Facts, Metric
-from consilience.metrics._moments import Moments, null_moments
 
 NullKind = Literal["closed_form", "monte_carlo"]
 ROUNDING = 1e-12

@@ -47,7 +47,7 @@ rule relation:
         domains={d: STUDY.datasets[d].get("domain", "") for d in LABELLED},
         settings=SETTINGS["behavior"],
         seed=SETTINGS["seed"],
-        code=code("relation", "behavior", "consistency"),
+        code=code("relation", "behavior", "consistency", "pairs"),
     script:
         "../workflow/scripts/relation.py"
 

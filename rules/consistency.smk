@@ -44,7 +44,7 @@ rule consistency:
             ]
         },
         seed=SETTINGS["seed"],
-        code=code("consistency", "consistency"),
+        code=code("consistency", "consistency", "pairs"),
     script:
         "../workflow/scripts/consistency.py"
 

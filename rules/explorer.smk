@@ -48,7 +48,7 @@ rule explorer:
         group=GROUP,
         layer_pairs=SETTINGS["explorer"]["layer_pairs"],
         configfiles=[os.path.relpath(path) for path in workflow.configfiles[1:]],
-        code=code("explorer", "explorer", "plots", "consistency"),
+        code=code("explorer", "explorer", "plots", "consistency", "pairs"),
         page=[
             file_digest(path)
             for path in sorted(

@@ -52,7 +52,6 @@ rule manifest:
             "manifest",
             "features/manifest",
             "features/store",
-            "features/views",
             "samples",
         ),
     script:

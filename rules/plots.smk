@@ -56,7 +56,7 @@ rule plot_similarity_heatmaps:
         models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_heatmaps", "plots", "consistency"),
+        code=code("plot_similarity_heatmaps", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_similarity_heatmaps.py"
 
@@ -92,7 +92,7 @@ rule plot_model_map:
         models=STUDY.groups(GROUP_COLUMNS),
         group=GROUP,
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_model_map", "plots", "consistency"),
+        code=code("plot_model_map", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_model_map.py"
 
@@ -130,7 +130,7 @@ rule plot_similarity_scatter:
         only=list(STUDY.groups([], SETTINGS["consistency"]["models"])),
         group=GROUP,
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_scatter", "plots", "consistency"),
+        code=code("plot_similarity_scatter", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_similarity_scatter.py"
 
@@ -168,7 +168,7 @@ rule plot_similarity_accuracy:
         group=GROUP,
         color=SETTINGS["plots"]["gap_color"],
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_accuracy", "plots", "consistency"),
+        code=code("plot_similarity_accuracy", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_similarity_accuracy.py"
 
@@ -200,7 +200,7 @@ rule plot_consistency_heatmap:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         labels=STUDY.labels,
-        code=code("plot_consistency_heatmap", "plots", "consistency"),
+        code=code("plot_consistency_heatmap", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_consistency_heatmap.py"
 
@@ -233,7 +233,7 @@ rule plot_consistency_heatmap_groups:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         group=GROUP,
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_consistency_heatmap_groups", "plots", "consistency"),
+        code=code("plot_consistency_heatmap_groups", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_consistency_heatmap_groups.py"
 
@@ -269,7 +269,7 @@ rule plot_consistency_distribution:
         models=STUDY.groups(GROUP_COLUMNS),
         shown=lambda wc: DISTRIBUTIONS[wc.grouping],
         labels=STUDY.labels,
-        code=code("plot_consistency_distribution", "plots", "consistency"),
+        code=code("plot_consistency_distribution", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_consistency_distribution.py"
 
@@ -301,7 +301,7 @@ rule plot_similarity_behavior:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_behavior", "plots", "consistency"),
+        code=code("plot_similarity_behavior", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_similarity_behavior.py"
 
@@ -334,7 +334,7 @@ rule plot_consistency_groups:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_consistency_groups", "plots", "consistency"),
+        code=code("plot_consistency_groups", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_consistency_groups.py"
 
@@ -367,7 +367,7 @@ rule plot_group_differences:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         labels=STUDY.labels,
-        code=code("plot_group_differences", "plots", "consistency"),
+        code=code("plot_group_differences", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_group_differences.py"
 
@@ -399,7 +399,7 @@ rule plot_reliability:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_reliability", "plots", "consistency"),
+        code=code("plot_reliability", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_reliability.py"
 
@@ -440,7 +440,7 @@ rule plot_sensitivity:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_sensitivity", "plots", "consistency"),
+        code=code("plot_sensitivity", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_sensitivity.py"
 
@@ -480,7 +480,7 @@ rule plot_stimuli_steps:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_stimuli_steps", "plots", "consistency"),
+        code=code("plot_stimuli_steps", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_stimuli_steps.py"
 
@@ -615,7 +615,7 @@ rule plot_similarity_spread:
         group=GROUP,
         transform=SETTINGS["plots"]["transform"],
         label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_spread", "plots", "consistency"),
+        code=code("plot_similarity_spread", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_similarity_spread.py"
 
@@ -647,7 +647,7 @@ rule plot_metric_agreement:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         labels=STUDY.labels,
-        code=code("plot_metric_agreement", "plots", "consistency"),
+        code=code("plot_metric_agreement", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_metric_agreement.py"
 
@@ -684,7 +684,7 @@ rule plot_similarity_agreement:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         models=STUDY.groups(GROUP_COLUMNS),
         labels=STUDY.labels,
-        code=code("plot_similarity_agreement", "plots", "consistency"),
+        code=code("plot_similarity_agreement", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_similarity_agreement.py"
 
@@ -716,7 +716,7 @@ rule plot_metric_distances:
     params:
         stem=lambda wc, output: output.png.removesuffix(".png"),
         labels=STUDY.labels,
-        code=code("plot_metric_distances", "plots", "consistency"),
+        code=code("plot_metric_distances", "plots", "consistency", "pairs"),
     script:
         "../workflow/scripts/plot_metric_distances.py"
 

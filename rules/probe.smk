@@ -100,7 +100,7 @@ rule probe:
             else ""
         ),
         seed=SETTINGS["seed"],
-        code=code("probe", "probe", "logistic", "_descent", "samples", "features/views"),
+        code=code("probe", "probe", "samples", "features/manifest"),
     script:
         "../workflow/scripts/probe.py"
 

@@ -33,7 +33,7 @@ rule sensitivity:
         spec=lambda wc: STUDY.metrics[wc.metric],
         curves={key: CURVES[key] for key in ["n", "k", "k_share", "draws"]},
         seed=SETTINGS["seed"],
-        code=code("sensitivity", "sensitivity", "similarity", "pairs"),
+        code=code("sensitivity", "sensitivity", "similarity"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
         "../workflow/scripts/sensitivity.py"
@@ -58,7 +58,7 @@ rule stability:
     threads: 1
     params:
         bound=CURVES["bound"],
-        code=code("stability", "sensitivity", "consistency/sets"),
+        code=code("stability", "sensitivity", "pairs/sets"),
     script:
         "../workflow/scripts/stability.py"
 

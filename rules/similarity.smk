@@ -25,7 +25,7 @@ rule family:
             for id in FAMILIES[wc.family]
         },
         fresh=SETTINGS["fresh"],
-        code=code("family", "similarity", "pairs", "calibration"),
+        code=code("family", "similarity", "calibration"),
         metric_code=lambda wc: {id: STUDY.metric_code[id] for id in FAMILIES[wc.family]},
     script:
         "../workflow/scripts/family.py"
@@ -59,7 +59,7 @@ rule similarity:
         spec=lambda wc: STUDY.metrics[wc.metric],
         store="results/similarity/{dataset}/.pairs/{metric}.parquet",
         fresh=lambda wc: SETTINGS["fresh"] and wc.metric not in FAMILY_OF,
-        code=code("similarity", "similarity", "pairs", "calibration"),
+        code=code("similarity", "similarity", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
         "../workflow/scripts/similarity.py"

@@ -38,7 +38,7 @@ def test_one_noun_finds_every_room(step):
     package = ROOT / "consilience"
     assert (ROOT / "rules" / f"{step}.smk").exists()
     assert (package / f"{step}.py").exists() or (package / step / "__init__.py").exists()
-    assert (ROOT / "tests" / f"test_{step}.py").exists()
+    assert (ROOT / "tests" / step / f"test_{step}.py").exists()
     script = "plot_*" if step == "plots" else step
     assert list((ROOT / "workflow" / "scripts").glob(f"{script}.py"))
     rules = (ROOT / "rules" / f"{step}.smk").read_text()
@@ -133,6 +133,13 @@ def test_conda_pins_agree_with_ours():
         requirement = Requirement(line)
         name = requirement.name.lower().replace("_", "-")
         assert pins()[name] == str(requirement.specifier)
+
+
+def test_every_folder_of_the_package_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+    folders = {path.parent.relative_to(ROOT) for path in MODULES if path.name == "__init__.py"}
+    listed = set(project["tool"]["setuptools"]["packages"])
+    assert listed - {"consilience.catalogue"} == {".".join(folder.parts) for folder in folders}
 
 
 def test_version_is_stated_once():

@@ -20,7 +20,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from consilience import __version__
-from consilience.alignment.reductions import (
+from consilience.alignment.layers import (
     REDUCTIONS,
     Forms,
     Parts,

@@ -12,9 +12,9 @@ import yaml
 
 from consilience.calibration import Permutations
 from consilience.errors import ConfigError, FeaturesError
+from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.files import METADATA_KEY
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
-from consilience.reductions import REDUCTIONS, describe, reduce_pair
 from consilience.registry import did_you_mean
 
 CATALOGUE = "metrics.yaml"

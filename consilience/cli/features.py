@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import FeaturesError
-from consilience.features.importing import ORDERS, import_features
+from consilience.features.importing import import_features
 from consilience.features.inspection import as_text, inspect_features
 from consilience.features.store import read_layer
 from consilience.files import atomic
+from consilience.models.imported import ORDERS
 
 
 def add(commands: Any) -> None:  # noqa: ANN401

@@ -25,10 +25,15 @@ from consilience.consistency.analysis import (
     measure_set,
     too_few,
 )
-from consilience.consistency.correlations import ROUNDING
 from consilience.consistency.differences import differences_table, is_compared
-from consilience.consistency.draws import Draws
-from consilience.consistency.inference import (
+from consilience.consistency.overlap import read_overlaps
+from consilience.consistency.stimuli import read_halves
+from consilience.consistency.tables import COLUMNS, influence_table, main_table, means_table
+from consilience.errors import DataError
+from consilience.files import digest, file_digest, read_table, write_table
+from consilience.pairs.correlations import ROUNDING
+from consilience.pairs.draws import Draws
+from consilience.pairs.inference import (
     PairSet,
     estimate,
     interval,
@@ -37,12 +42,7 @@ from consilience.consistency.inference import (
     relabellings,
     resample_counts,
 )
-from consilience.consistency.overlap import read_overlaps
-from consilience.consistency.sets import model_sets, read_similarity
-from consilience.consistency.stimuli import read_halves
-from consilience.consistency.tables import COLUMNS, influence_table, main_table, means_table
-from consilience.errors import DataError
-from consilience.files import digest, file_digest, read_table, write_table
+from consilience.pairs.sets import model_sets, read_similarity
 
 logger = logging.getLogger(__name__)
 

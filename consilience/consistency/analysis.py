@@ -6,17 +6,6 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from consilience.consistency.correlations import ROUNDING, Block, Floats, blocks_of
-from consilience.consistency.draws import Draws
-from consilience.consistency.inference import (
-    Estimate,
-    PairSet,
-    estimate,
-    interval,
-    mantel,
-    mantel_incomplete,
-)
-from consilience.consistency.sets import ANCHOR, ModelSet, Similarity, pair_positions, pair_values
 from consilience.consistency.stimuli import (
     Stimuli,
     half_values,
@@ -25,6 +14,17 @@ from consilience.consistency.stimuli import (
     stimulus_part,
 )
 from consilience.errors import ConfigError
+from consilience.pairs.correlations import ROUNDING, Block, Floats, blocks_of
+from consilience.pairs.draws import Draws
+from consilience.pairs.inference import (
+    Estimate,
+    PairSet,
+    estimate,
+    interval,
+    mantel,
+    mantel_incomplete,
+)
+from consilience.pairs.sets import ANCHOR, ModelSet, Similarity, pair_positions, pair_values
 from consilience.registry import did_you_mean
 
 METHODS = ("pearson", "spearman", "kendall")

@@ -9,11 +9,11 @@ import pandas as pd
 from scipy.special import ndtr, ndtri, stdtrit
 
 from consilience.consistency.analysis import Data, SetResult, Settings
-from consilience.consistency.correlations import Floats
-from consilience.consistency.inference import LEVEL
-from consilience.consistency.sets import ALL, ANCHOR, ModelSet
 from consilience.consistency.tables import Mean, range_matched
 from consilience.files import derive_seed
+from consilience.pairs.correlations import Floats
+from consilience.pairs.inference import LEVEL
+from consilience.pairs.sets import ALL, ANCHOR, ModelSet
 
 COLUMNS = {
     "metric": "str",

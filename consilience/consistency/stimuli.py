@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from consilience.consistency.correlations import Block, Floats, correlations, influences, scores
-from consilience.consistency.inference import fisher, model_variance
-from consilience.consistency.sets import ModelSet, Similarity, pair_values, read_similarity
 from consilience.errors import DataError
+from consilience.pairs.correlations import Block, Floats, correlations, influences, scores
+from consilience.pairs.inference import fisher, model_variance
+from consilience.pairs.sets import ModelSet, Similarity, pair_values, read_similarity
 
 HALVES = ("a", "b")
 LEAST_SPLITS = 2

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from consilience.consistency.analysis import Data, SetResult, Settings, Sheet
-from consilience.consistency.correlations import Block, Floats
-from consilience.consistency.inference import interval, model_variance
-from consilience.consistency.sets import pair_positions
 from consilience.consistency.stimuli import LEAST_SPLITS, corrected, joint_variance
+from consilience.pairs.correlations import Block, Floats
+from consilience.pairs.inference import interval, model_variance
+from consilience.pairs.sets import pair_positions
 
 COLUMNS = {
     "metric": "str",

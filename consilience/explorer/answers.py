@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from consilience.consistency.differences import MEAN
-from consilience.consistency.sets import ALL
 from consilience.explorer.contents import Contents
 from consilience.files import read_table
+from consilience.pairs.sets import ALL
 
 CONSISTENCY_ROWS = 100_000
 """Most rows of consistency tables on a page; the rest stays in the tables."""

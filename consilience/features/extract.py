@@ -27,6 +27,7 @@ from consilience.features.forward import (
     device_name,
     steady,
 )
+from consilience.features.importing import aligned
 from consilience.features.lock import sole_maker
 from consilience.features.shards import Part, Shards, delete_strays
 from consilience.features.store import (
@@ -123,7 +124,7 @@ def extract_features(
             "consilience": __version__,
         }
         if hasattr(extractor, "read"):
-            layers, provenance = extractor.read(dataset_row["dataset"], samples)
+            layers, provenance = extractor.read(dataset_row["dataset"], samples, aligned)
             header["provenance"] = provenance
             ids = samples.table["id"].tolist()
             write_features(out, layers, header, ids, chosen.dtype)

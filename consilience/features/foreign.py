@@ -182,7 +182,7 @@ def _layers(name: str, x: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     if x.ndim != 2:
         raise FeaturesError(
             f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); reduce maps and "
-            "tokens first (consilience.reductions)"
+            "tokens first (consilience.features.activations)"
         )
     return {name: x}
 

@@ -18,14 +18,9 @@ from consilience.features.foreign import (
 )
 from consilience.features.store import write_features
 from consilience.files import canonical_json, digest, file_digest
+from consilience.models.imported import ORDERS
 from consilience.registry import did_you_mean
 from consilience.samples import Samples, read_samples
-
-ORDERS = {
-    "ids": "rows are found by id; the file has exactly the samples",
-    "subset": "rows are found by id; the file may have more than the samples",
-    "samples": "the rows are in the order of the samples",
-}
 
 
 def import_features(
@@ -45,7 +40,8 @@ def import_features(
         samples_path: samples/{dataset}.parquet, the samples that the features are of.
         model: id of the model.
         out: the features file to write.
-        order: a key of `ORDERS`; `samples` is a promise that only the caller can make.
+        order: a key of `consilience.models.imported.ORDERS`; `samples` is a promise that only the
+            caller can make.
         ids_path: text file with the id of each row, for files that do not hold their own.
         layers: names or patterns of the layers to take (default: all).
 

@@ -6,8 +6,8 @@ from types import ModuleType
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.kernels import check_varies
 from consilience.metrics import Metric
-from consilience.metrics._kernels import check_varies
 
 
 def import_package(name: str, metric: str) -> ModuleType:

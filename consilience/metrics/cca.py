@@ -6,13 +6,13 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import (
+from consilience.forms.kernels import (
     check_varies,
     power_of_two_scale,
     ranked_svd,
     twice_centered,
 )
+from consilience.metrics import Facts, Metric, metric
 
 Side = tuple[np.ndarray, np.ndarray]
 

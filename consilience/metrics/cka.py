@@ -5,8 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from consilience.metrics import Facts, InnerProductMetric, metric
-from consilience.metrics._kernels import (
+from consilience.forms.kernels import (
     VANISHED,
     check_samples,
     check_sigma,
@@ -15,8 +14,9 @@ from consilience.metrics._kernels import (
     pair_vector,
     unit,
 )
-from consilience.metrics._rows import Rows
-from consilience.metrics._tiles import TileForm, kernel_form
+from consilience.forms.rows import Rows
+from consilience.forms.tiles import TileForm, kernel_form
+from consilience.metrics import Facts, InnerProductMetric, metric
 
 
 @metric(

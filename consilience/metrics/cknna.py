@@ -7,15 +7,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import (
+from consilience.forms.kernels import (
     check_sigma,
     check_varies,
     lower_median,
     power_of_two_scale,
     squared_distances,
 )
-from consilience.metrics._neighbors import (
+from consilience.forms.neighbors import (
     BLOCK_ENTRIES,
     FAST_SAMPLES,
     check_k,
@@ -28,7 +27,8 @@ from consilience.metrics._neighbors import (
     relabelled,
     row_products,
 )
-from consilience.metrics._rows import Rows
+from consilience.forms.rows import Rows
+from consilience.metrics import Facts, Metric, metric
 
 
 class LocalKernel(NamedTuple):

@@ -5,8 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from consilience.metrics import Facts, InnerProductMetric, metric
-from consilience.metrics._kernels import (
+from consilience.forms.kernels import (
     VANISHED,
     check_samples,
     check_sigma,
@@ -17,8 +16,9 @@ from consilience.metrics._kernels import (
     squared_distances,
     unit,
 )
-from consilience.metrics._rows import Rows
-from consilience.metrics._tiles import TileForm, distance, distance_form, kernel_form, less_rows
+from consilience.forms.rows import Rows
+from consilience.forms.tiles import TileForm, distance, distance_form, kernel_form, less_rows
+from consilience.metrics import Facts, InnerProductMetric, metric
 
 
 @metric(

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from consilience.forms.kernels import centered, near_center, power_of_two_scale
 from consilience.metrics import Metric, metric
 from consilience.metrics._checks import check_counts, check_least
-from consilience.metrics._kernels import centered, near_center, power_of_two_scale
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

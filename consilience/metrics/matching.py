@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.kernels import check_varies
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import check_varies
 from consilience.metrics.procrustes import (
     Scaled,
     check_angle,

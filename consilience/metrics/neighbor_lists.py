@@ -6,17 +6,16 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.metrics import Facts, Metric, metric, unit_rows
-from consilience.metrics._kernels import check_varies, power_of_two_scale, upper_triangle
-from consilience.metrics._neighbors import (
+from consilience.forms.kernels import check_varies, power_of_two_scale, upper_triangle
+from consilience.forms.neighbors import (
     BLOCK_ENTRIES,
-    NeighborMetric,
     check_k,
     checked_count,
     ordered_neighbors,
     ranks_in,
     relabelled,
 )
+from consilience.metrics import Facts, Metric, NeighborMetric, metric, unit_rows
 
 SHARE: dict[str, Any] = {
     "symmetric": True,

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consilience.metrics import metric
-from consilience.metrics._kernels import check_varies, power_of_two_scale
-from consilience.metrics._moments import Moments
-from consilience.metrics._neighbors import (
-    NeighborMetric,
+from consilience.forms.kernels import check_varies, power_of_two_scale
+from consilience.forms.moments import Moments
+from consilience.forms.neighbors import (
     checked_count,
     nearest_neighbors,
     relabelled,
 )
+from consilience.metrics import NeighborMetric, metric
 
 SMALL_K = 24
 """Up to here, comparing all neighbours of a row with all is quicker than looking them up."""

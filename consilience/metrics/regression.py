@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.kernels import check_varies, ranked_svd, twice_centered
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._kernels import check_varies, ranked_svd, twice_centered
 
 Side = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -7,15 +7,14 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.metrics import Facts, InnerProductMetric, Metric, metric, unit_rows
-from consilience.metrics._kernels import (
+from consilience.forms.kernels import (
     check_varies,
     power_of_two_scale,
     unit,
     upper_triangle,
 )
-from consilience.metrics._rows import Rows, centered_rows
-from consilience.metrics._tiles import (
+from consilience.forms.rows import Rows, centered_rows
+from consilience.forms.tiles import (
     TileForm,
     distance,
     distance_form,
@@ -24,6 +23,7 @@ from consilience.metrics._tiles import (
     one_minus,
     squared_distance,
 )
+from consilience.metrics import Facts, InnerProductMetric, Metric, metric, unit_rows
 
 
 @metric(

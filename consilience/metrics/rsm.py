@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import MetricError
+from consilience.forms.kernels import check_varies, power_of_two_scale
 from consilience.metrics import Facts, Metric, metric, unit_rows
-from consilience.metrics._kernels import check_varies, power_of_two_scale
 
 
 @metric(

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.kernels import power_of_two_scale, squared_distances
 from consilience.metrics import Metric, metric, unit_rows
-from consilience.metrics._kernels import power_of_two_scale, squared_distances
 
 DIFFERENCE: dict[str, Any] = {
     "symmetric": True,

@@ -6,9 +6,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.kernels import centered, power_of_two_scale
 from consilience.metrics import Metric, metric
 from consilience.metrics._checks import check_counts, check_least, import_package
-from consilience.metrics._kernels import centered, power_of_two_scale
 
 
 class Subsamples(NamedTuple):

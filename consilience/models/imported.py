@@ -8,17 +8,23 @@ samples. `layers` selects layers of the file: names, patterns, `last` or `all` (
 workflow sees that a file is another one only if the row has its `sha256`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from consilience.errors import FeaturesError, ModelError
-from consilience.features.importing import ORDERS, aligned
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
     from consilience.samples import Samples
+
+ORDERS = {
+    "ids": "rows are found by id; the file has exactly the samples",
+    "subset": "rows are found by id; the file may have more than the samples",
+    "samples": "the rows are in the order of the samples",
+}
+"""How rows of a file are matched to samples, and what that means."""
 
 
 class Imported:
@@ -35,9 +41,14 @@ class Imported:
             raise ModelError(f"model {self._model!r}: unknown order {self._order!r}{hint}")
 
     def read(
-        self, dataset: str, samples: "Samples"
+        self, dataset: str, samples: "Samples", aligned: Callable[..., Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """Returns {layer: (n, d)} for the samples of a dataset, and the provenance.
+
+        Args:
+            dataset: its id, for the path.
+            samples: whose rows are wanted.
+            aligned: `consilience.features.importing.aligned`, which reads files of other tools.
 
         Raises:
             ModelError: the path cannot be made, or the file is another than the row says.

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import wasserstein_distance
 
-from consilience.consistency.sets import ANCHOR
 from consilience.errors import DataError
+from consilience.pairs.sets import ANCHOR
 from consilience.plots.heatmaps import draw_table, read_all
 from consilience.plots.inputs import Inputs
 from consilience.plots.style import (

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from consilience.consistency.sets import ALL, ANCHOR
 from consilience.errors import DataError
+from consilience.pairs.sets import ALL, ANCHOR
 from consilience.plots.style import (
     COLUMN,
     DARK,

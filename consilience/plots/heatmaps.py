@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from consilience.consistency.sets import ALL, Similarity, read_similarity
 from consilience.errors import DataError
+from consilience.pairs.sets import ALL, Similarity, read_similarity
 from consilience.plots.style import (
     FONT,
     LETTER,

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from consilience.consistency.differences import MEAN
-from consilience.consistency.sets import ALL
 from consilience.errors import DataError
+from consilience.pairs.sets import ALL
 from consilience.plots.style import (
     COLUMN,
     DARK,

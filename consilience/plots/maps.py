@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from consilience.consistency.sets import Similarity
 from consilience.errors import DataError
+from consilience.pairs.sets import Similarity
 from consilience.plots.heatmaps import model_order, read_all
 from consilience.plots.style import (
     DARK,

@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from consilience.consistency.sets import ALL
 from consilience.errors import DataError
+from consilience.pairs.sets import ALL
 from consilience.plots.intervals import ROW, draw_rows
 from consilience.plots.style import DARK, FONT, GREY, LIGHT, METHODS, PAGE, shorten, style
 

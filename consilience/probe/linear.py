@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from consilience._descent import arrays_on
 from consilience.errors import ConfigError, DataError
 from consilience.files import derive_seed
-from consilience.logistic import (
+from consilience.probe.descent import arrays_on
+from consilience.probe.logistic import (
     LogisticFit,
     check_features,
     check_labels,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError
-from consilience.logistic import check_labels
+from consilience.probe.logistic import check_labels
 from consilience.probe.scores import measure
 
 

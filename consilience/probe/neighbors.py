@@ -7,7 +7,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, DataError
-from consilience.logistic import check_features, check_labels
+from consilience.probe.logistic import check_features, check_labels
 from consilience.probe.scores import measure
 
 BLOCK = 2**22

@@ -10,8 +10,8 @@ from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError, FeaturesError
 from consilience.features import read_header, read_layer, write_features
 from consilience.files import digest
-from consilience.logistic import check_features, check_labels
 from consilience.models import Extractor, load_model
+from consilience.probe.logistic import check_features, check_labels
 from consilience.probe.scores import measure
 from consilience.samples import read_samples
 

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from consilience.files import atomic, canonical_json
-from consilience.metrics._moments import Moments
+from consilience.forms.moments import Moments
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ import numpy as np
 from consilience.calibration import NullKind, Permutations, closed_form, monte_carlo
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
+from consilience.forms.moments import Moments
+from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
-from consilience.metrics._moments import Moments
-from consilience.metrics._tiles import CENTRINGS, Centring, TileForm, TileSums
-from consilience.pairs import Outcome, PairStore
+from consilience.similarity.store import Outcome, PairStore
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Lists the features of one dataset."""
 
-from consilience.features.views import make_manifest
+from consilience.features.manifest import make_manifest
 from consilience.logs import log_to
 
 log_to(snakemake.log[0])

@@ -1,0 +1,179 @@
+"""Square matrices over pairs of samples, shared by the metrics built on them."""
+
+import numpy as np
+
+from consilience.errors import ConfigError, MetricError
+from consilience.forms.rows import Rows
+
+VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
+
+
+def power_of_two_scale(x: np.ndarray) -> np.ndarray:
+    """Returns x divided by a power of two so that its largest entry lies in [0.5, 1).
+
+    Exact, so a scale-free metric gives the same bits for x and 2x, and squares stay in range.
+    """
+    largest = largest_size(x)
+    if largest == 0:
+        return x
+    exponent = -int(np.frexp(largest)[1])
+    if abs(exponent) > 1000:  # the factor itself would not be a number
+        return np.ldexp(x, exponent)
+    return x * 2.0**exponent
+
+
+def largest_size(x: np.ndarray) -> float:
+    """Returns the largest |x|, without a copy of x."""
+    return float(max(x.max(), -x.min()))
+
+
+def check_varies(x: np.ndarray | Rows) -> None:
+    """Raises MetricError if all rows of x: (n, d) are the same vector, up to rounding."""
+    x = Rows.of(x)
+    rounding = 64 * np.finfo(float).eps * x.largest()
+    if np.ptp(x.take(slice(0, 64)), axis=0).max() > rounding:  # as a rule, some rows tell
+        return
+    if np.ptp(x.take(slice(0, len(x))), axis=0).max() <= rounding:
+        raise MetricError("the features are constant: all samples have the same vector")
+
+
+def centered(x: np.ndarray) -> np.ndarray:
+    """Returns x: (n, d), scaled by a power of two, minus its column means."""
+    x = power_of_two_scale(x)
+    return x - x.mean(axis=0)
+
+
+def near_center(x: np.ndarray) -> np.ndarray:
+    """Returns x: (n, d) minus its column means rounded to 12 bits below its largest entry.
+
+    Distances are unchanged and lose little to cancellation; unlike the exact mean, the rounded one
+    keeps distances exactly tied that are tied in integers or other coarse grids.
+    """
+    exponent = 12 - int(np.frexp(np.abs(x).max())[1])
+    return x - np.ldexp(np.rint(np.ldexp(x.mean(axis=0), exponent)), -exponent)
+
+
+def squared_distances(x: np.ndarray) -> np.ndarray:
+    """Returns the squared Euclidean distances (n, n) between the rows of x: (n, d)."""
+    x = near_center(x)
+    gram = x @ x.T
+    norms = np.diagonal(gram)
+    distances = norms[:, None] + norms[None, :] - 2 * gram
+    np.maximum(distances, 0, out=distances)
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
+def upper_triangle(matrix: np.ndarray) -> np.ndarray:
+    """Returns the entries above the diagonal of (n, n) as a vector of n(n-1)/2, row by row."""
+    n = len(matrix)
+    return matrix[~np.tri(n, dtype=bool)]
+
+
+def unit(vector: np.ndarray, reference: float, reason: str) -> np.ndarray:
+    """Returns vector / |vector|; an error if the norm is only rounding beside `reference`.
+
+    Raises:
+        MetricError: with `reason`, if there is nothing left to compare.
+    """
+    norm = np.sqrt(np.dot(vector, vector))
+    if not norm > 1e-14 * reference:
+        raise MetricError(reason)
+    return vector / norm
+
+
+def check_sigma(sigma: object, name: str) -> None:
+    """Raises ConfigError if sigma is not a positive number or `median`."""
+    if isinstance(sigma, str) and sigma == "median":
+        return
+    number = isinstance(sigma, int | float) and not isinstance(sigma, bool)
+    if not number or not 0 < sigma < np.inf:
+        raise ConfigError(
+            f"metric {name!r}: sigma cannot be {sigma!r}; use a number above 0 or 'median'"
+        )
+
+
+def check_samples(x: np.ndarray, estimator: str, what: str) -> None:
+    """Raises MetricError if x: (n, d) has too few samples for the estimator."""
+    least = 4 if estimator == "debiased" else 2
+    if len(x) < least:
+        raise MetricError(f"{estimator} {what} needs at least {least} samples, not {len(x)}")
+
+
+def kernel_matrix(x: np.ndarray, kernel: str, sigma: float | str = "median") -> np.ndarray:
+    """Returns the kernel matrix (n, n) of x: (n, d).
+
+    Linear kernels are those of centred features divided by a power of two: for scale-free values.
+    """
+    if kernel == "linear":
+        x = centered(x)
+        return x @ x.T
+    if sigma == "median":
+        x = power_of_two_scale(x)
+    distances = squared_distances(x)
+    variance = lower_median(distances) if sigma == "median" else float(sigma) ** 2
+    if kernel == "laplace":
+        np.sqrt(distances, out=distances)
+        distances *= -1 / np.sqrt(variance)
+    else:
+        distances *= -0.5 / variance
+    return np.exp(distances, out=distances)
+
+
+def lower_median(distances: np.ndarray) -> float:
+    """Returns the lower median of the non-zero squared distances (n, n)."""
+    positive = upper_triangle(distances)
+    positive = positive[positive > 0]
+    middle = (len(positive) - 1) // 2
+    return float(np.partition(positive, middle)[middle])
+
+
+def pair_vector(kernel: np.ndarray, estimator: str) -> np.ndarray:
+    """Returns the centred kernel (n, n) as a vector over pairs of samples; destroys its input.
+
+    The inner product of two such vectors is that of the centred matrices. `biased`: rows and
+    columns have mean 0, and the vector ends with the diagonal. `debiased`: the diagonal is set to
+    zero first, and rows have sum 0 over the rest.
+    """
+    n = len(kernel)
+    if estimator == "debiased":
+        np.fill_diagonal(kernel, 0)
+    sums = kernel.sum(axis=1)
+    if estimator == "debiased":
+        shift = sums / (n - 2) - sums.sum() / (2 * (n - 1) * (n - 2))
+    else:
+        shift = sums / n - sums.sum() / (2 * n * n)
+    kernel -= shift[:, None]
+    kernel -= shift[None, :]
+    pairs = np.sqrt(2) * upper_triangle(kernel)  # each unordered pair stands for two entries
+    if estimator == "debiased":
+        return pairs
+    return np.concatenate([pairs, np.diagonal(kernel)])
+
+
+def twice_centered(x: np.ndarray) -> np.ndarray:
+    """Returns `centered` x: (n, d) with what rounding left of the means removed as well.
+
+    A rounded first mean would give constant units a direction.
+    """
+    x = centered(x)
+    x -= x.mean(axis=0)
+    return x
+
+
+def ranked_svd(x: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns U, s, Vᵀ of x at its numerical rank, for x derived from entries below 1.
+
+    Entries of 0.5 to 1 are rounded by eps / 2, so that rounding alone reaches singular values of
+    √(n d) eps / 2, however small those of x are beside its means.
+
+    Raises:
+        MetricError: no rank is left; `purpose` ends "there is nothing to …".
+    """
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
+    if rank == 0:
+        raise MetricError(
+            f"the features are constant up to rounding: there is nothing to {purpose}"
+        )
+    return np.ascontiguousarray(u[:, :rank]), s[:rank], vt[:rank]

@@ -1,0 +1,225 @@
+"""What every metric is: facts on the class, parameters as fields, `prepare` and `compare`."""
+
+import dataclasses
+import hashlib
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from consilience.code import code_of
+from consilience.errors import ConfigError, FeaturesError
+from consilience.forms.inputs import as_features, as_labels
+from consilience.forms.moments import Moments
+from consilience.registry import Registry, did_you_mean
+
+Invariance = Literal[
+    "permutation", "orthogonal", "isotropic_scaling", "translation", "invertible_linear"
+]
+INVARIANCES: tuple[Invariance, ...] = typing.get_args(Invariance)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What holds for a metric whatever the data; tests, plots and documents read it here."""
+
+    symmetric: bool
+    bounds: tuple[float, float]
+    self_value: float | None
+    """The value of features compared with themselves."""
+    larger_is_more_similar: bool
+    is_metric: bool
+    """Whether the value obeys the axioms of a metric distance."""
+    invariant_to: frozenset[Invariance]
+    """Maps of the units of one side that never change the value."""
+    citation: str
+    """BibTeX key in config/citations.bib."""
+    input: Literal["features", "logits", "unembedding"] = "features"
+    paired: bool = True
+    """Whether the value depends on which sample of one side meets which of the other. Where not,
+    permuting the samples changes nothing and there is no null to compare with."""
+    needs_labels: bool = False
+    """Whether `prepare` also takes the true classes of the samples."""
+    name: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the facts in plain JSON types."""
+        facts = dataclasses.asdict(self)
+        facts["invariant_to"] = sorted(self.invariant_to)
+        facts["bounds"] = [None if np.isinf(bound) else bound for bound in self.bounds]
+        return facts
+
+
+METRICS: "Registry[type[Metric]]" = Registry("metric", __package__)
+
+
+def metric(name: str, **facts: Any) -> Callable[[type["Metric"]], type["Metric"]]:  # noqa: ANN401
+    """Returns a class decorator that registers a metric under `name` with its facts."""
+
+    def enter(cls: type["Metric"]) -> type["Metric"]:
+        facts["invariant_to"] = frozenset(facts["invariant_to"])
+        cls.class_facts = Facts(name=name, **facts)
+        return METRICS.register(name)(cls)
+
+    return enter
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A similarity measure; the fields of a subclass are its parameters.
+
+    A subclass writes `prepare`, done once per model and layer, and `compare`, done once per pair.
+    """
+
+    class_facts: ClassVar[Facts]
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        self.check()
+
+    def check(self) -> None:
+        """Raises ConfigError if parameter values make no sense."""
+
+    @property
+    def facts(self) -> Facts:
+        """The facts, as they are for these parameters."""
+        return self.class_facts
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters by the names that `get_metric` takes."""
+        return {name: getattr(self, field) for name, field in _fields(type(self)).items()}
+
+    def prepare(self, x: np.ndarray) -> Any:  # noqa: ANN401
+        """Returns what `compare` needs of features x: (n, d), float64 and finite.
+
+        A metric whose fact `needs_labels` is true takes the labels (n,) as a second argument.
+
+        Raises:
+            MetricError: the metric is not defined for x.
+        """
+        raise NotImplementedError
+
+    def permuted(self, a: Any, order: np.ndarray) -> Any:  # noqa: ANN401
+        """Returns the prepared form of x[order] from a, that of x, without preparing it again.
+
+        As it stands, for forms that are arrays whose first axis is the samples.
+        """
+        return a[order]
+
+    def compare(self, a: Any, b: Any) -> float:  # noqa: ANN401
+        """Returns the value for two prepared forms over the same n samples."""
+        raise NotImplementedError
+
+    def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
+        """Returns the values (|x|, |y|) of all pairs of prepared forms."""
+        return np.array([[self.compare(a, b) for b in forms_y] for a in forms_x])
+
+    @property
+    def base(self) -> str:
+        """A name that metrics share that work on the same products or lists; empty: its own."""
+        return ""
+
+    @property
+    def keeps_forms(self) -> bool:
+        """Whether prepared forms are small beside what they cost, and so kept between runs."""
+        return False
+
+    def pack(self, a: Any) -> dict[str, np.ndarray]:  # noqa: ANN401
+        """Returns the arrays that a prepared form consists of: by default, it is one."""
+        return {"form": a}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> Any:  # noqa: ANN401
+        """Returns the prepared form that consists of these arrays."""
+        return arrays["form"]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the tiled pass takes ranks of all entries, which are kept between runs."""
+        return False
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether `moments` gives the null of the value."""
+        return False
+
+    def moments(self, a: Any) -> Moments:  # noqa: ANN401
+        """Returns the sums over a prepared form that give its null, if `has_closed_form`."""
+        raise NotImplementedError
+
+    def prepared_bytes(self, n: int, d: int) -> int:
+        """Returns the memory that one prepared form takes, in bytes."""
+        return 8 * n * d
+
+    def __call__(self, x: Any, y: Any, *, labels: Any = None) -> float:  # noqa: ANN401
+        """Returns the similarity of x: (n, d) and y: (n, d'), arrays or torch tensors.
+
+        Args:
+            x: features of one model.
+            y: features of the other, of the same samples in the same order.
+            labels: (n,) true classes as whole numbers, for metrics whose facts ask for them.
+
+        Raises:
+            FeaturesError: not two finite matrices over the same number of samples, or labels
+                missing or of another length.
+            MetricError: the value is not defined for them.
+        """
+        x, y = as_features(x, "x"), as_features(y, "y")
+        if len(x) != len(y):
+            raise FeaturesError(
+                f"x has {len(x)} samples and y has {len(y)}: both must describe the same stimuli, "
+                "one per row, in the same order"
+            )
+        extra = (
+            (as_labels(labels, len(x), self.class_facts.name),) if self.facts.needs_labels else ()
+        )
+        return float(self.compare(self.prepare(x, *extra), self.prepare(y, *extra)))
+
+
+def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
+    """Returns the metric registered under `name` with the given parameters.
+
+    Raises:
+        ConfigError: unknown name, parameter or value, with the nearest known one.
+    """
+    cls = METRICS[name]
+    fields = _fields(cls)
+    for parameter in parameters:
+        if parameter not in fields:
+            raise ConfigError(
+                f"metric {name!r} has no parameter {parameter!r}{did_you_mean(parameter, fields)}"
+            )
+    return cls(**{fields[parameter]: value for parameter, value in parameters.items()})
+
+
+def list_metrics() -> list[str]:
+    """Returns the names of all registered metrics."""
+    return list(METRICS)
+
+
+def metric_code(metric: Metric) -> str:
+    """Returns the SHA-256 of the source that decides the metric's values, all that it imports."""
+    module = type(metric).__module__
+    if module.startswith("consilience."):
+        return code_of(module)
+    return hashlib.sha256(Path(inspect.getfile(type(metric))).read_bytes()).hexdigest()
+
+
+def _fields(cls: type[Metric]) -> dict[str, str]:
+    """Returns {parameter: field}; they differ where a parameter is called like a method."""
+    return {f.metadata.get("parameter", f.name): f.name for f in dataclasses.fields(cls)}
+
+
+def _check_choices(metric: Metric) -> None:
+    name = metric.class_facts.name
+    for item in dataclasses.fields(metric):
+        choices = typing.get_args(item.type) if typing.get_origin(item.type) is Literal else ()
+        value = getattr(metric, item.name)
+        if choices and value not in choices:
+            parameter = item.metadata.get("parameter", item.name)
+            hint = did_you_mean(str(value), map(str, choices))
+            raise ConfigError(f"metric {name!r}: {parameter} cannot be {value!r}{hint}")

@@ -1,0 +1,202 @@
+"""Similarities of all pairs of models on one dataset: prepare each once, compare, reuse.
+
+The result does not depend on threads, on the order of models, or on what was computed in earlier
+runs: every pair is a function of its two features alone, computed in one order of arguments.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from consilience.calibration import NullKind, Permutations, calibrate
+from consilience.errors import FeaturesError, MetricError
+from consilience.features import content_hash, read_header, read_layer
+from consilience.features.activations import describe, reduce
+from consilience.metrics import Metric, Preprocessing, as_features, as_labels
+from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
+from consilience.similarity.engine.sharing import fill_shared
+from consilience.similarity.store import Outcome, PairStore
+from consilience.similarity.task import Engine, Item, Task
+
+logger = logging.getLogger(__name__)
+
+NULL = ["null_mean", "null_sd", "z", "p", "calibrated"]
+COLUMNS = [
+    "model_x",
+    "layer_x",
+    "model_y",
+    "layer_y",
+    "value",
+    *NULL,
+    "failure",
+    "hash_x",
+    "hash_y",
+]
+"""Of a similarity table; `dataset` and `metric` come before them in a study."""
+ARRAY_LAYER = "features"
+"""The layer name of features given as an array."""
+
+
+def pairwise(  # noqa: PLR0913 - options by name
+    metric: Metric,
+    features: Mapping[str, Any],
+    *,
+    null: NullKind | None = None,
+    permutations: Permutations | None = None,
+    labels: Any = None,  # noqa: ANN401
+    reduction: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    engine: Engine | None = None,
+    store: PairStore | None = None,
+) -> pd.DataFrame:
+    """Returns the similarities of all pairs of models as a long table.
+
+    Args:
+        metric: from `consilience.metrics.get_metric`.
+        features: {model: (n, d) array, torch tensor, or path of a features file}; a file
+            contributes all its layers.
+        null: `closed_form` (metrics that are inner products over pairs of samples; no cost per
+            pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
+        permutations: number and seed for `monte_carlo` (default 1000, 0).
+        labels: (n,) true classes, for metrics whose facts ask for them.
+        reduction: a name of `consilience.features.activations.REDUCTIONS`, which makes matrices of
+            arrays (n, channels, h, w) or (n, tokens, units); noted in the table's `attrs`.
+        preprocessing: centring and row normalisation before the metric (default: neither).
+        engine: threads, memory and checkpoints.
+        store: values of earlier runs, extended by what is computed now.
+
+    Returns:
+        Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
+        failure, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one per
+        ordered pair; self pairs are included. Where `value` is null, `failure` says why the metric
+        is not defined. See `consilience.calibration` for the five columns of the null.
+
+    Raises:
+        FeaturesError: features that are not finite or not over the same samples.
+        ConfigError: the metric has no null of this kind.
+
+    Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
+    pair that the store does not know.
+    """
+    items = [
+        item for model in sorted(features) for item in _items(model, features[model], reduction)
+    ]
+    task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
+    if metric.facts.needs_labels:
+        _check_same_samples(items)
+        labels = as_labels(labels, items[0].shape[0], metric.facts.name)
+        task = replace(task, labels=labels)
+    table = similarity_table(task, items, engine, store)
+    table.attrs |= describe(reduction) if reduction else {}
+    return table
+
+
+def pairwise_many(
+    metrics: Mapping[str, Metric],
+    features: Mapping[str, Any],
+    *,
+    null: NullKind | None = None,
+    preprocessing: Preprocessing | None = None,
+    engine: Engine | None = None,
+) -> dict[str, pd.DataFrame]:
+    """Returns the table of `pairwise` for each of several metrics; what they share is done once.
+
+    From 2,048 samples on, linear kernels share one pass over all models, and so do all kernels of
+    distances with fixed widths: four widths cost less than two passes. Metrics of neighbours by one
+    distance share their lists. Values are those of `pairwise`, to the last digit.
+
+    Args:
+        metrics: by any id.
+        features: as in `pairwise`.
+        null: as in `pairwise`, for all of them.
+        preprocessing: as in `pairwise`.
+        engine: threads and memory.
+
+    Returns:
+        {id: table}, in the order of `metrics`.
+    """
+    items = [item for model in sorted(features) for item in _items(model, features[model])]
+    _check_same_samples(items)
+    tasks = {id_: Task(m, preprocessing or Preprocessing(), null) for id_, m in metrics.items()}
+    stores = {id_: task.open_store(None) for id_, task in tasks.items()}
+    fill_shared(stores, tasks, items, engine or Engine())
+    return {id_: similarity_table(task, items, engine, stores[id_]) for id_, task in tasks.items()}
+
+
+def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
+    """Returns value, null_mean, null_sd, z, p and calibrated of features x and y alone.
+
+    Raises:
+        FeaturesError: not two finite matrices over the same samples.
+        MetricError: the metric is not defined for them.
+    """
+    items = [_items(name, features)[0] for name, features in (("x", x), ("y", y))]
+    _check_same_samples(items)
+    if task.metric.facts.needs_labels:
+        labels = as_labels(task.labels, items[0].shape[0], task.metric.facts.name)
+        task = replace(task, labels=labels)
+    outcome = task.compare(*(task.prepare(item.features()) for item in items))
+    if outcome.failure:
+        raise MetricError(outcome.failure)
+    table = pd.DataFrame([outcome], columns=Outcome._fields).drop(columns="failure").astype(float)
+    row = calibrate(table, task.metric.facts).iloc[0]
+    return {key: float(row[key]) if pd.notna(row[key]) else None for key in ("value", *NULL)}
+
+
+def similarity_table(
+    task: Task,
+    items: Sequence[Item],
+    engine: Engine | None = None,
+    store: PairStore | None = None,
+) -> pd.DataFrame:
+    """Returns the long table of `pairwise` for items in the order given."""
+    metric = task.metric
+    store = store or task.open_store(None)
+    _check_same_samples(items)
+    pairs = all_pairs(items, symmetric=metric.facts.symmetric)
+    fill_store(store, task, pairs, engine or Engine())
+    rows = [_row(x, y, store.outcomes[pair_key(metric, x, y)]) for x, y in pairs]
+    ends = ["model_x", "layer_x", "model_y", "layer_y", "hash_x", "hash_y"]
+    table = pd.DataFrame(rows, columns=[*ends, *Outcome._fields])
+    table = table.astype(dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"})
+    return calibrate(table, metric.facts)[COLUMNS]
+
+
+def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:  # noqa: ANN401
+    if not isinstance(source, str | Path):
+        source = reduce(source, reduction) if reduction else source
+        x = as_features(source, f"features of model {model!r}")
+        # the array as given is kept, not its float64 copy
+        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: source)]
+    header = read_header(source)
+    return [
+        Item(
+            model,
+            layer,
+            tuple(header["shapes"][layer]),
+            header["hashes"][layer],
+            partial(read_layer, source, layer),
+        )
+        for layer in header["layers"]
+    ]
+
+
+def _check_same_samples(items: Sequence[Item]) -> None:
+    if not items:
+        raise FeaturesError("there are no features to compare; give at least one model")
+    first = items[0]
+    for item in items:
+        if item.shape[0] != first.shape[0]:
+            raise FeaturesError(
+                f"model {item.model!r} has features of {item.shape[0]} samples, model "
+                f"{first.model!r} of {first.shape[0]}; only features of the same samples compare"
+            )
+
+
+def _row(x: Item, y: Item, outcome: Outcome) -> tuple:
+    return (x.model, x.layer, y.model, y.layer, x.hash, y.hash, *outcome)

@@ -1,0 +1,104 @@
+"""Families: metrics whose pairs are made of the same products or neighbour lists, made once."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from consilience.files import digest, write_table
+from consilience.metrics import get_metric
+from consilience.similarity.engine.blocks import all_pairs, fill_together
+from consilience.similarity.items import calibrated, list_items
+from consilience.similarity.store import PairStore
+from consilience.similarity.task import Engine, Item, Task
+
+
+def families_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Returns {family: metric ids} for a study's metrics that share, two of them at least.
+
+    Args:
+        specs: {metric id: what `make_similarity` takes}.
+
+    They share if they work on the same products (linear kernels; kernels of distances with fixed
+    widths) or neighbour lists (one distance, any k), and take the same layers and preprocessing.
+    """
+    found: dict[str, list[str]] = {}
+    for id_, spec in specs.items():
+        if base := get_metric(spec["metric"], **spec["parameters"]).base:
+            mark = digest([spec["preprocessing"], spec["layers"]])[:8]
+            found.setdefault(f"{base}-{mark}", []).append(id_)
+    return {family: ids for family, ids in found.items() if len(ids) > 1}
+
+
+def fill_shared(
+    stores: Mapping[str, PairStore],
+    tasks: Mapping[str, Task],
+    items: Sequence[Item],
+    engine: Engine,
+    folder: Path | None = None,
+) -> None:
+    """Fills the stores of those tasks that share a pass over the items; leaves the others.
+
+    Args:
+        stores: by metric id.
+        tasks: by metric id.
+        items: the layers to compare.
+        engine: threads and memory.
+        folder: where neighbour lists are kept for models that come later; None: not at all.
+    """
+    together: dict[tuple, list[str]] = {}
+    for id_, task in tasks.items():
+        if base := task.base(items[0].shape[0]):
+            together.setdefault(base, []).append(id_)
+    for ids in together.values():
+        if len(ids) > 1:
+            # all ordered pairs if one of them tells x from y; symmetric ones take each once
+            symmetric = all(tasks[id_].metric.facts.symmetric for id_ in ids)
+            pairs = all_pairs(items, symmetric=symmetric)
+            work = [stores[id_] for id_ in ids], [tasks[id_] for id_ in ids]
+            fill_together(*work, pairs, engine, folder)
+
+
+def make_family(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    dataset: str,
+    specs: Mapping[str, Mapping[str, Any]],
+    stores: Mapping[str, str | Path],
+    fresh: bool = False,
+    engine: Engine | None = None,
+) -> None:
+    """Fills the pair stores of a family, and writes how many pairs of each metric were computed.
+
+    Inner products share a pass from 2,048 samples on; below it nothing is done, and each metric
+    computes its own pairs in `make_similarity`.
+
+    Args:
+        manifest: the dataset's features manifest; features files lie beside it.
+        out: the table to write: metric, pairs, computed. Lists are kept in a folder beside it.
+        dataset: id of the dataset.
+        specs: for each metric id of the family what `make_similarity` takes.
+        stores: for each the path of its pair store.
+        fresh: compute all pairs again, whatever the stores hold.
+        engine: threads and memory.
+
+    Raises:
+        FeaturesError: features are missing or damaged.
+    """
+    engine = engine or Engine()
+    tasks, listing = {}, None
+    for id_, spec in specs.items():
+        listing = list_items(manifest, spec, dataset=dataset, metric_id=id_)
+        tasks[id_] = calibrated(listing.task, spec["permutations"])
+    opened = {id_: task.open_store(stores[id_], fresh=fresh) for id_, task in tasks.items()}
+    before = {id_: len(store.outcomes) for id_, store in opened.items()}
+    folder = Path(out).with_suffix("") if engine.shelf else None
+    fill_shared(opened, tasks, listing.items, engine, folder)
+    rows = [
+        (id_, len(store.outcomes), len(store.outcomes) - before[id_])
+        for id_, store in opened.items()
+    ]
+    metadata = {"dataset": dataset, "specs": {id_: dict(spec) for id_, spec in specs.items()}}
+    write_table(pd.DataFrame(rows, columns=["metric", "pairs", "computed"]), out, metadata)

@@ -1,0 +1,98 @@
+"""The pair store: values of pairs that were computed before, kept between runs.
+
+One file per (dataset, metric) beside its similarity table. A value is found again by what decides
+it: the content of both features, the metric's parameters and preprocessing, and the metric's code.
+It is a cache: deleting it is always safe.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from consilience.code import code_of
+from consilience.errors import DataError
+from consilience.files import digest, read_table, write_table
+from consilience.metrics import Metric, Preprocessing, metric_code
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(NamedTuple):
+    """The value of a pair and its null, or the reason why there is none."""
+
+    value: float | None = None
+    failure: str | None = None
+    null_mean: float | None = None
+    null_sd: float | None = None
+    p: float | None = None
+
+
+ENGINE = ("consilience.similarity.engine.blocks", "consilience.similarity.items")
+"""What makes a value of features and a metric: its code is part of what a pair is found by."""
+COLUMNS = ["spec", "hash_x", "hash_y", *Outcome._fields]
+
+
+@dataclass
+class PairStore:
+    """Outcomes by (content hash of x, content hash of y) for one metric as it stands."""
+
+    path: Path | None
+    spec: str
+    code: str
+    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
+    others: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    """Rows of other parameters with the same code, kept for the day they come back."""
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | None,
+        metric: Metric,
+        preprocessing: Preprocessing,
+        given: Mapping[str, Any] | None = None,
+        *,
+        fresh: bool = False,
+    ) -> "PairStore":
+        """Returns the store at `path`, empty if there is none, if it is damaged, or if `fresh`.
+
+        `given` is what else decides the outcomes (the null, labels), in plain JSON types.
+        """
+        code = digest([metric_code(metric), code_of(*ENGINE)])
+        what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
+        spec = digest([what, vars(preprocessing), given, code])
+        store = cls(Path(path) if path else None, spec, code)
+        if store.path and fresh:
+            shutil.rmtree(store.path.with_suffix(""), ignore_errors=True)  # the shelf beside it
+        elif store.path and store.path.exists():
+            store._read()
+        return store
+
+    def _read(self) -> None:
+        try:
+            table = read_table(self.path)
+        except DataError as error:
+            logger.warning("the pair store is started anew: %s", error)
+            return
+        if table.attrs.get("code") != self.code:
+            logger.info("the metric's code has changed: all pairs are computed again")
+            return
+        mine = table["spec"] == self.spec
+        self.others = table[~mine]
+        rows = table.loc[mine, COLUMNS[1:]].itertuples(index=False)
+        for hash_x, hash_y, *outcome in rows:
+            self.outcomes[hash_x, hash_y] = Outcome(*(None if pd.isna(v) else v for v in outcome))
+
+    def write(self) -> None:
+        """Replaces the file by all outcomes known now, atomically."""
+        if self.path is None:
+            return
+        rows = [(self.spec, *key, *outcome) for key, outcome in sorted(self.outcomes.items())]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        table = pd.concat([self.others, table]) if len(self.others) else table
+        types = dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"}
+        write_table(table.astype(types), self.path, {"code": self.code})

@@ -1,0 +1,72 @@
+"""The similarity table of one dataset and metric, as the workflow makes it."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consilience import __version__
+from consilience.files import write_table
+from consilience.similarity.all_pairs import similarity_table
+from consilience.similarity.items import calibrated, list_items
+from consilience.similarity.task import Engine
+
+logger = logging.getLogger(__name__)
+
+
+def make_similarity(  # noqa: PLR0913 - all but the files by name
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    dataset: str,
+    metric_id: str,
+    spec: Mapping[str, Any],
+    samples: str | Path | None = None,
+    store: str | Path | None = None,
+    fresh: bool = False,
+    engine: Engine | None = None,
+) -> None:
+    """Writes results/similarity/{dataset}/{metric}.parquet from a features manifest.
+
+    Args:
+        manifest: the dataset's features manifest; features files lie beside it.
+        out: the table to write.
+        dataset: id of the dataset.
+        metric_id: id of the metric variant.
+        spec: {"metric": name, "parameters": {…}, "preprocessing": {…}, "layers": `all`, or
+            `last` for the last layer of each model, "permutations": for the null of metrics
+            without a closed form; 0: they have no null}. Metrics of logits take the output
+            `logits` of every model, as it is.
+        samples: samples/{dataset}.parquet, for metrics that need labels.
+        store: path of the pair store.
+        fresh: compute all pairs again, whatever the store holds.
+        engine: threads, memory and checkpoints.
+
+    Raises:
+        FeaturesError: a model has no logits, and the metric compares them.
+        DataError: samples have no label, and the metric needs them.
+    """
+    listing = list_items(manifest, spec, dataset=dataset, metric_id=metric_id, samples=samples)
+    task = calibrated(listing.task, spec["permutations"])
+    pair_store = task.open_store(store, fresh=fresh)
+    table = similarity_table(task, listing.items, engine, pair_store)
+    table.insert(0, "dataset", dataset)
+    table.insert(1, "metric", metric_id)
+    for row in table[table["value"].isna()].itertuples():
+        logger.warning(
+            "no value for %s (%s) and %s (%s): %s",
+            *(row.model_x, row.layer_x, row.model_y, row.layer_y, row.failure),
+        )
+    metadata = {
+        "spec": listing.spec,
+        "facts": task.metric.facts.as_dict(),
+        "null": task.null_spec,
+        "code": pair_store.code,
+        "layers": listing.layers,
+        "n": listing.n,
+        "samples_hash": listing.samples_hash,
+        "versions": {"consilience": __version__, "numpy": np.__version__},
+    }
+    write_table(table, out, metadata)

@@ -1,0 +1,119 @@
+"""The command `consilience compare`."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from consilience.cli import main
+from consilience.features import write_features
+from consilience.features.activations import reduce_pair
+from consilience.metrics import get_metric
+from consilience.similarity import pairwise
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 12))
+    y = x @ rng.normal(size=(12, 8)) + rng.normal(size=(60, 8))
+    np.save(tmp_path / "a.npy", x)
+    save_file({"early": y, "late": y[:, :5].copy()}, tmp_path / "b.safetensors")
+    np.savez(tmp_path / "c.npz", only=y)
+    return tmp_path, x, y
+
+
+def run(capsys, *arguments):
+    status = main(["compare", *map(str, arguments)])
+    return status, capsys.readouterr()
+
+
+def test_value_and_null_of_two_files(files, capsys):
+    folder, x, y = files
+    arguments = [folder / "a.npy", f"{folder / 'b.safetensors'}:early", "--json"]
+    status, shown = run(capsys, *arguments, "--metric", "cka_debiased", "--null")
+    found = json.loads(shown.out)
+    assert status == 0
+    assert found["value"] == get_metric("cka")(x, y)
+    table = pairwise(get_metric("cka"), {"x": x, "y": y}, null="closed_form")
+    row = table[(table.model_x == "x") & (table.model_y == "y")].iloc[0]
+    for key in ("null_mean", "null_sd", "z", "p", "calibrated"):
+        assert found[key] == row[key]
+
+
+def test_text_says_all(files, capsys):
+    folder, x, y = files
+    arguments = [folder / "a.npy", folder / "c.npz", "--metric", "rsa", "--set", "rdm=cosine"]
+    status, shown = run(capsys, *arguments, "--null", "--permutations", 99, "--center")
+    assert status == 0
+    value = get_metric("rsa", rdm="cosine")(x - x.mean(0), y - y.mean(0))
+    for part in ("rdm=cosine", "center", f"{value:.6g}", "monte carlo", "0.01", "calibrated"):
+        assert part in shown.out
+
+
+def test_variants_bring_their_preprocessing(files, capsys):
+    folder, x, y = files
+    arguments = [folder / "a.npy", folder / "c.npz", "--metric", "cka_rbf_0.4", "--row-normalize"]
+    found = json.loads(run(capsys, *arguments, "--json")[1].out)
+    unit = [a / np.linalg.norm(a, axis=1, keepdims=True) for a in (x, y)]
+    assert found["value"] == pytest.approx(
+        get_metric("cka", kernel="rbf", sigma=0.4)(*unit), abs=1e-9
+    )
+
+
+def test_maps_are_reduced(tmp_path, capsys):
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(30, 4, 6, 6)), rng.normal(size=(30, 5, 3, 3))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    files = [tmp_path / "x.npy", tmp_path / "y.npy"]
+    assert "consilience.features.activations" in run(capsys, *files)[1].err
+    found = json.loads(run(capsys, *files, "--reduce", "spatial", "--json")[1].out)
+    assert found["value"] == get_metric("cka")(*reduce_pair(x, y, "spatial"))
+    assert (found["reduction"], found["seed"], found["x"]["shape"]) == ("spatial", 0, [30, 4, 6, 6])
+    table = pairwise(get_metric("cka"), {"x": x, "y": y}, reduction="mean")
+    assert table.attrs == {"reduction": "mean"}
+    assert table["value"].iloc[1] == get_metric("cka")(x.mean((2, 3)), y.mean((2, 3)))
+
+
+def test_of_a_features_file_the_layer_is_taken_and_outputs_where_they_are_named(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    pairs, ids = {}, [f"s{i}" for i in range(30)]
+    for name in "ab":
+        x, logits = (rng.normal(size=(30, d)).astype("float32") for d in (6, 4))
+        header = {"model": {"model": name}, "dataset": "d", "samples_hash": "s"}
+        path = tmp_path / f"{name}.safetensors"
+        write_features(path, {"late": x}, header, ids, outputs={"logits": logits})
+        pairs[path] = {"late": x, "logits": logits}
+    for layer, ending in (("late", ""), ("logits", ":logits")):
+        found = json.loads(run(capsys, *(f"{path}{ending}" for path in pairs), "--json")[1].out)
+        expected = get_metric("cka")(*(own[layer].astype(float) for own in pairs.values()))
+        assert found["value"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.npy", "nothing.npy"], "nothing.npy: no such file"),
+        (["a.npy", "b.safetensors"], "holds 2 layers; name one: b.safetensors:early, b.saf"),
+        (["a.npy", "b.safetensors:erly"], "no layer 'erly'; did you mean 'early'?"),
+        (["a.npy", "c.npz", "--metric", "ckaa"], "unknown metric 'ckaa'; did you mean 'cka'?"),
+        (["a.npy", "c.npz", "--set", "kernel"], "'kernel' is not NAME=VALUE"),
+        (["a.npy", "d.pt"], "pickles are refused"),
+        (["a.npy", "broken.npy"], "cannot be read"),
+        (["a.npy", "objects.npy"], "cannot be read"),
+        (["a.npy", "short.npy"], "only features of the same samples compare"),
+    ],
+)
+def test_mistakes_are_one_line(files, capsys, monkeypatch, arguments, message):
+    folder, x, _ = files
+    monkeypatch.chdir(folder)
+    (folder / "d.pt").write_bytes(b"")
+    (folder / "broken.npy").write_bytes(b"\x93NUMPY")
+    np.save(folder / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(folder / "short.npy", x[1:])
+    status, shown = run(capsys, *arguments)
+    assert status == 1
+    assert message in shown.err
+    assert len(shown.err.splitlines()) == 1

@@ -1,0 +1,309 @@
+"""Every registered metric and catalogued variant against its own declared facts."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consilience import metrics
+from consilience.errors import ConfigError, FeaturesError, MetricError
+from consilience.metrics import INVARIANCES, METRICS, get_metric, list_metrics
+
+ROOT = Path(__file__).parents[2]
+CATALOGUE = yaml.safe_load((ROOT / "config" / "metrics.yaml").read_text(encoding="utf8"))
+
+
+def build(entry):
+    ours = ("metric", "label", "row_normalize", "clip")
+    parameters = {k: v for k, v in entry.items() if k not in ours}
+    if "center" not in METRICS[entry["metric"]]().parameters:
+        parameters.pop("center", None)
+    return get_metric(entry["metric"], **parameters)
+
+
+VARIANTS = {name: get_metric(name) for name in list_metrics()}
+VARIANTS |= {name: build(entry) for name, entry in CATALOGUE.items()}
+DEFINED_FOR_CONSTANTS = {
+    "magnitude_difference",
+    "concentricity_difference",
+    "uniformity_difference",
+}
+every_metric = pytest.mark.parametrize("metric", VARIANTS.values(), ids=VARIANTS)
+
+
+def features(rng, n=80, d=12, units=None):
+    """Related features of two models: a shared latent part, own noise, own offset."""
+    latent = rng.normal(size=(n, 5))
+    sides = []
+    for width in (d, units or d + 3):
+        noise = 0.5 * rng.normal(size=(n, width))
+        sides.append(latent @ rng.normal(size=(5, width)) / 3 + noise + rng.normal(size=width))
+    return [0.3 * side for side in sides]  # within reach of the fixed rbf widths
+
+
+def sides(metric, rng, n=80, d=12, units=None):
+    """Features for the metric: logits are over the same classes."""
+    return features(rng, n, d, d if metric.facts.input == "logits" else units)
+
+
+def labels_of(x):
+    """Classes of which x: (n, classes) gets about half right."""
+    best = x.argmax(axis=1)
+    return np.where(np.arange(len(x)) % 2, best, (best + 1) % x.shape[1])
+
+
+def call(metric, x, y, truth=None):
+    """The value of x and y, with labels from `truth` (default y) if the metric needs them."""
+    if not metric.facts.needs_labels:
+        return metric(x, y)
+    return metric(x, y, labels=labels_of(y if truth is None else truth))
+
+
+def prepare(metric, x, labels):
+    return metric.prepare(x, labels) if metric.facts.needs_labels else metric.prepare(x)
+
+
+def orthogonal(rng, d):
+    return np.linalg.qr(rng.normal(size=(d, d)))[0]
+
+
+def changes(rng, x):
+    """One random member of each group of maps of the units."""
+    d = x.shape[1]
+    yield "permutation", x[:, rng.permutation(d)]
+    yield "orthogonal", x @ orthogonal(rng, d)
+    yield "isotropic_scaling", x * 7.3
+    yield "translation", x + 2 * rng.normal(size=d)
+    yield "invertible_linear", x @ (rng.normal(size=(d, d)) + np.diag(np.linspace(1, 9, d)))
+
+
+@every_metric
+def test_invariances_hold_and_others_fail(metric):
+    rng = np.random.default_rng(0)
+    moved = dict.fromkeys(INVARIANCES, 0.0)
+    for _ in range(3):
+        x, y = sides(metric, rng)
+        value = call(metric, x, y)
+        for name, changed in changes(rng, x):
+            moved[name] = max(moved[name], abs(call(metric, changed, y) - value))
+    for name, difference in moved.items():
+        if name in metric.facts.invariant_to:
+            assert difference < 1e-9, f"declared invariant to {name}, moved by {difference}"
+        else:
+            assert difference > 1e-6, f"not declared invariant to {name}, yet nothing moved"
+
+
+@every_metric
+def test_symmetry_bounds_and_self_value(metric):
+    rng = np.random.default_rng(1)
+    low, high = metric.facts.bounds
+    turned = []
+    for _ in range(3):
+        x, y = sides(metric, rng)
+        value = call(metric, x, y)
+        assert type(value) is float
+        assert low <= value <= high
+        turned.append(call(metric, y, x, truth=y) == pytest.approx(value, abs=1e-12))
+        check_self_value(metric, x)
+    assert all(turned) == metric.facts.symmetric
+
+
+def check_self_value(metric, x):
+    value, expected = call(metric, x, x), metric.facts.self_value
+    if expected is not None:
+        assert value == pytest.approx(expected, abs=1e-9)
+
+
+@every_metric
+def test_permuted_forms_are_those_of_permuted_samples(metric):
+    rng = np.random.default_rng(10)
+    x, y = sides(metric, rng, n=40)
+    order, labels = rng.permutation(40), labels_of(y)
+    a, b = prepare(metric, x, labels), prepare(metric, y, labels)
+    direct = metric.compare(prepare(metric, x[order], labels[order]), b)
+    moved = metric.compare(metric.permuted(a, order), b)
+    assert moved == pytest.approx(direct, abs=1e-9)
+    unmoved = metric.compare(a, b)
+    assert (abs(moved - unmoved) > 1e-6) == metric.facts.paired
+
+
+@every_metric
+def test_all_pairs_at_once(metric):
+    rng = np.random.default_rng(11)
+    x, y = sides(metric, rng, n=40)
+    labels = labels_of(y)
+    forms = [prepare(metric, side, labels) for side in (x, y, np.roll(y, 3, axis=0))]
+    together = metric.compare_all(forms[:2], forms)
+    single = [[metric.compare(a, b) for b in forms] for a in forms[:2]]
+    np.testing.assert_allclose(together, single, rtol=1e-12, atol=1e-12)
+
+
+@every_metric
+def test_direction(metric):
+    """More noise on one side moves the value away from that of a self pair."""
+    rng = np.random.default_rng(2)
+    x, _ = features(rng, n=150)
+    noise = rng.normal(size=x.shape) * x.std()
+    values = [call(metric, x, x + level * noise, truth=x) for level in (0.1, 0.5, 2.5)]
+    assert (values[0] > values[1] > values[2]) == metric.facts.larger_is_more_similar
+    assert values[0] != values[2]
+
+
+@every_metric
+@pytest.mark.parametrize(("n", "d"), [(40, 200), (30, 29), (30, 30), (30, 31), (50, 2)])
+def test_shapes(metric, n, d):
+    x, y = sides(metric, np.random.default_rng(3), n=n, d=d, units=17)
+    assert np.isfinite(call(metric, x, y))
+    check_self_value(metric, x)
+
+
+@every_metric
+def test_float32_and_torch_agree_with_float64(metric):
+    torch = pytest.importorskip("torch")
+    x, y = sides(metric, np.random.default_rng(4), n=60)
+    x32, y32 = x.astype(np.float32), y.astype(np.float32)
+    exact = call(metric, x32.astype(float), y32.astype(float))
+    assert call(metric, x32, y32) == exact
+    assert call(metric, torch.from_numpy(x32), torch.from_numpy(y32), truth=y) == exact
+    assert call(metric, x, y) == pytest.approx(exact, rel=1e-3, abs=1e-3)
+
+
+@every_metric
+@pytest.mark.parametrize("scale", [1e-150, 0.1, 1e15, 1e150])
+def test_scale(metric, scale):
+    x, y = sides(metric, np.random.default_rng(5))
+    if "isotropic_scaling" in metric.facts.invariant_to:
+        assert call(metric, x * scale, y) == pytest.approx(call(metric, x, y), abs=1e-9)
+
+
+@every_metric
+def test_power_of_two_scale_is_exact(metric):
+    x, y = sides(metric, np.random.default_rng(6))
+    if "isotropic_scaling" in metric.facts.invariant_to:
+        assert call(metric, x / 8, y * 4) == call(metric, x, y)
+
+
+@every_metric
+def test_duplicated_rows_and_dead_units(metric):
+    x, y = sides(metric, np.random.default_rng(7))
+    x[1], y[1], x[:, 3] = x[0], y[0], 0
+    assert np.isfinite(call(metric, x, y))
+
+
+@every_metric
+@pytest.mark.parametrize("constant", [0.0, 1.0, 0.1])
+def test_constant_features_are_refused(metric, constant):
+    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.input == "logits":
+        return
+    _, y = features(np.random.default_rng(8))
+    with pytest.raises(MetricError):
+        metric(np.full((len(y), 6), constant), y)
+
+
+@every_metric
+def test_bad_features_are_refused(metric):
+    x, y = sides(metric, np.random.default_rng(9))
+    holed = x.copy()
+    holed[17, 2] = np.nan
+    with pytest.raises(FeaturesError, match="NaN or infinity, first in row 17"):
+        call(metric, holed, y)
+    with pytest.raises(FeaturesError, match="80 samples and y has 79"):
+        call(metric, x, y[1:])
+    with pytest.raises(FeaturesError, match="shape"):
+        call(metric, x[0], y[0], truth=y)
+    with pytest.raises(FeaturesError, match="dtype"):
+        call(metric, x.astype(complex), y)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(6, 40), st.integers(3, 50), st.integers(0, 10**6))
+def test_any_shape(n, d, seed):
+    for name, metric in VARIANTS.items():
+        x, y = sides(metric, np.random.default_rng(seed), n=n, d=d)
+        low, high = metric.facts.bounds
+        try:
+            value = call(metric, x, y)
+        except MetricError as error:  # refused with a reason, which small n may be
+            assert re.search(r"needs? at least|too few", str(error)), f"{name}: {error}"
+        else:
+            assert low - 1e-12 <= value <= high + 1e-12, name
+
+
+def test_too_few_samples_are_refused():
+    x = np.random.default_rng(0).normal(size=(10, 4))
+    for metric, n in [("cka", 3), ("rsa", 2), ("mutual_knn", 10)]:
+        with pytest.raises(MetricError, match=r"needs? at least"):
+            get_metric(metric)(x[:n], x[:n])
+
+
+def test_undefined_rows_are_named():
+    x = np.random.default_rng(0).normal(size=(20, 4))
+    x[7] = 0
+    with pytest.raises(MetricError, match="row 7 is zero"):
+        get_metric("rsa", rdm="cosine")(x, x)
+    with pytest.raises(MetricError, match="row 7 is constant"):
+        get_metric("rsa")(x, x)
+    with pytest.raises(MetricError, match="row 7 is zero"):
+        get_metric("mutual_knn", k=3)(x, x)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("ckaa", {}, "unknown metric 'ckaa'; did you mean 'cka'?"),
+        ("cka", {"kernal": "rbf"}, "no parameter 'kernal'; did you mean 'kernel'?"),
+        ("cka", {"kernel": "rfb"}, "kernel cannot be 'rfb'; did you mean 'rbf'?"),
+        ("cka", {"kernel": "rbf", "sigma": -1}, "sigma cannot be -1"),
+        (
+            "rsa",
+            {"compare": "spearmann"},
+            "compare cannot be 'spearmann'; did you mean 'spearman'?",
+        ),
+        ("mutual_knn", {"k": 0}, "k cannot be 0"),
+        ("mutual_knn", {"k": 2.5}, "k cannot be 2.5"),
+    ],
+)
+def test_parameter_errors(name, parameters, message):
+    with pytest.raises(ConfigError) as error:
+        get_metric(name, **parameters)
+    assert message in str(error.value)
+
+
+def test_a_name_is_registered_once():
+    facts = METRICS["cka"].class_facts.as_dict() | {"bounds": (0, 1)}
+    twin = type("Twin", (METRICS["cka"],), {})
+    with pytest.raises(ValueError, match="registered twice"):
+        metrics.metric(**facts)(twin)
+
+
+def test_parameters_are_those_of_get_metric():
+    for name, variant in VARIANTS.items():
+        again = get_metric(variant.class_facts.name, **variant.parameters)
+        assert again == variant, name
+
+
+def test_import_is_light():
+    heavy = [
+        "torch",
+        "timm",
+        "transformers",
+        "open_clip",
+        "torchvision",
+        "matplotlib",
+        "snakemake",
+        "webdataset",
+    ]
+    modules = "consilience consilience.config consilience.similarity consilience.features"
+    code = (
+        f"import sys, {modules.replace(' ', ', ')}; print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
