@@ -29,7 +29,7 @@ demo: export HF_HUB_OFFLINE = 1
 demo: setup ## run the default study on real models and data, and say what came out
 	@$(BIN)/snakemake -n --quiet rules host
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
-	@$(BIN)/python -m consilience.cli.summary results
+	@$(BIN)/consilience summary results
 
 test: setup ## run every test
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder

@@ -12,7 +12,7 @@ metric, of a source, of a figure.
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -57,11 +57,31 @@ def code_of(*modules: str) -> str:
 
 
 @cache
-def code_of_script(path: str | Path) -> str:
-    """Returns the SHA-256 of a script, which is no module of the package, and of its closure."""
+def code_of_script(path: str | Path, *more: str) -> str:
+    """Returns the SHA-256 of a script, which is no module of the package, and of its closure.
+
+    Args:
+        path: the script.
+        *more: modules that it imports by name at run time.
+    """
     source = Path(path).read_bytes()
-    modules = sorted({m for m, names in _statements(source) for m in _targets(m, names)})
+    named = {t for m, names in _statements(source) for t in _targets(m, names)}
+    modules = sorted(named | set(more))
     return hashlib.sha256(source + code_of(*modules).encode()).hexdigest()
+
+
+def modules_of_row(kind: str, row: Mapping[str, str]) -> list[str]:
+    """Returns the modules that a catalogue row names: its source's, and a library's in its name.
+
+    Args:
+        kind: `models` or `datasets`.
+        row: with the columns `source` and `name` (such as `timm:resnet50`).
+    """
+    source = f"{NAME}.{kind}.{row['source']}"
+    found = [source, f"{NAME}.{kind}.{row.get('name', '').partition(':')[0]}"]
+    if _is_package(source):
+        found += [f"{source}.{path.stem}" for path in sorted(path_of(source).parent.glob("*.py"))]
+    return [module for module in found if _exists(module)]
 
 
 def path_of(module: str) -> Path:

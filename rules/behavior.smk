@@ -1,24 +1,24 @@
 rule behavior:
     """How far every two models differ in what they do on one labelled dataset."""
     input:
-        probe=lambda wc: PROBES[wc.dataset],
-        manifest="results/features/{dataset}/manifest.parquet",
-        samples="results/samples/{dataset}.parquet",
+        probe=lambda wc: PLAN.probes[wc.dataset],
+        manifest=RESULTS["manifest"],
+        samples=RESULTS["samples"],
     output:
-        "results/behavior/{dataset}.parquet",
+        RESULTS["behavior"],
     log:
-        "logs/behavior/{dataset}.log",
+        RESULTS.log("behavior"),
     benchmark:
-        "benchmarks/behavior/{dataset}.tsv"
+        RESULTS.benchmark("behavior")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(60),
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
     params:
-        logit_columns=lambda wc: LOGIT_COLUMNS[wc.dataset],
-        code=code("behavior", "behavior", "probe", "metrics/outputs", "similarity"),
+        logit_columns=lambda wc: PLAN.logit_columns[wc.dataset],
+        code=PLAN.code("behavior", *PLAN.behavior_modules),
     script:
         "../workflow/scripts/behavior.py"
 
@@ -26,28 +26,26 @@ rule behavior:
 rule relation:
     """Similarity of model pairs against how far they differ in what they do, by one metric."""
     input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=LABELLED
-        ),
-        behavior=expand("results/behavior/{dataset}.parquet", dataset=LABELLED),
+        similarity=PLAN.every("similarity", PLAN.labelled),
+        behavior=PLAN.each("behavior", dataset=PLAN.labelled),
     output:
-        table="results/behavior/relation/{metric}.parquet",
-        domains="results/behavior/domains/{metric}.parquet",
+        table=RESULTS["relation"],
+        domains=RESULTS["relation_domains"],
     log:
-        "logs/relation/{metric}.log",
+        RESULTS.log("relation"),
     benchmark:
-        "benchmarks/relation/{metric}.tsv"
+        RESULTS.benchmark("relation")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(60),
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
     params:
-        domains={d: STUDY.datasets[d].get("domain", "") for d in LABELLED},
-        settings=SETTINGS["behavior"],
-        seed=SETTINGS["seed"],
-        code=code("relation", "behavior", "consistency", "pairs"),
+        domains=PLAN.domains,
+        settings=STUDY.settings["behavior"],
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("relation"),
     script:
         "../workflow/scripts/relation.py"
 
@@ -55,9 +53,5 @@ rule relation:
 rule all_behavior:
     """Behavior on every labelled dataset, and how it goes together with similarity."""
     input:
-        expand("results/behavior/{dataset}.parquet", dataset=LABELLED),
-        (
-            expand("results/behavior/relation/{metric}.parquet", metric=STUDY.metrics)
-            if LABELLED
-            else []
-        ),
+        PLAN.each("behavior", dataset=PLAN.labelled),
+        PLAN.each("relation", metric=PLAN.related),

@@ -1,50 +1,30 @@
-CONSISTENCY = SETTINGS["consistency"]
-
-
 rule consistency:
     """Agreement of similarities between datasets by one metric, with intervals."""
     input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
-        ),
-        reliability=expand(
-            "results/reliability/{dataset}/{{metric}}.parquet", dataset=HALVED
-        ),
-        samples=expand("results/samples/{dataset}.parquet", dataset=STUDY.datasets),
+        similarity=PLAN.every("similarity"),
+        reliability=PLAN.every("reliability", PLAN.halved),
+        samples=PLAN.each("samples", dataset=STUDY.datasets),
     output:
-        table="results/consistency/{metric}.parquet",
-        means="results/consistency/means/{metric}.parquet",
-        differences="results/consistency/differences/{metric}.parquet",
-        influence="results/consistency/influence/{metric}.parquet",
+        table=RESULTS["consistency"],
+        means=RESULTS["consistency_means"],
+        differences=RESULTS["consistency_differences"],
+        influence=RESULTS["consistency_influence"],
     log:
-        "logs/consistency/{metric}.log",
+        RESULTS.log("consistency"),
     benchmark:
-        "benchmarks/consistency/{metric}.tsv"
+        RESULTS.benchmark("consistency")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(60),
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
     params:
-        models=STUDY.groups(CONSISTENCY["groups"], CONSISTENCY["models"]),
-        sets={
-            name: sorted(STUDY.groups([], query))
-            for name, query in CONSISTENCY["sets"].items()
-        },
-        settings={
-            key: CONSISTENCY[key]
-            for key in [
-                "groups",
-                "anchors",
-                "methods",
-                "bootstrap",
-                "permutations",
-                "min_models",
-            ]
-        },
-        seed=SETTINGS["seed"],
-        code=code("consistency", "consistency", "pairs"),
+        models=PLAN.consistency_models,
+        sets=PLAN.sets,
+        settings=PLAN.consistency_settings,
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("consistency"),
     script:
         "../workflow/scripts/consistency.py"
 
@@ -52,4 +32,4 @@ rule consistency:
 rule all_consistency:
     """Consistency by every metric."""
     input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        PLAN.each("consistency", metric=STUDY.metrics),

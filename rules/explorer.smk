@@ -1,60 +1,27 @@
-# How a machine works through the study, and what metrics say already, changes no page.
-UNSAID = ["features", "similarity", "fresh", "plots", "explorer"]
-
-
 rule explorer:
     """The study's results on one page, to explore without network or server."""
     input:
-        similarity=rules.all_similarity.input,
-        consistency=expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
-        differences=expand(
-            "results/consistency/differences/{metric}.parquet",
-            metric=STUDY.metrics if GROUPED else [],
-        ),
-        behavior=expand("results/behavior/{dataset}.parquet", dataset=LABELLED),
-        relation=expand(
-            "results/behavior/relation/{metric}.parquet",
-            metric=STUDY.metrics if LABELLED else [],
-        ),
-        probe=["results/probe/accuracy.parquet"] if PROBE_FILES else [],
-        sensitivity=rules.all_sensitivity.input,
+        **PLAN.page_tables,
     output:
-        page="results/explorer/index.html",
-        study="results/explorer/study.json",
+        page=RESULTS["explorer"],
+        study=RESULTS["explorer_study"],
     log:
-        "logs/explorer.log",
+        RESULTS.log("explorer"),
     benchmark:
-        "benchmarks/explorer.tsv"
+        RESULTS.benchmark("explorer")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(30),
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(30),
     params:
-        study={
-            "settings": {key: SETTINGS[key] for key in SETTINGS if key not in UNSAID}
-            | {
-                "features": {
-                    key: SETTINGS["features"][key] for key in ("dtype", "autocast")
-                },
-                "probe": PROBE,
-            },
-            "models": STUDY.models,
-            "datasets": STUDY.datasets,
-            "metrics": STUDY.metrics,
-            "labels": STUDY.labels,
-        },
-        group=GROUP,
-        layer_pairs=SETTINGS["explorer"]["layer_pairs"],
-        configfiles=[os.path.relpath(path) for path in workflow.configfiles[1:]],
-        code=code("explorer", "explorer", "plots", "consistency", "pairs"),
-        page=[
-            file_digest(path)
-            for path in sorted(
-                Path(workflow.basedir).glob("consilience/explorer/page.*")
-            )
-        ],
+        study=PLAN.described,
+        group=PLAN.group,
+        layer_pairs=STUDY.settings["explorer"]["layer_pairs"],
+        configfiles=PLAN.configfiles,
+        code=PLAN.code("explorer"),
+        page=PLAN.page_parts,
     script:
         "../workflow/scripts/explorer.py"
 
@@ -62,4 +29,5 @@ rule explorer:
 rule all_explorer:
     """The page to explore the study's results."""
     input:
-        rules.explorer.output,
+        RESULTS["explorer"],
+        RESULTS["explorer_study"],

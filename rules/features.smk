@@ -1,23 +1,21 @@
 rule features:
     """Features of one model on one dataset: one matrix per layer, rows as in its samples."""
     input:
-        samples="results/samples/{dataset}.parquet",
+        samples=RESULTS["samples"],
     output:
-        "results/features/{dataset}/{model}.safetensors",
+        RESULTS["features"],
     log:
-        "logs/features/{dataset}/{model}.log",
+        RESULTS.log("features"),
     benchmark:
-        "benchmarks/features/{dataset}/{model}.tsv"
+        RESULTS.benchmark("features")
     conda:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(4000),
-        runtime=scaled(120),
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(120),
     params:
-        extraction=looked_up(
-            lambda wc: (EXTRACTION[wc.model], STUDY.extracted[wc.dataset])
-        ),
+        extraction=PLAN.extraction_of,
     script:
         "../workflow/scripts/features.py"
 
@@ -29,31 +27,22 @@ localrules:
 rule manifest:
     """Names, shapes and content hashes of a dataset's features: all that similarities depend on."""
     input:
-        features=lambda wc: PATHS.all_features(wc.dataset),
-        samples=lambda wc: (
-            PATHS.samples(wc.dataset) if PATHS.is_view(wc.dataset) else []
-        ),
+        features=lambda wc: PLAN.all_features(wc.dataset),
+        samples=lambda wc: PLAN.view_samples(wc.dataset),
     output:
-        "results/features/{dataset}/manifest.parquet",
+        RESULTS["manifest"],
     log:
-        "logs/manifest/{dataset}.log",
+        RESULTS.log("manifest"),
     benchmark:
-        "benchmarks/manifest/{dataset}.tsv"
+        RESULTS.benchmark("manifest")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     params:
         # Snakemake does not miss a features file that a failed job left absent while the manifest
         # is older but there; what the features should be therefore stands here too.
-        features=lambda wc: digest(
-            [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]]
-        ),
-        code=code(
-            "manifest",
-            "features/manifest",
-            "features/store",
-            "samples",
-        ),
+        features=lambda wc: PLAN.features_digest(wc.dataset),
+        code=PLAN.code("manifest"),
     script:
         "../workflow/scripts/manifest.py"
 
@@ -61,4 +50,4 @@ rule manifest:
 rule all_features:
     """Features of every model on every dataset that it can take."""
     input:
-        expand("results/features/{dataset}/manifest.parquet", dataset=STUDY.datasets),
+        PLAN.each("manifest", dataset=STUDY.datasets),

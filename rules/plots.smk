@@ -1,50 +1,48 @@
 import re
 
-# The grouping that colours the models, in every figure.
-GROUP = SETTINGS["plots"]["group"] or next(
-    iter(SETTINGS["consistency"]["groups"]), None
+SETTINGS, CONSISTENCY, CURVES = (
+    STUDY.settings,
+    STUDY.settings["consistency"],
+    STUDY.settings["sensitivity"],
 )
-# What consistency was measured for, besides all models.
-GROUPED = CONSISTENCY["groups"] or CONSISTENCY["sets"] or CONSISTENCY["anchors"]
-# The datasets that have an alignment.
-PAIRED = [
-    d
-    for d in STUDY.datasets
-    if SETTINGS["alignment"]["metrics"] and pairs_across(ALIGNED[d], STUDY.models_on[d])
-]
-GROUP_COLUMNS = list(
-    filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
-)
-# Groupings whose distributions are drawn: name of the figure: (grouping, column of partners).
-DISTRIBUTIONS = {column: (column, None) for column in CONSISTENCY["groups"]}
-if CONSISTENCY["sets"]:
-    DISTRIBUTIONS["set"] = ("set", None)
-if CONSISTENCY["anchors"]:
-    DISTRIBUTIONS |= {
-        f"anchor_{column}": ("anchor", column) for column in CONSISTENCY["groups"]
-    } or {"anchor": ("anchor", None)}
+GROUP, GROUPED, GROUP_COLUMNS = PLAN.group, PLAN.grouped, PLAN.group_columns
+PAIRED, DISTRIBUTIONS, LABELLED = PLAN.paired, PLAN.distributions, PLAN.labelled
+PROBE_FILES, HALVED = PLAN.probe_files, PLAN.halved
+CURVE_METRICS, SENSITIVITIES = PLAN.curve_metrics, PLAN.curves
+
+
+def code(script, *modules):
+    return PLAN.code(script)
+
+
+scaled = PLAN.growing
 
 
 rule plot_similarity_heatmaps:
     """Similarity of all models, one heat map per dataset, in one common order."""
     input:
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
+            dataset=STUDY.datasets,
         ),
     output:
-        svg="results/figures/similarity_heatmaps_{metric}.svg",
-        pdf="results/figures/similarity_heatmaps_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/similarity_heatmaps_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/similarity_heatmaps_{metric}.pdf",
         png=report(
-            "results/figures/similarity_heatmaps_{metric}.png",
+            RESULTS.folder + "/figures/similarity_heatmaps_{metric}.png",
             caption="../workflow/report/similarity_heatmaps.rst",
             category="Similarity",
             labels={"figure": "similarity heatmaps", "metric": "{metric}"},
         ),
-        csv="results/figures/similarity_heatmaps_{metric}.csv",
+        csv=RESULTS.folder + "/figures/similarity_heatmaps_{metric}.csv",
     log:
-        "logs/plot_similarity_heatmaps/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_heatmaps/{metric}.log",
     benchmark:
-        "benchmarks/plot_similarity_heatmaps/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_heatmaps/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -65,22 +63,25 @@ rule plot_model_map:
     """Models of every dataset as points: the nearer, the more similar."""
     input:
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
+            dataset=STUDY.datasets,
         ),
     output:
-        svg="results/figures/model_map_{metric}.svg",
-        pdf="results/figures/model_map_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/model_map_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/model_map_{metric}.pdf",
         png=report(
-            "results/figures/model_map_{metric}.png",
+            RESULTS.folder + "/figures/model_map_{metric}.png",
             caption="../workflow/report/model_map.rst",
             category="Similarity",
             labels={"figure": "model map", "metric": "{metric}"},
         ),
-        csv="results/figures/model_map_{metric}.csv",
+        csv=RESULTS.folder + "/figures/model_map_{metric}.csv",
     log:
-        "logs/plot_model_map/{metric}.log",
+        "logs" + RESULTS.folder.removeprefix("results") + "/plot_model_map/{metric}.log",
     benchmark:
-        "benchmarks/plot_model_map/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_model_map/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -101,23 +102,28 @@ rule plot_similarity_scatter:
     """Similarity of model pairs on one dataset against another."""
     input:
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
+            dataset=STUDY.datasets,
         ),
-        consistency="results/consistency/{metric}.parquet",
+        consistency=RESULTS.folder + "/consistency/{metric}.parquet",
     output:
-        svg="results/figures/similarity_scatter_{metric}.svg",
-        pdf="results/figures/similarity_scatter_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/similarity_scatter_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/similarity_scatter_{metric}.pdf",
         png=report(
-            "results/figures/similarity_scatter_{metric}.png",
+            RESULTS.folder + "/figures/similarity_scatter_{metric}.png",
             caption="../workflow/report/similarity_scatter.rst",
             category="Consistency",
             labels={"figure": "similarity scatter", "metric": "{metric}"},
         ),
-        csv="results/figures/similarity_scatter_{metric}.csv",
+        csv=RESULTS.folder + "/figures/similarity_scatter_{metric}.csv",
     log:
-        "logs/plot_similarity_scatter/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_scatter/{metric}.log",
     benchmark:
-        "benchmarks/plot_similarity_scatter/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_scatter/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -139,23 +145,28 @@ rule plot_similarity_accuracy:
     """Similarity of model pairs against their gap in probe accuracy."""
     input:
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
+            dataset=STUDY.datasets,
         ),
-        probe="results/probe/accuracy.parquet",
+        probe=RESULTS.folder + "/probe/accuracy.parquet",
     output:
-        svg="results/figures/similarity_accuracy_{metric}.svg",
-        pdf="results/figures/similarity_accuracy_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/similarity_accuracy_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/similarity_accuracy_{metric}.pdf",
         png=report(
-            "results/figures/similarity_accuracy_{metric}.png",
+            RESULTS.folder + "/figures/similarity_accuracy_{metric}.png",
             caption="../workflow/report/similarity_accuracy.rst",
             category="Probe",
             labels={"figure": "similarity accuracy", "metric": "{metric}"},
         ),
-        csv="results/figures/similarity_accuracy_{metric}.csv",
+        csv=RESULTS.folder + "/figures/similarity_accuracy_{metric}.csv",
     log:
-        "logs/plot_similarity_accuracy/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_accuracy/{metric}.log",
     benchmark:
-        "benchmarks/plot_similarity_accuracy/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_accuracy/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -176,21 +187,25 @@ rule plot_similarity_accuracy:
 rule plot_consistency_heatmap:
     """Consistency of all models between every two datasets, by every metric."""
     input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        expand(RESULTS.folder + "/consistency/{metric}.parquet", metric=STUDY.metrics),
     output:
-        svg="results/figures/consistency_heatmap.svg",
-        pdf="results/figures/consistency_heatmap.pdf",
+        svg=RESULTS.folder + "/figures/consistency_heatmap.svg",
+        pdf=RESULTS.folder + "/figures/consistency_heatmap.pdf",
         png=report(
-            "results/figures/consistency_heatmap.png",
+            RESULTS.folder + "/figures/consistency_heatmap.png",
             caption="../workflow/report/consistency_heatmap.rst",
             category="Consistency",
             labels={"figure": "consistency heatmap", "metric": "all"},
         ),
-        csv="results/figures/consistency_heatmap.csv",
+        csv=RESULTS.folder + "/figures/consistency_heatmap.csv",
     log:
-        "logs/plot_consistency_heatmap/all.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_heatmap/all.log",
     benchmark:
-        "benchmarks/plot_consistency_heatmap/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_heatmap/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -208,21 +223,25 @@ rule plot_consistency_heatmap:
 rule plot_consistency_heatmap_groups:
     """Consistency between every two datasets, within and between groups of models."""
     input:
-        "results/consistency/{metric}.parquet",
+        RESULTS.folder + "/consistency/{metric}.parquet",
     output:
-        svg="results/figures/consistency_heatmap_groups_{metric}.svg",
-        pdf="results/figures/consistency_heatmap_groups_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/consistency_heatmap_groups_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/consistency_heatmap_groups_{metric}.pdf",
         png=report(
-            "results/figures/consistency_heatmap_groups_{metric}.png",
+            RESULTS.folder + "/figures/consistency_heatmap_groups_{metric}.png",
             caption="../workflow/report/consistency_heatmap_groups.rst",
             category="Consistency",
             labels={"figure": "consistency heatmap groups", "metric": "{metric}"},
         ),
-        csv="results/figures/consistency_heatmap_groups_{metric}.csv",
+        csv=RESULTS.folder + "/figures/consistency_heatmap_groups_{metric}.csv",
     log:
-        "logs/plot_consistency_heatmap_groups/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_heatmap_groups/{metric}.log",
     benchmark:
-        "benchmarks/plot_consistency_heatmap_groups/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_heatmap_groups/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -241,21 +260,25 @@ rule plot_consistency_heatmap_groups:
 rule plot_consistency_distribution:
     """Consistency over all dataset pairs, within and between groups of models."""
     input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        expand(RESULTS.folder + "/consistency/{metric}.parquet", metric=STUDY.metrics),
     output:
-        svg="results/figures/consistency_distribution_{grouping}.svg",
-        pdf="results/figures/consistency_distribution_{grouping}.pdf",
+        svg=RESULTS.folder + "/figures/consistency_distribution_{grouping}.svg",
+        pdf=RESULTS.folder + "/figures/consistency_distribution_{grouping}.pdf",
         png=report(
-            "results/figures/consistency_distribution_{grouping}.png",
+            RESULTS.folder + "/figures/consistency_distribution_{grouping}.png",
             caption="../workflow/report/consistency_distribution.rst",
             category="Consistency",
             labels={"figure": "consistency distribution, {grouping}", "metric": "all"},
         ),
-        csv="results/figures/consistency_distribution_{grouping}.csv",
+        csv=RESULTS.folder + "/figures/consistency_distribution_{grouping}.csv",
     log:
-        "logs/plot_consistency_distribution/{grouping}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_distribution/{grouping}.log",
     benchmark:
-        "benchmarks/plot_consistency_distribution/{grouping}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_distribution/{grouping}.tsv"
     wildcard_constraints:
         grouping="|".join(map(re.escape, DISTRIBUTIONS)),
     conda:
@@ -277,21 +300,25 @@ rule plot_consistency_distribution:
 rule plot_similarity_behavior:
     """Similarity of models against how far they differ in what they do."""
     input:
-        "results/behavior/relation/{metric}.parquet",
+        RESULTS.folder + "/behavior/relation/{metric}.parquet",
     output:
-        svg="results/figures/similarity_behavior_{metric}.svg",
-        pdf="results/figures/similarity_behavior_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/similarity_behavior_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/similarity_behavior_{metric}.pdf",
         png=report(
-            "results/figures/similarity_behavior_{metric}.png",
+            RESULTS.folder + "/figures/similarity_behavior_{metric}.png",
             caption="../workflow/report/similarity_behavior.rst",
             category="Behavior",
             labels={"figure": "similarity behavior", "metric": "{metric}"},
         ),
-        csv="results/figures/similarity_behavior_{metric}.csv",
+        csv=RESULTS.folder + "/figures/similarity_behavior_{metric}.csv",
     log:
-        "logs/plot_similarity_behavior/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_behavior/{metric}.log",
     benchmark:
-        "benchmarks/plot_similarity_behavior/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_behavior/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -309,21 +336,25 @@ rule plot_similarity_behavior:
 rule plot_consistency_groups:
     """Mean consistency within and between groups of models."""
     input:
-        "results/consistency/means/{metric}.parquet",
+        RESULTS.folder + "/consistency/means/{metric}.parquet",
     output:
-        svg="results/figures/consistency_groups_{metric}.svg",
-        pdf="results/figures/consistency_groups_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/consistency_groups_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/consistency_groups_{metric}.pdf",
         png=report(
-            "results/figures/consistency_groups_{metric}.png",
+            RESULTS.folder + "/figures/consistency_groups_{metric}.png",
             caption="../workflow/report/consistency_groups.rst",
             category="Consistency",
             labels={"figure": "consistency groups", "metric": "{metric}"},
         ),
-        csv="results/figures/consistency_groups_{metric}.csv",
+        csv=RESULTS.folder + "/figures/consistency_groups_{metric}.csv",
     log:
-        "logs/plot_consistency_groups/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_groups/{metric}.log",
     benchmark:
-        "benchmarks/plot_consistency_groups/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_consistency_groups/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -342,21 +373,28 @@ rule plot_consistency_groups:
 rule plot_group_differences:
     """How much more consistent one group of models is than another, by every metric."""
     input:
-        expand("results/consistency/differences/{metric}.parquet", metric=STUDY.metrics),
+        expand(
+            RESULTS.folder + "/consistency/differences/{metric}.parquet",
+            metric=STUDY.metrics,
+        ),
     output:
-        svg="results/figures/group_differences.svg",
-        pdf="results/figures/group_differences.pdf",
+        svg=RESULTS.folder + "/figures/group_differences.svg",
+        pdf=RESULTS.folder + "/figures/group_differences.pdf",
         png=report(
-            "results/figures/group_differences.png",
+            RESULTS.folder + "/figures/group_differences.png",
             caption="../workflow/report/group_differences.rst",
             category="Consistency",
             labels={"figure": "group differences", "metric": "all"},
         ),
-        csv="results/figures/group_differences.csv",
+        csv=RESULTS.folder + "/figures/group_differences.csv",
     log:
-        "logs/plot_group_differences/all.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_group_differences/all.log",
     benchmark:
-        "benchmarks/plot_group_differences/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_group_differences/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -375,21 +413,25 @@ rule plot_group_differences:
 rule plot_reliability:
     """How much of similarity and consistency is noise of the stimuli."""
     input:
-        "results/consistency/{metric}.parquet",
+        RESULTS.folder + "/consistency/{metric}.parquet",
     output:
-        svg="results/figures/reliability_{metric}.svg",
-        pdf="results/figures/reliability_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/reliability_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/reliability_{metric}.pdf",
         png=report(
-            "results/figures/reliability_{metric}.png",
+            RESULTS.folder + "/figures/reliability_{metric}.png",
             caption="../workflow/report/reliability.rst",
             category="Consistency",
             labels={"figure": "reliability", "metric": "{metric}"},
         ),
-        csv="results/figures/reliability_{metric}.csv",
+        csv=RESULTS.folder + "/figures/reliability_{metric}.csv",
     log:
-        "logs/plot_reliability/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_reliability/{metric}.log",
     benchmark:
-        "benchmarks/plot_reliability/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_reliability/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -408,28 +450,32 @@ rule plot_sensitivity:
     """Similarity over the number of stimuli and of neighbours."""
     input:
         tables=expand(
-            "results/sensitivity/{dataset}/{{metric}}.parquet",
+            RESULTS.folder + "/sensitivity/{dataset}/{{metric}}.parquet",
             dataset=CURVES["datasets"] or STUDY.datasets,
         ),
-        stability="results/sensitivity/stability.parquet",
+        stability=RESULTS.folder + "/sensitivity/stability.parquet",
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet",
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
             dataset=CURVES["datasets"] or STUDY.datasets,
         ),
     output:
-        svg="results/figures/sensitivity_{metric}.svg",
-        pdf="results/figures/sensitivity_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/sensitivity_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/sensitivity_{metric}.pdf",
         png=report(
-            "results/figures/sensitivity_{metric}.png",
+            RESULTS.folder + "/figures/sensitivity_{metric}.png",
             caption="../workflow/report/sensitivity.rst",
             category="Similarity",
             labels={"figure": "sensitivity", "metric": "{metric}"},
         ),
-        csv="results/figures/sensitivity_{metric}.csv",
+        csv=RESULTS.folder + "/figures/sensitivity_{metric}.csv",
     log:
-        "logs/plot_sensitivity/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_sensitivity/{metric}.log",
     benchmark:
-        "benchmarks/plot_sensitivity/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_sensitivity/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -449,27 +495,31 @@ rule plot_stimuli_steps:
     """Change of similarity from one number of stimuli to the next."""
     input:
         tables=expand(
-            "results/sensitivity/{dataset}/{{metric}}.parquet",
+            RESULTS.folder + "/sensitivity/{dataset}/{{metric}}.parquet",
             dataset=CURVES["datasets"] or STUDY.datasets,
         ),
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet",
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
             dataset=CURVES["datasets"] or STUDY.datasets,
         ),
     output:
-        svg="results/figures/stimuli_steps_{metric}.svg",
-        pdf="results/figures/stimuli_steps_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/stimuli_steps_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/stimuli_steps_{metric}.pdf",
         png=report(
-            "results/figures/stimuli_steps_{metric}.png",
+            RESULTS.folder + "/figures/stimuli_steps_{metric}.png",
             caption="../workflow/report/stimuli_steps.rst",
             category="Similarity",
             labels={"figure": "stimuli steps", "metric": "{metric}"},
         ),
-        csv="results/figures/stimuli_steps_{metric}.csv",
+        csv=RESULTS.folder + "/figures/stimuli_steps_{metric}.csv",
     log:
-        "logs/plot_stimuli_steps/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_stimuli_steps/{metric}.log",
     benchmark:
-        "benchmarks/plot_stimuli_steps/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_stimuli_steps/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -488,22 +538,26 @@ rule plot_stimuli_steps:
 rule plot_alignment:
     """Alignment of models across modalities, against what language models can do."""
     input:
-        tables=expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
-        manifests=expand("results/features/{dataset}/manifest.parquet", dataset=PAIRED),
+        tables=expand(
+            RESULTS.folder + "/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED
+        ),
+        manifests=expand(RESULTS["manifest"], dataset=PAIRED),
     output:
-        svg="results/figures/alignment_{metric}.svg",
-        pdf="results/figures/alignment_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/alignment_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/alignment_{metric}.pdf",
         png=report(
-            "results/figures/alignment_{metric}.png",
+            RESULTS.folder + "/figures/alignment_{metric}.png",
             caption="../workflow/report/alignment.rst",
             category="Similarity",
             labels={"figure": "alignment", "metric": "{metric}"},
         ),
-        csv="results/figures/alignment_{metric}.csv",
+        csv=RESULTS.folder + "/figures/alignment_{metric}.csv",
     log:
-        "logs/plot_alignment/{metric}.log",
+        "logs" + RESULTS.folder.removeprefix("results") + "/plot_alignment/{metric}.log",
     benchmark:
-        "benchmarks/plot_alignment/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_alignment/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -521,21 +575,27 @@ rule plot_alignment:
 rule plot_aligned_models:
     """Alignment of every two models across modalities, as heat maps."""
     input:
-        expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
+        expand(
+            RESULTS.folder + "/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED
+        ),
     output:
-        svg="results/figures/aligned_models_{metric}.svg",
-        pdf="results/figures/aligned_models_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/aligned_models_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/aligned_models_{metric}.pdf",
         png=report(
-            "results/figures/aligned_models_{metric}.png",
+            RESULTS.folder + "/figures/aligned_models_{metric}.png",
             caption="../workflow/report/aligned_models.rst",
             category="Similarity",
             labels={"figure": "aligned models", "metric": "{metric}"},
         ),
-        csv="results/figures/aligned_models_{metric}.csv",
+        csv=RESULTS.folder + "/figures/aligned_models_{metric}.csv",
     log:
-        "logs/plot_aligned_models/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_aligned_models/{metric}.log",
     benchmark:
-        "benchmarks/plot_aligned_models/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_aligned_models/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -553,21 +613,23 @@ rule plot_aligned_models:
 rule plot_probe_accuracy:
     """Accuracies of the linear probes of all models on all datasets."""
     input:
-        "results/probe/accuracy.parquet",
+        RESULTS.folder + "/probe/accuracy.parquet",
     output:
-        svg="results/figures/probe_accuracy.svg",
-        pdf="results/figures/probe_accuracy.pdf",
+        svg=RESULTS.folder + "/figures/probe_accuracy.svg",
+        pdf=RESULTS.folder + "/figures/probe_accuracy.pdf",
         png=report(
-            "results/figures/probe_accuracy.png",
+            RESULTS.folder + "/figures/probe_accuracy.png",
             caption="../workflow/report/probe_accuracy.rst",
             category="Probe",
             labels={"figure": "probe accuracy", "metric": "all"},
         ),
-        csv="results/figures/probe_accuracy.csv",
+        csv=RESULTS.folder + "/figures/probe_accuracy.csv",
     log:
-        "logs/plot_probe_accuracy/all.log",
+        "logs" + RESULTS.folder.removeprefix("results") + "/plot_probe_accuracy/all.log",
     benchmark:
-        "benchmarks/plot_probe_accuracy/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_probe_accuracy/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -587,22 +649,27 @@ rule plot_similarity_spread:
     """Mean and spread over the datasets of the similarity of every two models."""
     input:
         similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
+            RESULTS.folder + "/similarity/{dataset}/{{metric}}.parquet",
+            dataset=STUDY.datasets,
         ),
     output:
-        svg="results/figures/similarity_spread_{metric}.svg",
-        pdf="results/figures/similarity_spread_{metric}.pdf",
+        svg=RESULTS.folder + "/figures/similarity_spread_{metric}.svg",
+        pdf=RESULTS.folder + "/figures/similarity_spread_{metric}.pdf",
         png=report(
-            "results/figures/similarity_spread_{metric}.png",
+            RESULTS.folder + "/figures/similarity_spread_{metric}.png",
             caption="../workflow/report/similarity_spread.rst",
             category="Similarity",
             labels={"figure": "similarity spread", "metric": "{metric}"},
         ),
-        csv="results/figures/similarity_spread_{metric}.csv",
+        csv=RESULTS.folder + "/figures/similarity_spread_{metric}.csv",
     log:
-        "logs/plot_similarity_spread/{metric}.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_spread/{metric}.log",
     benchmark:
-        "benchmarks/plot_similarity_spread/{metric}.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_spread/{metric}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -623,21 +690,25 @@ rule plot_similarity_spread:
 rule plot_metric_agreement:
     """Consistency by one metric against that by another."""
     input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        expand(RESULTS.folder + "/consistency/{metric}.parquet", metric=STUDY.metrics),
     output:
-        svg="results/figures/metric_agreement.svg",
-        pdf="results/figures/metric_agreement.pdf",
+        svg=RESULTS.folder + "/figures/metric_agreement.svg",
+        pdf=RESULTS.folder + "/figures/metric_agreement.pdf",
         png=report(
-            "results/figures/metric_agreement.png",
+            RESULTS.folder + "/figures/metric_agreement.png",
             caption="../workflow/report/metric_agreement.rst",
             category="Consistency",
             labels={"figure": "metric agreement", "metric": "all"},
         ),
-        csv="results/figures/metric_agreement.csv",
+        csv=RESULTS.folder + "/figures/metric_agreement.csv",
     log:
-        "logs/plot_metric_agreement/all.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_metric_agreement/all.log",
     benchmark:
-        "benchmarks/plot_metric_agreement/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_metric_agreement/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -656,24 +727,28 @@ rule plot_similarity_agreement:
     """Mean similarity by one metric against that by another."""
     input:
         expand(
-            "results/similarity/{dataset}/{metric}.parquet",
+            RESULTS.folder + "/similarity/{dataset}/{metric}.parquet",
             dataset=STUDY.datasets,
             metric=STUDY.metrics,
         ),
     output:
-        svg="results/figures/similarity_agreement.svg",
-        pdf="results/figures/similarity_agreement.pdf",
+        svg=RESULTS.folder + "/figures/similarity_agreement.svg",
+        pdf=RESULTS.folder + "/figures/similarity_agreement.pdf",
         png=report(
-            "results/figures/similarity_agreement.png",
+            RESULTS.folder + "/figures/similarity_agreement.png",
             caption="../workflow/report/similarity_agreement.rst",
             category="Similarity",
             labels={"figure": "similarity agreement", "metric": "all"},
         ),
-        csv="results/figures/similarity_agreement.csv",
+        csv=RESULTS.folder + "/figures/similarity_agreement.csv",
     log:
-        "logs/plot_similarity_agreement/all.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_agreement/all.log",
     benchmark:
-        "benchmarks/plot_similarity_agreement/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_similarity_agreement/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -692,21 +767,25 @@ rule plot_similarity_agreement:
 rule plot_metric_distances:
     """How far metrics differ in the consistency of anchors."""
     input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
+        expand(RESULTS.folder + "/consistency/{metric}.parquet", metric=STUDY.metrics),
     output:
-        svg="results/figures/metric_distances.svg",
-        pdf="results/figures/metric_distances.pdf",
+        svg=RESULTS.folder + "/figures/metric_distances.svg",
+        pdf=RESULTS.folder + "/figures/metric_distances.pdf",
         png=report(
-            "results/figures/metric_distances.png",
+            RESULTS.folder + "/figures/metric_distances.png",
             caption="../workflow/report/metric_distances.rst",
             category="Consistency",
             labels={"figure": "metric distances", "metric": "all"},
         ),
-        csv="results/figures/metric_distances.csv",
+        csv=RESULTS.folder + "/figures/metric_distances.csv",
     log:
-        "logs/plot_metric_distances/all.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_metric_distances/all.log",
     benchmark:
-        "benchmarks/plot_metric_distances/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_metric_distances/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -724,19 +803,23 @@ rule plot_metric_distances:
 rule plot_model_categories:
     """Counts of the models by every two metadata columns."""
     output:
-        svg="results/figures/model_categories.svg",
-        pdf="results/figures/model_categories.pdf",
+        svg=RESULTS.folder + "/figures/model_categories.svg",
+        pdf=RESULTS.folder + "/figures/model_categories.pdf",
         png=report(
-            "results/figures/model_categories.png",
+            RESULTS.folder + "/figures/model_categories.png",
             caption="../workflow/report/model_categories.rst",
             category="Models",
             labels={"figure": "model categories", "metric": "all"},
         ),
-        csv="results/figures/model_categories.csv",
+        csv=RESULTS.folder + "/figures/model_categories.csv",
     log:
-        "logs/plot_model_categories/all.log",
+        "logs"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_model_categories/all.log",
     benchmark:
-        "benchmarks/plot_model_categories/all.tsv"
+        "benchmarks"
+        + RESULTS.folder.removeprefix("results")
+        + "/plot_model_categories/all.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -756,7 +839,7 @@ rule all_plots:
     """All figures."""
     input:
         expand(
-            "results/figures/{figure}_{metric}.png",
+            RESULTS.folder + "/figures/{figure}_{metric}.png",
             figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
             + (["similarity_spread"] if len(STUDY.datasets) > 1 else [])
             + (["consistency_groups"] if GROUPED else [])
@@ -771,28 +854,30 @@ rule all_plots:
             metric=STUDY.metrics,
         ),
         expand(
-            "results/figures/{figure}_{metric}.png",
+            RESULTS.folder + "/figures/{figure}_{metric}.png",
             figure=["sensitivity"]
             + (["stimuli_steps"] if len(CURVES["n"]) > 1 else []),
             metric=CURVE_METRICS if SENSITIVITIES else [],
         ),
         expand(
-            "results/figures/{figure}_{metric}.png",
+            RESULTS.folder + "/figures/{figure}_{metric}.png",
             figure=["alignment", "aligned_models"],
             metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
         ),
         expand(
-            "results/figures/{figure}.png",
+            RESULTS.folder + "/figures/{figure}.png",
             figure=["metric_agreement", "similarity_agreement"]
             + (["metric_distances"] if CONSISTENCY["anchors"] else []),
         )
         if len(STUDY.metrics) > 1
         else [],
-        "results/figures/model_categories.png" if len(GROUP_COLUMNS) > 1 else [],
-        "results/figures/group_differences.png" if GROUPED else [],
-        "results/figures/probe_accuracy.png" if PROBE_FILES else [],
-        "results/figures/consistency_heatmap.png",
+        RESULTS.folder + "/figures/model_categories.png"
+        if len(GROUP_COLUMNS) > 1
+        else [],
+        RESULTS.folder + "/figures/group_differences.png" if GROUPED else [],
+        RESULTS.folder + "/figures/probe_accuracy.png" if PROBE_FILES else [],
+        RESULTS.folder + "/figures/consistency_heatmap.png",
         expand(
-            "results/figures/consistency_distribution_{grouping}.png",
+            RESULTS.folder + "/figures/consistency_distribution_{grouping}.png",
             grouping=DISTRIBUTIONS,
         ),

@@ -1,9 +1,3 @@
-REMOTE = list_remote(
-    STUDY.extraction,
-    {d: r for d, r in STUDY.sampling.items() if not r.get("parent")},
-)
-
-
 # On the node where Snakemake runs: those of a cluster often see no network.
 localrules:
     prefetch,
@@ -12,18 +6,18 @@ localrules:
 rule prefetch:
     """Weights and data from elsewhere, fetched into the caches before jobs run without a network."""
     output:
-        "results/prefetch/fetched.parquet",
+        RESULTS["prefetch"],
     log:
-        "logs/prefetch.log",
+        RESULTS.log("prefetch"),
     benchmark:
-        "benchmarks/prefetch.tsv"
+        RESULTS.benchmark("prefetch")
     conda:
         "../envs/torch.yaml"
     threads: 1
     params:
-        rows=REMOTE,
+        rows=PLAN.remote,
     message:
-        describe(REMOTE)
+        PLAN.fetched
     script:
         "../workflow/scripts/prefetch.py"
 
@@ -31,4 +25,4 @@ rule prefetch:
 rule all_prefetch:
     """Everything from elsewhere that the study needs."""
     input:
-        "results/prefetch/fetched.parquet",
+        RESULTS["prefetch"],

@@ -1,39 +1,31 @@
 rule reliability:
     """Similarities of all pairs of models on random halves of one dataset's stimuli."""
     input:
-        manifest="results/features/{dataset}/manifest.parquet",
-        samples=samples_with_labels,
+        manifest=RESULTS["manifest"],
+        samples=lambda wc: PLAN.labels(wc.dataset, wc.metric),
     output:
-        "results/reliability/{dataset}/{metric}.parquet",
+        RESULTS["reliability"],
     log:
-        "logs/reliability/{dataset}/{metric}.log",
+        RESULTS.log("reliability"),
     benchmark:
-        "benchmarks/reliability/{dataset}/{metric}.tsv"
+        RESULTS.benchmark("reliability")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(2 * SETTINGS["similarity"]["max_memory_mb"] + 2000),
-        runtime=scaled(120),
+        mem_mb=PLAN.growing(2 * STUDY.settings["similarity"]["max_memory_mb"] + 2000),
+        runtime=PLAN.growing(120),
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
-        splits=SETTINGS["reliability"]["splits"],
-        seed=SETTINGS["seed"],
-        code=code("reliability", "reliability", "similarity"),
+        splits=STUDY.settings["reliability"]["splits"],
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("reliability"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
         "../workflow/scripts/reliability.py"
 
 
-# Without splits there is nothing to make, and nothing else asks for it.
-HALVED = STUDY.datasets if SETTINGS["reliability"]["splits"] else []
-
-
 rule all_reliability:
     """Similarities on halves of the stimuli of every dataset, by every metric."""
     input:
-        expand(
-            "results/reliability/{dataset}/{metric}.parquet",
-            dataset=HALVED,
-            metric=STUDY.metrics,
-        ),
+        PLAN.each("reliability", dataset=PLAN.halved, metric=STUDY.metrics),

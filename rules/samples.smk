@@ -1,24 +1,24 @@
 rule samples:
     """Chosen stimuli of a dataset, in order: every later step refers to these rows."""
     input:
-        unpack(lambda wc: PATHS.view_sources(wc.dataset)),
+        unpack(lambda wc: PLAN.view_sources(wc.dataset)),
     output:
-        "results/samples/{dataset}.parquet",
+        RESULTS["samples"],
     log:
-        "logs/samples/{dataset}.log",
+        RESULTS.log("samples"),
     benchmark:
-        "benchmarks/samples/{dataset}.tsv"
+        RESULTS.benchmark("samples")
     conda:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(60),
+        mem_mb=PLAN.growing(2000),
+        runtime=PLAN.growing(60),
     params:
         row=lambda wc: STUDY.sampling[wc.dataset],
-        seed=SETTINGS["seed"],
-        code=code("samples", "samples"),
-        source_code=lambda wc: DATASET_CODE[wc.dataset],
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("samples"),
+        source_code=lambda wc: PLAN.source_code[wc.dataset],
     script:
         "../workflow/scripts/samples.py"
 
@@ -26,4 +26,4 @@ rule samples:
 rule all_samples:
     """Samples of every dataset."""
     input:
-        expand("results/samples/{dataset}.parquet", dataset=STUDY.datasets),
+        PLAN.each("samples", dataset=STUDY.datasets),

@@ -1,39 +1,25 @@
-CURVES = SETTINGS["sensitivity"]
-# The metrics that the study names for its curves, or all of them.
-CURVE_METRICS = CURVES["metrics"] or list(STUDY.metrics)
-SENSITIVITIES = (
-    expand(
-        "results/sensitivity/{dataset}/{metric}.parquet",
-        dataset=CURVES["datasets"] or STUDY.datasets,
-        metric=CURVE_METRICS,
-    )
-    if CURVES["n"] or CURVES["k"] or CURVES["k_share"]
-    else []
-)
-
-
 rule sensitivity:
     """Similarities again on fewer stimuli and with other k, from the same features."""
     input:
-        manifest="results/features/{dataset}/manifest.parquet",
-        samples=samples_with_labels,
+        manifest=RESULTS["manifest"],
+        samples=lambda wc: PLAN.labels(wc.dataset, wc.metric),
     output:
-        "results/sensitivity/{dataset}/{metric}.parquet",
+        RESULTS["sensitivity"],
     log:
-        "logs/sensitivity/{dataset}/{metric}.log",
+        RESULTS.log("sensitivity"),
     benchmark:
-        "benchmarks/sensitivity/{dataset}/{metric}.tsv"
+        RESULTS.benchmark("sensitivity")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(2 * SETTINGS["similarity"]["max_memory_mb"] + 2000),
-        runtime=scaled(120),
+        mem_mb=PLAN.growing(2 * STUDY.settings["similarity"]["max_memory_mb"] + 2000),
+        runtime=PLAN.growing(120),
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
-        curves={key: CURVES[key] for key in ["n", "k", "k_share", "draws"]},
-        seed=SETTINGS["seed"],
-        code=code("sensitivity", "sensitivity", "similarity"),
+        curves=PLAN.curve_settings,
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("sensitivity"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
         "../workflow/scripts/sensitivity.py"
@@ -46,19 +32,19 @@ localrules:
 rule stability:
     """From which number of stimuli on the ranking of model pairs stays as it is."""
     input:
-        SENSITIVITIES,
+        PLAN.curves,
     output:
-        "results/sensitivity/stability.parquet",
+        RESULTS["stability"],
     log:
-        "logs/stability.log",
+        RESULTS.log("stability"),
     benchmark:
-        "benchmarks/stability.tsv"
+        RESULTS.benchmark("stability")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     params:
-        bound=CURVES["bound"],
-        code=code("stability", "sensitivity", "pairs/sets"),
+        bound=STUDY.settings["sensitivity"]["bound"],
+        code=PLAN.code("stability"),
     script:
         "../workflow/scripts/stability.py"
 
@@ -66,5 +52,5 @@ rule stability:
 rule all_sensitivity:
     """Curves over n and k, where the study asks for them."""
     input:
-        SENSITIVITIES,
-        "results/sensitivity/stability.parquet" if SENSITIVITIES else [],
+        PLAN.curves,
+        PLAN.stability,

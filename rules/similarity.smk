@@ -1,65 +1,55 @@
-FAMILIES = STUDY.families if SETTINGS["similarity"]["together"] else {}
-FAMILY_OF = {metric: family for family, ids in FAMILIES.items() for metric in ids}
-
-
-rule family:
+rule shared:
     """Pairs of all metrics that work on the same products or neighbour lists, made once."""
     input:
-        manifest="results/features/{dataset}/manifest.parquet",
+        manifest=RESULTS["manifest"],
     output:
-        "results/similarity/{dataset}/.families/{family}.parquet",
+        RESULTS["shared"],
     log:
-        "logs/family/{dataset}/{family}.log",
+        RESULTS.log("shared"),
     benchmark:
-        "benchmarks/family/{dataset}/{family}.tsv"
+        RESULTS.benchmark("shared")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(SETTINGS["similarity"]["max_memory_mb"] + 2000),
-        runtime=scaled(120),
+        mem_mb=PLAN.growing(STUDY.settings["similarity"]["max_memory_mb"] + 2000),
+        runtime=PLAN.growing(120),
     params:
-        specs=lambda wc: {id: STUDY.metrics[id] for id in FAMILIES[wc.family]},
-        stores=lambda wc: {
-            id: f"results/similarity/{wc.dataset}/.pairs/{id}.parquet"
-            for id in FAMILIES[wc.family]
-        },
-        fresh=SETTINGS["fresh"],
-        code=code("family", "similarity", "calibration"),
-        metric_code=lambda wc: {id: STUDY.metric_code[id] for id in FAMILIES[wc.family]},
+        specs=lambda wc: PLAN.specs(PLAN.sharing[wc.sharing]),
+        stores=lambda wc: PLAN.stores(
+            "similarity", wc.dataset, PLAN.sharing[wc.sharing]
+        ),
+        shelf=RESULTS.shelf("{dataset}", "{sharing}"),
+        code=PLAN.code("shared"),
+        metric_code=lambda wc: PLAN.metric_codes(PLAN.sharing[wc.sharing]),
     script:
-        "../workflow/scripts/family.py"
+        "../workflow/scripts/shared.py"
 
 
 rule similarity:
     """Similarities of all pairs of models on one dataset by one metric; known pairs are reused."""
     input:
-        manifest="results/features/{dataset}/manifest.parquet",
-        samples=samples_with_labels,
+        manifest=RESULTS["manifest"],
+        samples=lambda wc: PLAN.labels(wc.dataset, wc.metric),
         # its pairs, where they are made together with those of others. Not `ancient`: Snakemake
-        # would then overlook what else changed for this job whenever the family is made again.
-        family=lambda wc: (
-            f"results/similarity/{wc.dataset}/.families/{FAMILY_OF[wc.metric]}.parquet"
-            if wc.metric in FAMILY_OF
-            else []
-        ),
+        # would then overlook what else changed for this job whenever these are made again.
+        shared=lambda wc: PLAN.shared(wc.dataset, wc.metric),
     output:
-        "results/similarity/{dataset}/{metric}.parquet",
+        RESULTS["similarity"],
     log:
-        "logs/similarity/{dataset}/{metric}.log",
+        RESULTS.log("similarity"),
     benchmark:
-        "benchmarks/similarity/{dataset}/{metric}.tsv"
+        RESULTS.benchmark("similarity")
     conda:
         "../envs/analysis.yaml"
     threads: 1
     resources:
-        mem_mb=scaled(SETTINGS["similarity"]["max_memory_mb"] + 2000),
-        runtime=scaled(60),
+        mem_mb=PLAN.growing(STUDY.settings["similarity"]["max_memory_mb"] + 2000),
+        runtime=PLAN.growing(60),
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
-        store="results/similarity/{dataset}/.pairs/{metric}.parquet",
-        fresh=lambda wc: SETTINGS["fresh"] and wc.metric not in FAMILY_OF,
-        code=code("similarity", "similarity", "calibration"),
+        store=RESULTS.known("similarity"),
+        code=PLAN.code("similarity"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
         "../workflow/scripts/similarity.py"
@@ -68,8 +58,4 @@ rule similarity:
 rule all_similarity:
     """Similarity tables of every dataset and metric."""
     input:
-        expand(
-            "results/similarity/{dataset}/{metric}.parquet",
-            dataset=STUDY.datasets,
-            metric=STUDY.metrics,
-        ),
+        PLAN.each("similarity", dataset=STUDY.datasets, metric=STUDY.metrics),

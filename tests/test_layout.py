@@ -89,6 +89,12 @@ def test_configuration_page_is_up_to_date():
     assert docs.fill(page) == page, "run `make docs`"
 
 
+def test_pages_on_results_are_up_to_date():
+    assert docs.RESULTS.read_text(encoding="utf8") == docs.results_page(), "run `make docs`"
+    page = docs.README.read_text(encoding="utf8")
+    assert docs.fill_readme(page) == page, "run `make docs`"
+
+
 def test_metric_cards_are_up_to_date():
     assert docs.CARDS.read_text(encoding="utf8") == docs.metric_cards(), "run `make docs`"
 

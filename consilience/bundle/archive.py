@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import stat
 import tempfile
 import zipfile
@@ -19,22 +18,20 @@ import pyarrow.parquet as pq
 from consilience import __version__
 from consilience.errors import DataError
 from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
 FORMAT, SCHEMA = "consilience bundle", 1
 MANIFEST = "manifest.json"
-STUDY = "explorer/study.json"
 LARGEST = {MANIFEST: 64 << 20, "table": 2 << 30}
 """Bytes that a file may have, so that a small archive cannot fill a disk."""
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
 """What reading from a damaged or locked zip may raise."""
-_ID = r"(?!\.+(?:/|\.parquet$))[A-Za-z0-9_.-]+"
-NAME = re.compile(
-    rf"(?:(?:similarity|reliability|sensitivity)/{_ID}/{_ID}"
-    rf"|consistency/(?:(?:means|differences|influence)/)?{_ID}"
-    rf"|behavior/(?:(?:relation|domains)/)?{_ID}"
-    r"|probe/accuracy)\.parquet"
-)
-"""Of the tables of a bundle; no other path is ever read or written."""
+
+
+def bundled(name: str) -> bool:
+    """Returns whether a path is that of a table of a bundle; no other is ever read or written."""
+    found = kind_of(name)
+    return found is not None and found[0].bundled
 
 
 @dataclass(frozen=True)
@@ -141,7 +138,7 @@ def open_bundle(path: str | Path) -> Bundle:
     problems = _odd_names(names, manifest["files"])
     for name in manifest["files"]:
         try:
-            if name in names and NAME.fullmatch(name):
+            if name in names and bundled(name):
                 bundle.read(name)
         except DataError as error:
             problems.append(str(error))
@@ -152,14 +149,14 @@ def open_bundle(path: str | Path) -> Bundle:
 
 
 def _of_results(results: Path) -> Bundle:
-    study = results / STUDY
-    if not study.exists():
+    content = read_study(results)
+    if content is None:
         raise DataError(
-            f"{results} has no {STUDY}, which says what the study selected; "
+            f"{results} has no {STUDY_FILE}, which says what the study selected; "
             "run `snakemake all_explorer` first, or give the folder named results"
         )
-    found = sorted(path.relative_to(results).as_posix() for path in results.rglob("*.parquet"))
-    names = [name for name in found if NAME.fullmatch(name)]
+    found = list_tables(results, content, bundled=True)
+    names = sorted(path.relative_to(results).as_posix() for _, path in found)
     if not any(name.startswith("similarity/") for name in names):
         raise DataError(f"{results} has no similarity table; run snakemake first")
 
@@ -167,7 +164,7 @@ def _of_results(results: Path) -> Bundle:
         return (results / name).read_bytes()
 
     files = {name: _described(read(name)) for name in names}
-    return Bundle(str(results), json.loads(study.read_text(encoding="utf8")), files, read)
+    return Bundle(str(results), content, files, read)
 
 
 def _described(content: bytes) -> dict[str, Any]:
@@ -246,7 +243,7 @@ def _sound(described: Any) -> bool:  # noqa: ANN401
 
 
 def _odd_names(names: list[str], files: Mapping[str, Any]) -> list[str]:
-    problems = [f"{name!r}: no path of a bundle" for name in files if not NAME.fullmatch(name)]
+    problems = [f"{name!r}: no path of a bundle" for name in files if not bundled(name)]
     known = {MANIFEST, *files}
     problems += [
         f"{name!r} is not in the manifest"

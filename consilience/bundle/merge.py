@@ -12,20 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.bundle.archive import STUDY, Bundle, new_folder, open_bundle
+from consilience.bundle.archive import Bundle, new_folder, open_bundle
 from consilience.errors import DataError
 from consilience.files import canonical_json, write_table
+from consilience.results import STUDY_FILE, ResultFile, kind_of
 
-PAIR = ["model_x", "layer_x", "model_y", "layer_y"]
-KEYS = {
-    "similarity": PAIR,
-    "reliability": ["split", "half", "n", *PAIR],
-    "sensitivity": ["axis", "setting", "draw", *PAIR],
-    "behavior": ["measure", "model_x", "model_y"],
-    "probe": ["dataset", "model", "layer", "kind", "k"],
-}
-"""Columns that tell the rows of a table apart."""
-OPTIONAL = {"kind", "k"}
 SAME = {
     "samples_hash": ("dataset", "other samples"),
     "spec": ("metric", "another specification"),
@@ -44,8 +35,6 @@ DECIDING = {
     "transform",
 }
 """Cells of a model's row that decide its features; all others are metadata."""
-OF_A_SET = ("consistency/", "behavior/relation/", "behavior/domains/")
-"""Tables whose rows are of all models together."""
 TOLERANCE = 1e-6
 """Relative difference of values that two machines may compute from the same features."""
 MOST_SHOWN = 20
@@ -86,13 +75,13 @@ def merge_bundles(paths: Sequence[str | Path], out: str | Path) -> Merged:
     names = sorted({name for bundle in bundles for name in bundle.files})
     for name in names:
         parts = [(b, b.table(name)) for b in bundles if name in b.files]
-        if not name.startswith(OF_A_SET):
+        if not _kind(name).of_a_set:
             merged.tables[name] = _merge_table(name, parts, merged)
     _check_metadata(bundles, merged)
     _check_features(bundles, merged)
     if merged.conflicts:
         raise DataError(_refusal(merged.conflicts))
-    if any(name.startswith(OF_A_SET) for name in names):
+    if any(_kind(name).of_a_set for name in names):
         merged.notes.append(
             "consistency and the relation of similarity and behavior belong to a whole set of "
             "models and are not merged: measure them on the united tables "
@@ -114,8 +103,8 @@ def _write(merged: Merged, bundles: Sequence[Bundle], out: Path) -> None:
     with new_folder(out) as folder:
         for name, table in merged.tables.items():
             write_table(table, folder / name, table.attrs)
-        (folder / STUDY).parent.mkdir(parents=True, exist_ok=True)
-        (folder / STUDY).write_text(canonical_json(merged.study), encoding="utf8")
+        (folder / STUDY_FILE).parent.mkdir(parents=True, exist_ok=True)
+        (folder / STUDY_FILE).write_text(canonical_json(merged.study), encoding="utf8")
         said = {"sources": sources, "notes": merged.notes}
         (folder / "merge.json").write_text(canonical_json(said), encoding="utf8")
 
@@ -161,49 +150,57 @@ def _compare_rows(what: str, x: Mapping[str, str], y: Mapping[str, str], merged:
 def _merge_table(
     name: str, parts: Sequence[tuple[Bundle, pd.DataFrame]], merged: Merged
 ) -> pd.DataFrame:
-    step = name.partition("/")[0]
-    (_, first), *_ = parts
+    kind = _kind(name)
+    (_, first), *more = parts
     if problems := [said for bundle, table in parts for said in _misplaced(name, bundle, table)]:
         merged.conflicts += problems
         return first
-    key = [column for column in KEYS[step] if column in first]
+    if not more and kind.name != "similarity":
+        return first
+    key = [column for column in kind.key if column in first]
     whole = pd.concat([table for _, table in parts], ignore_index=True)
     twice = whole.duplicated(key, keep=False)
     _compare_values(name, whole[twice], key, merged)
     united = whole.drop_duplicates(key).sort_values(key, kind="stable", ignore_index=True)
     united.attrs = dict(first.attrs)
-    if step == "similarity":
+    if kind.name == "similarity":
         united = _finish(name, united, parts, merged)
     return united
 
 
+def _kind(name: str) -> ResultFile:
+    return kind_of(name)[0]
+
+
 def _misplaced(name: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
     """Returns what is wrong with a table by itself."""
-    step, *ids = name.removesuffix(".parquet").split("/")
-    absent = [column for column in KEYS[step] if column not in table and column not in OPTIONAL]
+    kind, ids = kind_of(name)
+    absent = [c for c in kind.key if c not in table and c not in kind.optional_key]
     if absent:
         return [f"{bundle.path}: {name} has no column {', '.join(absent)}"]
-    if step == "similarity" and not isinstance(table.attrs.get("layers"), dict):
+    if kind.name == "similarity" and not isinstance(table.attrs.get("layers"), dict):
         return [f"{bundle.path}: {name} does not say which layers its models have"]
-    if table.duplicated([column for column in KEYS[step] if column in table]).any():
+    if table.duplicated([column for column in kind.key if column in table]).any():
         return [f"{bundle.path}: {name} has a row twice"]
-    if len(ids) == 2:  # {dataset}/{metric}
-        for column, value in zip(("dataset", "metric"), ids, strict=True):
-            if column in table and set(table[column]) - {value}:
-                return [f"{bundle.path}: {name} holds another {column} than its name says"]
+    for column, value in ids.items():
+        if column in table and set(table[column]) - {value}:
+            return [f"{bundle.path}: {name} holds another {column} than its name says"]
     return []
 
 
 def _check_metadata(bundles: Sequence[Bundle], merged: Merged) -> None:
     """A dataset has one set of samples, a metric one specification and one code, everywhere."""
-    known: dict[tuple[str, str], tuple[Any, str]] = {}
+    known: dict[tuple[str, str, str], tuple[Any, str]] = {}
     for bundle in bundles:
-        for name in (n for n in bundle.files if n.startswith("similarity/")):
+        for name in bundle.files:
+            made, ids = kind_of(name)
+            if set(ids) != {"dataset", "metric"}:
+                continue
             found = bundle.table(name).attrs
-            _, dataset, metric = name.removesuffix(".parquet").split("/")
-            ids = {"dataset": dataset, "metric": metric}
             for key, (kind, meaning) in SAME.items():
-                value, where = known.setdefault((key, ids[kind]), (found.get(key), bundle.path))
+                # samples are those of a dataset in every step; how a metric is used differs
+                place = (key, "" if kind == "dataset" else made.name, ids[kind])
+                value, where = known.setdefault(place, (found.get(key), bundle.path))
                 said = (
                     f"{kind} {ids[kind]!r}: {meaning} in {bundle.path} ({_short(found.get(key))}) "
                     f"than in {where} ({_short(value)})"
@@ -261,7 +258,7 @@ def _finish(
             for side in "xy"
             for what in ("model", "layer")
         }
-    ).sort_values(PAIR)
+    ).sort_values(list(_kind(name).key))
     united = table.loc[order.index].reset_index(drop=True)
     found = {frozenset(pair) for pair in zip(united["model_x"], united["model_y"], strict=True)}
     absent = len(layers) * (len(layers) + 1) // 2 - len(found)

@@ -1,13 +1,31 @@
-"""What came out of a study, in one screen: `python -m consilience.cli.summary results`."""
+"""`consilience summary`: what came out of a study, in one screen."""
 
-import sys
+import argparse
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from consilience.errors import DataError
 from consilience.files import read_table
 from consilience.probe.scores import LINEAR
+from consilience.results import RESULT_FILES, list_tables, read_study
+
+
+def add(commands: Any) -> None:  # noqa: ANN401
+    """Adds the command to the parser's commands."""
+    command = commands.add_parser(
+        "summary",
+        help="what came out of a study, in one screen",
+        description="Prints the main numbers of a folder of results and where the files lie.",
+    )
+    command.set_defaults(run=_summary)
+    command.add_argument("results", nargs="?", default="results", help="the folder of a study")
+
+
+def _summary(arguments: argparse.Namespace) -> int:
+    print(summarize(Path(arguments.results)))
+    return 0
 
 
 def summarize(results: Path) -> str:
@@ -23,13 +41,13 @@ def summarize(results: Path) -> str:
     return text
 
 
-def _read(results: Path, pattern: str) -> pd.DataFrame:
-    tables = [read_table(path) for path in sorted(results.glob(pattern))]
+def _read(results: Path, name: str) -> pd.DataFrame:
+    tables = [read_table(path) for _, path in list_tables(results, read_study(results), name=name)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _probe(results: Path) -> str:
-    table = _read(results, "probe/accuracy.parquet")
+    table = _read(results, "accuracy")
     if table.empty:
         return ""
     linear = table[table["kind"] == LINEAR] if "kind" in table else table
@@ -39,7 +57,7 @@ def _probe(results: Path) -> str:
 
 
 def _similarity(results: Path) -> str:
-    table = _read(results, "similarity/*/*.parquet")
+    table = _read(results, "similarity")
     if table.empty:
         return ""
     pairs = table[(table["model_x"] != table["model_y"]) & table["value"].notna()]
@@ -51,7 +69,7 @@ def _similarity(results: Path) -> str:
 
 
 def _consistency(results: Path) -> str:
-    table = _read(results, "consistency/*.parquet")
+    table = _read(results, "consistency")
     if table.empty:
         return ""
     rows = table[(table["grouping"] == "all") & (table["method"] == "pearson")]
@@ -66,10 +84,10 @@ def _consistency(results: Path) -> str:
 
 
 def _places(results: Path) -> str:
-    kinds = ["similarity", "consistency", "probe", "behavior", "figures"]
+    kinds = dict.fromkeys(file.step for file in RESULT_FILES.values() if file.summarized)
     counts = {kind: sum(path.is_file() for path in _visible(results / kind)) for kind in kinds}
     lines = [f"  {results / kind}/  {count} files" for kind, count in counts.items() if count]
-    page = results / "explorer" / "index.html"
+    page = results / RESULT_FILES["explorer"].pattern
     if page.is_file():
         lines.append(f"  {page}  to look around: open it in a browser")
     return "\n".join(["Where it lies", *lines]) if lines else ""
@@ -81,17 +99,3 @@ def _visible(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
-
-
-def main(arguments: list[str]) -> int:
-    """Prints the summary of the folder that the command line names."""
-    try:
-        print(summarize(Path(arguments[0] if arguments else "results")))
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -2,17 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from consilience.config import load_study
-from consilience.config.paths import Paths
+from consilience.config.origins import Origins, place_results
+from consilience.config.plan import Plan
 from consilience.errors import ConfigError
 from consilience.features.verification import verify_results
-from consilience.files import ROOT
+from consilience.results import FOLDER, Results
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -26,16 +24,23 @@ def add(commands: Any) -> None:  # noqa: ANN401
     command.set_defaults(run=_verify)
     command.add_argument("what", help="a folder of results, or a study (.yaml)")
     command.add_argument(
-        "--results", default="results", help="the folder of a study's results (default: results)"
+        "--results",
+        help="the folder `results`, if it lies elsewhere than in the working folder",
     )
 
 
 def _verify(arguments: argparse.Namespace) -> int:
     what = Path(arguments.what)
-    folder = what if what.is_dir() else Path(arguments.results)
-    if not what.exists() or not folder.is_dir():
-        raise ConfigError(f"{folder if what.exists() else what}: no such folder or study")
-    counts, problems = verify_results(folder, [] if what.is_dir() else _expected(what))
+    if not what.exists():
+        raise ConfigError(f"{what}: no such folder or study")
+    if what.is_dir():
+        folder, (counts, problems) = what, verify_results(what)
+    else:
+        results, expected = _of_study(what, arguments.results)
+        if not Path(results.common).is_dir():
+            raise ConfigError(f"{results.common}: no such folder of results")
+        folder = Path(results.folder)
+        counts, problems = verify_results(folder, expected, [results.common])
     for problem in problems:
         print(f"{problem.file}: {problem.text}", file=sys.stderr)
     seen = ", ".join(f"{count} of {step}" for step, count in counts.items()) or "nothing there"
@@ -45,24 +50,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _expected(path: Path) -> list[str]:
-    """Returns the features files of a study, laid over the default one as Snakemake does."""
-    config: dict[str, Any] = {}
-    for file in (ROOT / "config" / "config.yaml", path):
-        try:
-            config = _over(config, yaml.safe_load(file.read_text(encoding="utf8")) or {})
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())})") from None
-    study = load_study(config, str(path))
-    paths = Paths(study)
-    files = {file for dataset in study.datasets for file in paths.all_features(dataset)}
-    return sorted(file.removeprefix("results/") for file in files)
-
-
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = _over(old, value) if both else value
-    return merged
+def _of_study(path: Path, elsewhere: str | None) -> tuple[Results, list[str]]:
+    """Returns where a study's results lie, and the features files that must be there."""
+    origins = Origins.read([path])
+    study = load_study(origins.config, origins)
+    results = place_results(study.settings, origins)
+    if elsewhere:
+        results = Results(*(elsewhere + f.removeprefix(FOLDER) for f in vars(results).values()))
+    plan = Plan(study, results, origins)
+    files = {file for dataset in study.datasets for file in plan.all_features(dataset)}
+    return results, sorted(files)

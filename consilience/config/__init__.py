@@ -13,6 +13,7 @@ from typing import Any
 
 from consilience.config.catalogs import Row, read_rows, read_variants
 from consilience.config.checks import check_across, check_metrics, check_sources, find_parents
+from consilience.config.origins import DEFAULT, Origins
 from consilience.config.selection import frame, resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
@@ -30,6 +31,10 @@ class Known(dict[str, Any]):
     ) -> None:
         super().__init__(entries)
         self._what, self._hints = what, hints or {}
+
+    def like(self, entries: Mapping[str, Any]) -> "Known":
+        """Returns other entries whose missing keys are explained in the same way."""
+        return Known(self._what, entries, self._hints)
 
     def __missing__(self, name: str) -> None:
         if name in self._hints:
@@ -99,7 +104,7 @@ class Study:
         return Known("dataset", rows)
 
     @cached_property
-    def extracted(self) -> dict[str, Row]:
+    def extracted(self) -> Known:
         """The rows of `sampling` of datasets that have features of their own: all but views."""
         hints = {
             name: f"{name!r} is a view and has no features of its own: they are those of "
@@ -146,28 +151,29 @@ def _without_metadata(row: Row, schema: str) -> Row:
     return {key: cell for key, cell in row.items() if key in columns and cell}
 
 
-def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> Study:
+def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Study:
     """Returns the checked study of a configuration.
 
     Args:
         config: the configuration as Snakemake merged it.
-        where: its file, for messages.
+        where: the files that its keys come from, or the name of one, for messages.
 
     Raises:
         ConfigError: lists every problem found.
     """
     problems = Problems()
+    origins = Origins(((where, config),)) if isinstance(where, str) else where
     settings = with_defaults(config, read_schema("study"))
-    check_shape(settings, "study", where, problems)
+    check_shape(settings, "study", origins.place, problems)
     problems.stop()
     models = read_rows(settings["catalogs"]["models"], "model", problems)
     datasets = read_rows(settings["catalogs"]["datasets"], "dataset", problems)
     variants = read_variants(settings["catalogs"]["metrics"], problems)
     problems.stop()
-    chosen_models = select(settings["models"], models, "models", where, problems)
-    chosen_datasets = select(settings["datasets"], datasets, "datasets", where, problems)
+    chosen_models = select(settings["models"], models, "models", origins, problems)
+    chosen_datasets = select(settings["datasets"], datasets, "datasets", origins, problems)
     parents = find_parents(chosen_datasets, datasets, problems)
-    chosen_metrics = select(settings["metrics"], variants, "metrics", where, problems)
+    chosen_metrics = select(settings["metrics"], variants, "metrics", origins, problems)
     study = Study(
         settings,
         chosen_models,
@@ -178,7 +184,7 @@ def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> 
     )
     check_metrics(study, problems)
     check_sources(study, problems)
-    check_across(study, models, where, problems)
+    check_across(study, models, origins, problems)
     problems.stop()
     return study
 

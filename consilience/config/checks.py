@@ -7,6 +7,7 @@ from consilience import datasets as dataset_sources
 from consilience import models as model_sources
 from consilience.alignment import alignment_problems
 from consilience.config.catalogs import Row
+from consilience.config.origins import Origins
 from consilience.config.selection import frame, run_query
 from consilience.config.shape import Problems
 from consilience.errors import ConfigError
@@ -83,14 +84,16 @@ def _view_problem(row: Row, parent: str, known: Mapping[str, Row]) -> str:
     return ""
 
 
-def check_across(study: "Study", models: Mapping[str, Row], where: str, problems: Problems) -> None:
+def check_across(
+    study: "Study", models: Mapping[str, Row], where: Origins, problems: Problems
+) -> None:
     """Notes what does not go together: datasets without models, columns that are not there."""
     if problems.lines:  # ids that do not exist would only be reported again
         return
     for dataset, row in study.datasets.items():
         if not study.models_on[dataset]:
             problems.add(
-                f"{where}: datasets",
+                where.place("datasets"),
                 f"{dataset!r} holds {row['modality']} and no model of the study takes that; "
                 "leave it out or add a model",
             )
@@ -101,33 +104,35 @@ def check_across(study: "Study", models: Mapping[str, Row], where: str, problems
     for place, column in places + ([("plots.group", group)] if group else []):
         if column not in columns:
             hint = did_you_mean(column, columns)
-            problems.add(f"{where}: {place}", f"no column {column!r} in the models{hint}")
+            problems.add(where.place(place), f"no column {column!r} in the models{hint}")
     if settings["models"]:
-        run_query(settings["models"], study.models, f"{where}: consistency.models", problems)
+        run_query(settings["models"], study.models, where.place("consistency.models"), problems)
     _check_sets(study, where, problems)
     for key, text in alignment_problems(study, columns):
-        problems.add(f"{where}: {key}", text)
+        problems.add(where.place(key), text)
     _check_probes_and_curves(study, models, where, problems)
 
 
-def _check_sets(study: "Study", where: str, problems: Problems) -> None:
+def _check_sets(study: "Study", where: Origins, problems: Problems) -> None:
     """Notes queries for named sets that cannot be used, and anchors that the study lacks."""
     settings = study.settings["consistency"]
     for name, query in settings["sets"].items():
-        run_query(query, study.models, f"{where}: consistency.sets.{name}", problems)
+        run_query(query, study.models, where.place(f"consistency.sets.{name}"), problems)
     for anchor in settings["anchors"]:
         if anchor not in study.models:
             hint = did_you_mean(anchor, study.models)
-            problems.add(f"{where}: consistency.anchors", f"no model {anchor!r} in the study{hint}")
+            problems.add(
+                where.place("consistency.anchors"), f"no model {anchor!r} in the study{hint}"
+            )
 
 
 def _check_probes_and_curves(
-    study: "Study", models: Mapping[str, Row], where: str, problems: Problems
+    study: "Study", models: Mapping[str, Row], where: Origins, problems: Problems
 ) -> None:
     """Notes curves of what the study does not have, and text towers that do not exist."""
     for key, known in (("metrics", study.metrics), ("datasets", study.datasets)):
         for name in sorted(set(study.settings["sensitivity"][key]) - set(known)):
-            place = f"{where}: sensitivity.{key}"
+            place = where.place(f"sensitivity.{key}")
             problems.add(place, f"{name!r} is not in the study{did_you_mean(name, known)}")
     for model, row in study.models.items():
         tower = row.get("text_tower")

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from consilience.config.catalogs import Row
+from consilience.config.origins import Origins
 from consilience.config.shape import Problems
 from consilience.metrics import METRICS
 from consilience.registry import did_you_mean
@@ -17,16 +18,20 @@ def frame(rows: Mapping[str, Row]) -> pd.DataFrame:
 
 
 def select(
-    wanted: str | Sequence[str], known: Mapping[str, Any], key: str, where: str, problems: Problems
+    wanted: str | Sequence[str],
+    known: Mapping[str, Any],
+    key: str,
+    origins: Origins,
+    problems: Problems,
 ) -> dict[str, Any]:
     """Returns the entries that a list of ids or a query names, by id: their order means nothing."""
     if isinstance(wanted, str):
-        chosen = run_query(wanted, known, f"{where}: {key}", problems)
+        chosen = run_query(wanted, known, origins.place(key), problems)
         return {name: known[name] for name in sorted(chosen)}
     for position, name in enumerate(wanted):
         if name not in known:
             problems.add(
-                f"{where}: {key}[{position}]",
+                origins.place(f"{key}[{position}]"),
                 f"{name!r} is not in the catalogue{did_you_mean(name, known)}",
             )
     return {name: known[name] for name in sorted(set(wanted) & set(known))}

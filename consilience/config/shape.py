@@ -1,6 +1,6 @@
 """The shape of studies and catalogue rows: schemas, their defaults, and problems in words."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -49,13 +49,28 @@ def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[s
     return filled
 
 
-def check_shape(value: Any, schema: str, place: str, problems: Problems) -> None:  # noqa: ANN401
-    """Notes where a value does not have the shape that a schema describes."""
+def check_shape(
+    value: Any,  # noqa: ANN401
+    schema: str,
+    place: str | Callable[[str], str],
+    problems: Problems,
+) -> None:
+    """Notes where a value does not have the shape that a schema describes.
+
+    Args:
+        value: of a study, a row, or a catalogue.
+        schema: a name of workflow/schemas.
+        place: where the value stands, or what says where a key of it does.
+        problems: to add to.
+    """
     validator = jsonschema.Draft202012Validator(read_schema(schema))
     for error in sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.path]):
         path = ".".join(str(part) for part in error.path)
         for text in _say(error):
-            problems.add(f"{place}: {path}" if path else place, text)
+            if callable(place):
+                problems.add(place(path or text.split("'")[1]), text)
+            else:
+                problems.add(f"{place}: {path}" if path else place, text)
 
 
 def _say(error: jsonschema.ValidationError) -> Iterator[str]:

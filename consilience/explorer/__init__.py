@@ -4,7 +4,6 @@ Charts are Vega-Lite, written with Altair and drawn by the library that the page
 are embedded as compressed columns. Beside the page lies `study.json`: what the study selected.
 """
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from consilience.explorer.answers import add_behavior, add_consistency, add_diff
 from consilience.explorer.contents import Contents, add_accuracy, add_curves, add_similarity
 from consilience.explorer.page import render
 from consilience.files import atomic, canonical_json, digest, file_digest, read_table
+from consilience.results import RESULT_FILES, STUDY_FILE, list_tables, read_study
 
 __all__ = ["make_explorer", "remake_explorer"]
 
@@ -82,20 +82,14 @@ def remake_explorer(results: str | Path, group: str | None = None) -> Path:
         group: metadata column that colours the models at first.
     """
     folder = Path(results)
-    out, study_file = folder / "explorer" / "index.html", folder / "explorer" / "study.json"
-    if not study_file.exists():
+    out, study_file = folder / "explorer" / "index.html", folder / STUDY_FILE
+    study = read_study(folder)
+    if study is None:
         raise DataError(f"{folder} has no explorer/study.json; run `snakemake all_explorer` first")
-    patterns = {
-        "similarity": "similarity/*/*.parquet",
-        "consistency": "consistency/*.parquet",
-        "differences": "consistency/differences/*.parquet",
-        "behavior": "behavior/*.parquet",
-        "relation": "behavior/relation/*.parquet",
-        "sensitivity": "sensitivity/*/*.parquet",
-        "probe": "probe/accuracy.parquet",
-    }
-    tables = {step: sorted(folder.glob(pattern)) for step, pattern in patterns.items()}
-    study = json.loads(study_file.read_text(encoding="utf8"))
+    tables: dict[str, list[Path]] = {f.on_page: [] for f in RESULT_FILES.values() if f.on_page}
+    for kind, path in list_tables(folder, study):
+        if kind.on_page:
+            tables[kind.on_page].append(path)
     study.pop("version", None)
     make_explorer(out, study_file, tables, study=study, group=group)
     return out

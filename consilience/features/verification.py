@@ -1,7 +1,8 @@
 """Whether a folder of results is what it says it is: every hash, computed again."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
 from consilience.features.store import read_header
 from consilience.files import canonical_json, digest, read_table
+from consilience.results import list_tables
 from consilience.samples import read_samples
 
 
@@ -30,24 +32,29 @@ class Verified(NamedTuple):
     problems: list[Problem]
 
 
-def verify_results(folder: str | Path, expected: Iterable[str] = ()) -> Verified:
+def verify_results(
+    folder: str | Path, expected: Iterable[str] = (), shared: Iterable[str | Path] = ()
+) -> Verified:
     """Returns all problems of a folder of results; nothing is written.
 
     Samples are compared with their own hash; features with the hashes of their header and with
     their samples; manifests with the features; similarities with the manifests; tables with the
     check sums of their pages.
 
+    Features and samples that a study shares with others are found by its manifests.
+
     Args:
-        folder: `results/` of a study.
-        expected: files that must be there, relative to the folder.
+        folder: of a study's results.
+        expected: files that must be there.
+        shared: folders whose samples and features are looked at, too.
     """
     check = _Check(Path(folder), [], {})
+    check.find_shared(map(Path, shared))
     samples = check.samples()
     headers = check.features(samples)
     manifests = check.manifests(headers)
     check.similarities(manifests)
-    for step in ("consistency", "probe"):
-        check.tables(step, samples)
+    check.tables(samples)
     check.presence(expected)
     return Verified(check.counts, check.problems)
 
@@ -57,18 +64,32 @@ class _Check:
 
     def __init__(self, folder: Path, problems: list[Problem], counts: dict[str, int]) -> None:
         self._folder, self.problems, self.counts = folder, problems, counts
+        self._roots = [folder]
+        """Where samples and features lie: here, and in the folders that studies share."""
+
+    def find_shared(self, shared: Iterable[Path]) -> None:
+        """Notes the folders in which features lie that manifests name, besides those given."""
+        self._roots += [root for root in shared if root not in self._roots]
+        for path in sorted(self._folder.glob("features/*/manifest.parquet")):
+            try:
+                files = read_table(path)["file"]
+            except Exception:
+                continue
+            for file in files:
+                root = Path(os.path.normpath(path.parent / file)).parents[2]
+                if root not in self._roots:
+                    self._roots.append(root)
 
     def _report(self, path: Path, text: str) -> None:
-        shown = path.relative_to(self._folder).as_posix()
-        self.problems.append(Problem(shown, text))
+        self.problems.append(Problem(Path(os.path.relpath(path, self._folder)).as_posix(), text))
 
-    def _files(self, step: str, pattern: str) -> Iterator[Path]:
+    def _files(self, step: str, pattern: str, roots: Sequence[Path] = ()) -> Iterator[Path]:
         """Yields the files of a step; hidden ones are caches and what runs leave behind."""
-        for path in sorted((self._folder / step).glob(pattern)):
-            parts = path.relative_to(self._folder).parts
-            if not any(part.startswith(".") for part in parts):
-                self.counts[step] = self.counts.get(step, 0) + 1
-                yield path
+        for root in roots or [self._folder]:
+            for path in sorted((root / step).glob(pattern)):
+                if not any(part.startswith(".") for part in path.relative_to(root).parts):
+                    self.counts[step] = self.counts.get(step, 0) + 1
+                    yield path
 
     def _attempt(self, path: Path, make: Callable[[], Any]) -> Any:  # noqa: ANN401
         try:
@@ -82,7 +103,7 @@ class _Check:
     def samples(self) -> dict[str, str]:
         """Returns the samples hash by dataset."""
         hashes = {}
-        for path in self._files("samples", "*.parquet"):
+        for path in self._files("samples", "*.parquet", self._roots):
             found = self._attempt(path, lambda path=path: read_samples(path))
             if found is not None:
                 hashes[path.stem] = found.hash
@@ -91,7 +112,7 @@ class _Check:
     def features(self, samples: Mapping[str, str]) -> dict[Path, dict[str, Any]]:
         """Returns the headers of sound features files."""
         headers = {}
-        for path in self._files("features", "*/*.safetensors"):
+        for path in self._files("features", "*/*.safetensors", self._roots):
             header = self._attempt(path, lambda path=path: read_header(path))
             if header is None:
                 continue
@@ -170,9 +191,12 @@ class _Check:
         if table.attrs.get("samples_hash") != manifest.attrs["samples_hash"]:
             self._report(path, "it was computed on other samples")
 
-    def tables(self, step: str, samples: Mapping[str, str]) -> None:
-        """Reads the tables of a step, whose pages have check sums."""
-        for path in self._files(step, "**/*.parquet"):
+    def tables(self, samples: Mapping[str, str]) -> None:
+        """Reads all other tables, whose pages have check sums."""
+        for kind, path in list_tables(self._folder):
+            if kind.name in ("samples", "manifest", "similarity"):
+                continue
+            self.counts[kind.step] = self.counts.get(kind.step, 0) + 1
             table = self._attempt(path, lambda path=path: read_table(path))
             known = samples.get(path.parent.name)
             if table is None or not known or "samples_hash" not in table.attrs:
@@ -183,8 +207,8 @@ class _Check:
     def presence(self, expected: Iterable[str]) -> None:
         """Reports what a study asks for and is not there."""
         for name in expected:
-            if not (self._folder / name).exists():
-                self._report(self._folder / name, "is not there; run snakemake to make it")
+            if not Path(name).exists():
+                self._report(Path(name), "is not there; run snakemake to make it")
 
 
 def _as_view(table: pd.DataFrame, listed: pd.DataFrame) -> pd.DataFrame:

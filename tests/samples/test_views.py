@@ -9,7 +9,7 @@ import pytest
 from test_samples import row, toy
 
 from consilience.config import load_study
-from consilience.config.paths import Paths
+from consilience.config.plan import Plan
 from consilience.config.shape import read_schema
 from consilience.datasets import open_dataset
 from consilience.errors import ConfigError, DataError, FeaturesError
@@ -17,6 +17,7 @@ from consilience.features import extract_features, read_header, read_layer, writ
 from consilience.features.manifest import make_manifest
 from consilience.files import ROOT, read_table
 from consilience.probe import make_probe
+from consilience.results import Results
 from consilience.samples import (
     Samples,
     choose_samples,
@@ -351,9 +352,9 @@ def views_study(tmp_path, *lines):
 
 def test_a_view_of_stimuli_without_labels_is_not_probed(tmp_path):
     study = views_study(tmp_path, "v\t\t\timage\tbase\thalf=a")
-    assert Paths(study).probes() == ["results/probe/v/pixels.parquet"]
+    assert Plan(study, Results()).probe_files == ["results/probe/v/pixels.parquet"]
     study.parents["base"]["labels"] = "no"
-    assert Paths(study).probes() == []
+    assert Plan(study, Results()).probe_files == []
 
 
 def test_the_rules_are_those_of_the_schema():

@@ -8,7 +8,7 @@ model, dataset = snakemake.params.extraction
 settings = snakemake.config.get("features", {})
 extract_features(
     model["row"],
-    dataset,
+    dataset["row"],
     snakemake.input.samples,
     snakemake.output[0],
     dtype=model["dtype"],

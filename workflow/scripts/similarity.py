@@ -12,6 +12,7 @@ make_similarity(
     spec=snakemake.params.spec,
     samples=snakemake.input.get("samples") or None,
     store=snakemake.params.store,
-    fresh=snakemake.params.fresh,
+    # what was made together with others is fresh already
+    fresh=snakemake.config["fresh"] and not snakemake.input.get("shared"),
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

@@ -67,6 +67,7 @@ def make_family(
     dataset: str,
     specs: Mapping[str, Mapping[str, Any]],
     stores: Mapping[str, str | Path],
+    shelf: str | Path | None = None,
     fresh: bool = False,
     engine: Engine | None = None,
 ) -> None:
@@ -77,10 +78,11 @@ def make_family(
 
     Args:
         manifest: the dataset's features manifest; features files lie beside it.
-        out: the table to write: metric, pairs, computed. Lists are kept in a folder beside it.
+        out: the table to write: metric, pairs, computed.
         dataset: id of the dataset.
         specs: for each metric id of the family what `make_similarity` takes.
         stores: for each the path of its pair store.
+        shelf: folder where lists are kept between runs (default: one beside the table).
         fresh: compute all pairs again, whatever the stores hold.
         engine: threads and memory.
 
@@ -94,7 +96,7 @@ def make_family(
         tasks[id_] = calibrated(listing.task, spec["permutations"])
     opened = {id_: task.open_store(stores[id_], fresh=fresh) for id_, task in tasks.items()}
     before = {id_: len(store.outcomes) for id_, store in opened.items()}
-    folder = Path(out).with_suffix("") if engine.shelf else None
+    folder = Path(shelf or Path(out).with_suffix("")) if engine.shelf else None
     fill_shared(opened, tasks, listing.items, engine, folder)
     rows = [
         (id_, len(store.outcomes), len(store.outcomes) - before[id_])

@@ -10,6 +10,7 @@ make_family(
     dataset=snakemake.wildcards.dataset,
     specs=snakemake.params.specs,
     stores=snakemake.params.stores,
-    fresh=snakemake.params.fresh,
+    shelf=snakemake.params.shelf,
+    fresh=snakemake.config["fresh"],
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

@@ -1,0 +1,77 @@
+"""What the explorer's page takes of a study, and what it says of it."""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from consilience.config.origins import Origins
+from consilience.files import ROOT, file_digest
+from consilience.results import RESULT_FILES
+
+if TYPE_CHECKING:
+    from consilience.config import Study
+
+UNSAID = ("features", "similarity", "fresh", "plots", "explorer", "results")
+"""Blocks that change no page: how a machine works through a study, and what metrics say already."""
+
+
+class Page:
+    """The part of a plan that is about the page."""
+
+    study: "Study"
+    origins: Origins
+    settings: dict[str, Any]
+    labelled: list[str]
+    related: list[str]
+    accuracy: list[str]
+    curves: list[str]
+    grouped: bool
+
+    def each(self, name: str, **wildcards: Iterable[str]) -> list[str]:
+        """Returns the paths of a kind of file for all combinations of wildcard values."""
+        raise NotImplementedError
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What the page says of the study."""
+        features, probe = self.settings["features"], self.settings["probe"]
+        settings = {key: value for key, value in self.settings.items() if key not in UNSAID}
+        settings["features"] = {key: features[key] for key in ("dtype", "autocast")}
+        settings["probe"] = {key: probe[key] for key in probe if key != "device"}
+        study = self.study
+        return {
+            "settings": settings,
+            "models": study.models,
+            "datasets": study.datasets,
+            "metrics": study.metrics,
+            "labels": study.labels,
+        }
+
+    @property
+    def page_tables(self) -> dict[str, list[str]]:
+        """The tables that the page shows, under the names by which it takes them."""
+        datasets, metrics = self.study.datasets, self.study.metrics
+        made = {
+            "similarity": self.each("similarity", dataset=datasets, metric=metrics),
+            "consistency": self.each("consistency", metric=metrics),
+            "consistency_differences": (
+                self.each("consistency_differences", metric=metrics) if self.grouped else []
+            ),
+            "behavior": self.each("behavior", dataset=self.labelled),
+            "relation": self.each("relation", metric=self.related),
+            "accuracy": self.accuracy,
+            "sensitivity": self.curves,
+        }
+        shown = {name: file.on_page for name, file in RESULT_FILES.items() if file.on_page}
+        return {place: made[name] for name, place in shown.items()}
+
+    @property
+    def configfiles(self) -> list[str]:
+        """The files that the commands on the page name; none for the default study."""
+        names = [name for name, _ in self.origins.files]
+        return [] if self.origins.is_default else [os.path.relpath(name) for name in names]
+
+    @property
+    def page_parts(self) -> list[str]:
+        """Hashes of the page's own files, which are no code of Python."""
+        return [file_digest(p) for p in sorted((ROOT / "consilience/explorer").glob("page.*"))]

@@ -1,0 +1,194 @@
+"""The files of a study's results: which there are, where they lie, and what their columns mean.
+
+The table itself is `results.toml` beside this module. Rules take their paths from it, and so do
+bundles, merges, the explorer, the summary, `verify` and the pages that document them.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FOLDER = "results"
+ID = r"[A-Za-z0-9_.-]+"
+"""Of a dataset, model, metric, figure or study."""
+
+Columns = Mapping[str, tuple[str, str]]
+"""{column: (unit or range, meaning)}."""
+
+
+@dataclass(frozen=True)
+class ResultFile:
+    """One kind of file under the results folder."""
+
+    name: str
+    """Of the rule that makes it, or `RULE_PART` for what a rule makes besides."""
+    pattern: str
+    """Path below the study's folder, with wildcards."""
+    what: str
+    """For the reader of README."""
+    columns: Columns = field(default_factory=dict)
+    """Of a table; empty for other files."""
+    key: tuple[str, ...] = ()
+    """Columns that tell its rows apart."""
+    optional_key: tuple[str, ...] = ()
+    """Those of them that tables of earlier versions lack."""
+    common: bool = False
+    """Whether all studies share it: it depends on no choice of models, datasets or metrics."""
+    bundled: bool = False
+    """Whether a bundle carries it."""
+    of_a_set: bool = False
+    """Whether its rows are of all models together, so that bundles cannot be united in it."""
+    on_page: str = ""
+    """Under which name the explorer's page takes it; empty: not at all."""
+    summarized: bool = False
+    """Whether the summary of a run counts it."""
+
+    @property
+    def step(self) -> str:
+        """The folder that it lies in, the noun of its step."""
+        return self.pattern.partition("/")[0]
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a Parquet table."""
+        return self.pattern.endswith(".parquet")
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is a record of a run rather than a result."""
+        return "/." in self.pattern
+
+    @property
+    def wildcards(self) -> list[str]:
+        """The names of its wildcards, in order."""
+        return re.findall(r"{(\w+)}", self.pattern)
+
+    def matches(self, name: str) -> dict[str, str] | None:
+        """Returns the wildcards of a path below the study's folder; None: another kind of file."""
+        escaped = re.escape(self.pattern).replace(r"\{", "{").replace(r"\}", "}")
+        found = re.fullmatch(re.sub(r"{(\w+)}", rf"(?P<\1>{ID})", escaped), name)
+        if not found or any(set(value) == {"."} for value in found.groups()):
+            return None
+        return found.groupdict()
+
+
+def _read_columns(text: str, groups: Mapping[str, Columns]) -> Columns:
+    columns: dict[str, tuple[str, str]] = {}
+    for line in filter(None, text.splitlines()):
+        if line.startswith("*"):
+            columns |= groups[line[1:]]
+        else:
+            name, unit, meaning = line.split(" | ")
+            columns[name] = (unit, meaning)
+    return columns
+
+
+def _read_files() -> dict[str, ResultFile]:
+    content = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf8"))
+    groups = {name: _read_columns(text, {}) for name, text in content["groups"].items()}
+    files = {}
+    for name, facts in content["files"].items():
+        facts["columns"] = _read_columns(facts.get("columns", ""), groups)
+        for key in ("key", "optional_key"):
+            facts[key] = tuple(facts.get(key, "").split())
+        files[name] = ResultFile(name, **facts)
+    return files
+
+
+RESULT_FILES: dict[str, ResultFile] = _read_files()
+"""All kinds of files that a study makes, by name; stores and shelves (`.pairs`) are caches."""
+STUDY_FILE = RESULT_FILES["explorer_study"].pattern
+STEPS = sorted({file.step for file in RESULT_FILES.values()})
+"""The folders of a study's results; no study is called like one of them."""
+
+
+def kind_of(name: str) -> tuple[ResultFile, dict[str, str]] | None:
+    """Returns what kind of file a path below a study's folder names, with its wildcards."""
+    for file in RESULT_FILES.values():
+        if (wildcards := file.matches(name)) is not None:
+            return file, wildcards
+    return None
+
+
+def list_tables(
+    folder: str | Path,
+    study: Mapping[str, Any] | None = None,
+    **facts: Any,  # noqa: ANN401
+) -> Iterator[tuple[ResultFile, Path]]:
+    """Yields the visible tables that lie in a study's folder, kind by kind, sorted.
+
+    Args:
+        folder: of the study.
+        study: what it selects, as `read_study` returns it: tables of datasets and metrics that it
+            had before and has no more are left out. None: all tables.
+        **facts: only of kinds that have these facts, such as `name="similarity"`.
+    """
+    for file in RESULT_FILES.values():
+        wanted = all(getattr(file, fact) == value for fact, value in facts.items())
+        if wanted and file.is_table and not file.hidden:
+            pattern = re.sub(r"{\w+}", "*", file.pattern)
+            for path in sorted(Path(folder).glob(pattern)):
+                ids = file.matches(path.relative_to(folder).as_posix())
+                if ids is not None and _selects(study, ids):
+                    yield file, path
+
+
+def _selects(study: Mapping[str, Any] | None, ids: Mapping[str, str]) -> bool:
+    return study is None or all(
+        id_ in study.get(f"{kind}s", {})
+        for kind, id_ in ids.items()
+        if kind in ("model", "dataset", "metric")
+    )
+
+
+def read_study(folder: str | Path) -> dict[str, Any] | None:
+    """Returns what a study selects, as its folder says; None if it does not say."""
+    path = Path(folder, STUDY_FILE)
+    return json.loads(path.read_text(encoding="utf8")) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the files of one study lie, as patterns for rules."""
+
+    folder: str = FOLDER
+    """Of what is the study's own: tables, figures, the page."""
+    common: str = FOLDER
+    """Of what studies share: samples, features, known pairs."""
+
+    def __getitem__(self, name: str) -> str:
+        """Returns the path of a kind of file, with its wildcards."""
+        file = RESULT_FILES[name]
+        return f"{self.common if file.common else self.folder}/{file.pattern}"
+
+    def of(self, name: str, **wildcards: str) -> str:
+        """Returns the path of one file."""
+        return self[name].format(**wildcards)
+
+    def known(self, step: str) -> str:
+        """Returns where a step keeps pairs between runs: by dataset and metric, for all studies."""
+        return f"{self.common}/{step}/{{dataset}}/.pairs/{{metric}}.parquet"
+
+    def shelf(self, dataset: str, sharing: str) -> str:
+        """Returns where lists that metrics share are kept between runs, for all studies."""
+        return f"{self.common}/similarity/{dataset}/.shared/{sharing}"
+
+    def log(self, name: str) -> str:
+        """Returns the log of the rule of that name."""
+        return self._record("logs", name, "log")
+
+    def benchmark(self, name: str) -> str:
+        """Returns the benchmark of the rule of that name."""
+        return self._record("benchmarks", name, "tsv")
+
+    def _record(self, kind: str, name: str, suffix: str) -> str:
+        file = RESULT_FILES[name]
+        folder = self.common if file.common else self.folder
+        below = folder.removeprefix(FOLDER).strip("/")
+        place = f"{kind}/{below}" if below else kind
+        parts = "/".join(f"{{{wildcard}}}" for wildcard in file.wildcards)
+        return f"{place}/{name}/{parts}.{suffix}" if parts else f"{place}/{name}.{suffix}"
