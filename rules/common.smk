@@ -23,6 +23,11 @@ except ConsilienceError as error:
 PLAN = Plan(STUDY, RESULTS, ORIGINS)
 config.update(STUDY.settings)  # scripts find the defaults too
 
+# Fresh means: also what is up to date. No parameter of a job says it, or the next run would find
+# another one and make everything once more.
+if STUDY.settings["fresh"] and workflow.is_main_process:
+    workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *PLAN.kept_pairs}
+
 
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:

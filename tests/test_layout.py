@@ -215,3 +215,33 @@ def test_readme_rows_make_a_sound_study(tmp_path):
     )
     assert len(study.models) == models.count("\n") - 1
     assert len(study.datasets) == datasets.count("\n") - 1
+
+
+GIVEN = {"STUDY", "PLAN", "RESULTS"}
+"""What rule files may take from elsewhere, besides what Snakemake offers."""
+OFFERED = {"expand", "report", "unpack", "workflow", "config", "wildcard_constraints"}
+
+
+def code_lines(text):
+    """Returns a rule file without comments, docstrings and strings."""
+    text = re.sub(r'"""[\s\S]*?"""', "", text)
+    return re.sub(r'"(?:[^"\\\n]|\\.)*"|#[^\n]*', "", text)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda p: p.name)
+def test_nothing_but_three_names_crosses_a_rule_file(path):
+    """Rules hold no logic: what a study makes is decided in consilience/config/plan.py."""
+    text = code_lines(path.read_text(encoding="utf8"))
+    bound = set(re.findall(r"^([A-Za-z_]\w*)(?:, \w+)* = ", text, re.MULTILINE))
+    bound |= set(re.findall(r"import (\w+)$", text, re.MULTILINE))
+    named = set(re.findall(r"(?<![\w.])([A-Z][A-Z_]{2,})\b", text))
+    assert named - bound <= GIVEN
+    called = set(re.findall(r"(?<![\w.])([a-z_]\w*)\(", text)) - {"lambda"}
+    imported = set(
+        re.findall(
+            r"\b(\w+)\b", " ".join(re.findall(r"^from \S+ import (.*)$", text, re.MULTILINE))
+        )
+    )
+    assert called - bound - imported <= OFFERED | {"str", "dict"}
+    if path.name != "common.smk":
+        assert not re.findall(r"^(?:def|from|import) ", text, re.MULTILINE)

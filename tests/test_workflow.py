@@ -13,6 +13,7 @@ from clones import ROOT, STUDIES, clone_to
 
 from consilience.features import read_header
 from consilience.files import read_table
+from consilience.results import list_tables
 
 pytestmark = pytest.mark.workflow
 
@@ -115,7 +116,7 @@ def per_model(rule, datasets, models):
 
 
 def pairs_computed(folder, dataset, metric):
-    text = (folder / "logs" / "similarity" / dataset / f"{metric}.log").read_text()
+    text = (folder / "logs" / "study" / "similarity" / dataset / f"{metric}.log").read_text()
     return int(re.search(r"(\d+) to compute", text)[1])
 
 
@@ -148,12 +149,15 @@ def study(finished, tmp_path):
 
 
 def test_everything_is_there(finished):
-    expected = [f"results/similarity/{d}/{m}.parquet" for d in DATA for m in ("knn", "cka")]
-    expected += ["results/consistency/knn.parquet", "results/probe/accuracy.parquet"]
-    expected += ["results/sensitivity/stability.parquet", "results/behavior/relation/knn.parquet"]
+    expected = [f"results/study/similarity/{d}/{m}.parquet" for d in DATA for m in ("knn", "cka")]
+    expected += ["results/study/consistency/knn.parquet", "results/study/probe/accuracy.parquet"]
+    expected += [
+        "results/study/sensitivity/stability.parquet",
+        "results/study/behavior/relation/knn.parquet",
+    ]
     for kind in ("svg", "pdf", "png", "csv"):
-        expected += [f"results/figures/consistency_heatmap.{kind}"]
-        expected += [f"results/figures/model_map_cka.{kind}"]
+        expected += [f"results/study/figures/consistency_heatmap.{kind}"]
+        expected += [f"results/study/figures/model_map_cka.{kind}"]
     for name in expected:
         assert (finished / name).stat().st_size > 0, name
     assert not list(finished.glob("results/**/.*.parquet.*")), "left-over temporary files"
@@ -165,7 +169,7 @@ def test_a_second_run_does_nothing(finished):
 
 def test_results_need_no_gather_step(finished):
     """A folder of similarity tables is one table; the pair stores beside them do not show."""
-    table = pd.read_parquet(finished / "results" / "similarity" / "one")
+    table = pd.read_parquet(finished / "results" / "study" / "similarity" / "one")
     assert set(table["metric"]) == {"knn", "cka"}
     assert len(table) == 2 * 10
 
@@ -198,7 +202,7 @@ def test_removing_a_model(study):
     assert planned(study) == expected | downstream(DATA, ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "two", "knn") == 0
-    assert len(read_table(study / "results/similarity/two/knn.parquet")) == 6
+    assert len(read_table(study / "results/study/similarity/two/knn.parquet")) == 6
 
 
 def test_adding_a_dataset(study):
@@ -230,7 +234,7 @@ def test_adding_views_extracts_nothing(study):
     assert planned(study) == expected | downstream(["few"], ["knn", "cka"])
     snakemake(study, "--cores", "2", "all_similarity", "all_probe")
     assert planned(study, "all_similarity", "all_probe") == set()
-    table = read_table(study / "results/similarity/few/cka.parquet")
+    table = read_table(study / "results/study/similarity/few/cka.parquet")
     assert table.attrs["n"] == len(read_table(study / "results/samples/few.parquet")) <= 20
     text = snakemake(study, "-n", "results/features/few/p4.safetensors", ok=False)
     assert "'few' is a view and has no features of its own: they are those of 'two'" in text
@@ -278,7 +282,7 @@ def test_metrics_that_share_lists_are_computed_together(study):
         stream.write("lcs: {metric: lcs_knn, k: 6}\n")
     replace(study / "study.yaml", "[knn, cka]", "[knn, lcs, cka]")
     jobs = planned(study)
-    shared = {job for job in jobs if job[0] == "family"}
+    shared = {job for job in jobs if job[0] == "shared"}
     assert [d for _, d, _ in sorted(shared)] == DATA
     # a first companion: the tables of knn are written again, from what is known
     assert jobs == shared | downstream(DATA, ["knn", "lcs"]) | CURVE_FIGURES
@@ -286,7 +290,7 @@ def test_metrics_that_share_lists_are_computed_together(study):
     assert alone == downstream(DATA, ["lcs"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "one", "knn") == pairs_computed(study, "one", "lcs") == 0
-    table = next((study / "results" / "similarity" / "one" / ".families").glob("*.parquet"))
+    table = next((study / "results" / "study" / "similarity" / "one" / ".shared").glob("*.parquet"))
     assert read_table(table).set_index("metric")["computed"].to_dict() == {"knn": 0, "lcs": 10}
     replace(study / "metrics.yaml", "k: 6", "k: 5")
     again = shared | similarity(DATA, ["knn", "lcs"]) | {("all_similarity",)}
@@ -319,6 +323,7 @@ def test_asking_for_fresh_similarities(study):
     assert planned(study, "--config", "fresh=true") == expected
     snakemake(study, "--cores", "2", "all_similarity", "--config", "fresh=true")
     assert pairs_computed(study, "two", "cka") == 10
+    assert planned(study) == set()  # every byte is what it was
 
 
 def test_changing_the_device_reruns_nothing(study):
@@ -342,8 +347,8 @@ def test_a_text_tower_adds_its_prompts(study):
     found = planned(study)
     assert expected <= found
     assert not {job for job in found if job[0] in ("features", "similarity", "sensitivity")}
-    snakemake(study, "--cores", "1", "results/probe/prompts/one/letters.safetensors")
-    header = read_header(study / "results/probe/prompts/one/letters.safetensors")
+    snakemake(study, "--cores", "1", "results/study/probe/prompts/one/letters.safetensors")
+    header = read_header(study / "results/study/probe/prompts/one/letters.safetensors")
     assert header["shapes"] == {"characters": [4, 512]}
     assert header["prompts"] == ["a photo of a {}."]
 
@@ -361,7 +366,7 @@ def test_one_similarity_table(study):
     shutil.rmtree(study / "results")
     expected = {("samples", "two"), ("manifest", "two"), ("similarity", "two", "knn")}
     expected |= per_model("features", ["two"], ["p4", "p6", "p8", "vit"])
-    assert planned(study, "results/similarity/two/knn.parquet") == expected
+    assert planned(study, "results/study/similarity/two/knn.parquet") == expected
 
 
 # Reproducible to the byte.
@@ -370,7 +375,9 @@ def test_one_similarity_table(study):
 def test_bytes_do_not_depend_on_cores_or_history(study):
     def tables():
         kinds = ("similarity", "consistency", "probe", "sensitivity", "behavior")
-        paths = [p for kind in kinds for p in (study / "results" / kind).rglob("*.parquet")]
+        paths = [
+            p for kind in kinds for p in (study / "results" / "study" / kind).rglob("*.parquet")
+        ]
         return {p: p.read_bytes() for p in paths if ".pairs" not in p.parts}
 
     before = tables()
@@ -380,6 +387,65 @@ def test_bytes_do_not_depend_on_cores_or_history(study):
               "all_probe")  # fmt: skip
     assert len(before) == 4 + 4 * 2 + 9 + 2 + 6
     assert tables() == before
+
+
+# Studies do not mix.
+
+
+def test_a_second_study_shares_features_and_nothing_else(study):
+    """Its tables, figures and page lie apart; what both need is made once."""
+
+    def own():
+        root = study / "results" / "study"
+        return {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+    before = own()
+    other = STUDY.replace("metrics: [knn, cka]", "metrics: [cka]").replace(
+        "models: \"modality == 'image'\"", "models: [p4, p6, p8]", 1
+    )
+    (study / "mine.yaml").write_text(other.replace("metrics: [knn]}", "metrics: [cka]}"))
+    text = snakemake(study, "--cores", "2", study="mine.yaml")
+    assert "rule features:" not in text and "rule samples:" not in text
+    log = (study / "logs/mine/similarity/one/cka.log").read_text()
+    assert "6 reused, 0 to compute" in log  # pairs that the first study knows
+    assert own() == before
+    assert planned(study) == set()
+    mine = read_table(study / "results/mine/similarity/one/cka.parquet")
+    assert set(mine["model_x"]) == {"p4", "p6", "p8"}
+    assert not (study / "results/mine/similarity/one/knn.parquet").exists()
+    page = (study / "results/mine/explorer/index.html").read_text(encoding="utf8")
+    assert "snakemake --configfile mine.yaml" in page and "config/config.yaml" not in page
+
+
+def test_another_seed_draws_apart(study):
+    """Samples of another seed are others, so they and their features have a folder of their own."""
+    text = snakemake(study, "-n", "--config", "seed=1")
+    assert "results/seed1/samples/one.parquet" in text
+    assert planned(study) == set()
+
+
+def test_a_study_cannot_lie_where_others_have_files(study):
+    shutil.copy(study / "study.yaml", study / "features.yaml")
+    text = snakemake(study, "-n", ok=False, study="features.yaml")
+    assert "features.yaml: results: the study would lie in results/features" in text
+
+
+def test_the_order_of_rule_files_means_nothing(study):
+    text = (study / "Snakefile").read_text(encoding="utf8")
+    lines = re.findall(r'^include: "rules/(?!common).*$', text, re.MULTILINE)
+    block = "\n".join(lines)
+    assert block in text
+    (study / "Snakefile").write_text(text.replace(block, "\n".join(reversed(lines))))
+    assert planned(study) == set()
+
+
+def test_every_column_of_every_table_is_explained(finished):
+    for name, folder in (("study", "results/study"), ("common", "results")):
+        tables = list(list_tables(finished / folder))
+        assert len(tables) >= 2, name
+        for kind, path in tables:
+            assert list(read_table(path)) == list(kind.columns), path
+            assert not read_table(path).duplicated(list(kind.key)).any(), path
 
 
 # Faults: one clear error, nothing half-written.
@@ -395,7 +461,7 @@ def test_unknown_ids_stop_before_anything_runs(study):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("similarity/one/knm.parquet", "the study has no metric 'knm'; did you mean 'knn'?"),
+        ("study/similarity/one/knm.parquet", "the study has no metric 'knm'; did you mean 'knn'?"),
         ("features/one/vitt.safetensors", "the study has no model 'vitt'; did you mean 'vit'?"),
         ("samples/on.parquet", "the study has no dataset 'on'; did you mean 'one'?"),
     ],
@@ -412,15 +478,15 @@ def test_a_failing_step_says_why_in_its_log(study):
     # what is left is absent or the whole file of before, and never passes for the new one
     failed = per_model("features", DATA, ["vit"])
     assert failed <= planned(study)
-    assert failed & planned(study, "results/similarity/one/knn.parquet")
-    assert failed & planned(study, "results/similarity/two/knn.parquet")
+    assert failed & planned(study, "results/study/similarity/one/knn.parquet")
+    assert failed & planned(study, "results/study/similarity/two/knn.parquet")
 
 
 def test_features_of_other_samples_are_refused(study):
     """A features file that was copied from another dataset is an error, never a wrong number."""
     folder = study / "results" / "features"
     shutil.copy(folder / "two" / "p4.safetensors", folder / "one" / "p4.safetensors")
-    text = snakemake(study, "--cores", "1", "results/features/one/manifest.parquet",
+    text = snakemake(study, "--cores", "1", "results/study/features/one/manifest.parquet",
                      "--forcerun", "manifest", ok=False)  # fmt: skip
     assert "other samples" in text or "samples" in text
     assert "p4.safetensors" in text

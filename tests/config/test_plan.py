@@ -1,0 +1,152 @@
+"""What a study makes: decided in one place, without Snakemake."""
+
+import re
+
+import pytest
+import yaml
+from clones import ROOT
+
+from consilience.config import load_study
+from consilience.config.origins import Origins, lay_over, place_results
+from consilience.config.plan import Plan
+from consilience.errors import ConfigError
+from consilience.metrics import METRICS
+from consilience.results import Results
+
+BASE = {"models": ["lite0", "pixels"], "datasets": ["digits"], "metrics": ["cka_debiased"]}
+
+
+def plan_of(**changes):
+    return Plan(load_study({**BASE, **changes}), Results())
+
+
+def places(path):
+    origins = Origins.read([path])
+    return place_results(load_study(origins.config, origins).settings, origins)
+
+
+def write(path, **keys):
+    path.write_text(yaml.safe_dump({**BASE, **keys}), encoding="utf8")
+    return path
+
+
+def test_what_is_not_asked_for_is_not_made():
+    plan = plan_of()
+    assert plan.halved == plan.paired == plan.alignments == plan.curves == plan.stability == []
+    assert plan.group is None and not plan.grouped and plan.distributions == {}
+    assert plan.labelled == ["digits"] and plan.probed
+    assert plan.accuracy == ["results/probe/accuracy.parquet"]
+
+
+def test_every_probe_has_labels(tmp_path):
+    """A view of a dataset without labels has none, whatever its own row leaves out."""
+    rows = "dataset\tsource\tname\tmodality\tlabels\tparent\tview\n"
+    rows += "bare\tpackaged\tdigits\timage\tno\t\t\nv\t\t\timage\t\tbare\tn=12\n"
+    (tmp_path / "data.tsv").write_text(rows + "vv\t\t\timage\t\tv\tn=8\n")
+    catalogs = {"datasets": [str(tmp_path / "data.tsv")]}
+    plan = plan_of(datasets=["v", "vv"], catalogs=catalogs)
+    assert plan.labelled == plan.probe_files == plan.related == plan.accuracy == []
+    assert plan.page_tables["behavior"] == plan.page_tables["relation"] == []
+
+
+def test_curves_and_halves():
+    plan = plan_of(sensitivity={"n": [8]}, reliability={"splits": 2})
+    assert plan.curves == ["results/sensitivity/digits/cka_debiased.parquet"]
+    assert plan.stability and plan.halved == ["digits"]
+    assert plan_of(sensitivity={"metrics": ["cka_debiased"]}).curves == []
+
+
+def test_alignment_needs_two_models_that_differ():
+    asked = {"alignment": {"metrics": ["cka_debiased"], "across": "objective"}}
+    assert plan_of(**asked).paired == ["digits"]
+    alone = {"alignment": {"metrics": ["cka_debiased"], "across": None}}
+    assert plan_of(**alone).alignments == ["results/alignment/digits/cka_debiased.parquet"]
+
+
+def test_the_page_takes_what_is_made():
+    plan = plan_of(consistency={"groups": ["objective"]})
+    tables = plan.page_tables
+    assert tables["differences"] == ["results/consistency/differences/cka_debiased.parquet"]
+    assert plan_of().page_tables["differences"] == []
+    assert all(path.startswith("results/") for paths in tables.values() for path in paths)
+
+
+def test_code_of_rows_names_the_source_and_the_library():
+    plan = plan_of()
+    assert plan.model_code["lite0"] != plan.model_code["pixels"]
+    assert len(plan.source_code["digits"]) == 64
+    assert set(plan.behavior_modules) <= {cls.__module__ for cls in METRICS.values()}
+
+
+def test_a_study_lies_in_a_folder_of_its_name(tmp_path):
+    assert places(ROOT / "config" / "config.yaml") == Results("results", "results")
+    assert places(write(tmp_path / "mine.yaml")) == Results("results/mine", "results")
+    assert places(write(tmp_path / "mine.yaml", results="out/x")).folder == "out/x"
+    both = Origins.read([write(tmp_path / "a.yaml"), write(tmp_path / "b.yaml")])
+    assert both.name == "a+b"
+
+
+@pytest.mark.parametrize(
+    ("keys", "common"),
+    [
+        ({"seed": 3}, "results/seed3"),
+        ({"features": {"dtype": "float16"}}, "results/float16"),
+        ({"seed": 3, "features": {"autocast": "bfloat16"}}, "results/seed3-bfloat16"),
+        ({"features": {"batch_size": 8, "device": "cpu"}}, "results"),
+    ],
+)
+def test_what_is_drawn_or_stored_otherwise_lies_apart(tmp_path, keys, common):
+    assert places(write(tmp_path / "mine.yaml", **keys)).common == common
+
+
+@pytest.mark.parametrize("name", ["features", "similarity", "seed1", "explorer"])
+def test_a_folder_that_others_use_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=f"would lie in results/{name}"):
+        places(write(tmp_path / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize("folder", ["/tmp/x", "../x", "a/../b", ".hidden", "x/"])
+def test_a_results_folder_stays_below_the_working_folder(folder):
+    with pytest.raises(ConfigError, match=r"results: '.*' does not have the form"):
+        load_study({**BASE, "results": folder}, "my.yaml")
+
+
+def test_errors_name_the_file_that_a_key_came_from(tmp_path):
+    one = write(tmp_path / "one.yaml", metrics=["knn_of_one"])
+    two = tmp_path / "two.yaml"
+    two.write_text("datasets: [digitz]\nprobe: {knm: [1]}\n")
+    origins = Origins.read([one, two], {"consistency": {"min_models": 2}})
+    with pytest.raises(ConfigError) as caught:
+        load_study(origins.config, origins)
+    lines = str(caught.value).splitlines()
+    assert any(re.search(r"two\.yaml: probe: unknown key 'knm'", line) for line in lines)
+    assert any(line.strip().startswith("--config: consistency.min_models") for line in lines)
+    two.write_text("datasets: [digitz]\n")
+    origins = Origins.read([one, two])
+    with pytest.raises(ConfigError) as caught:
+        load_study(origins.config, origins)
+    assert re.search(r"one\.yaml: metrics\[0\]: 'knn_of_one'", str(caught.value))
+    assert re.search(r"two\.yaml: datasets\[0\]: 'digitz'", str(caught.value))
+
+
+def test_files_are_laid_over_each_other_as_snakemake_does_it():
+    below = {"a": {"x": 1, "y": [1, 2]}, "b": 1}
+    assert lay_over(below, {"a": {"y": [3]}, "c": 2}) == {"a": {"x": 1, "y": [3]}, "b": 1, "c": 2}
+    assert below == {"a": {"x": 1, "y": [1, 2]}, "b": 1}
+
+
+def test_the_quick_start_leaks_into_no_study():
+    text = {**BASE, "models": ["minilm", "characters"], "datasets": ["movie_snippets"]}
+    study = load_study(text, "mine.yaml")
+    assert study.settings["consistency"]["groups"] == []
+    assert study.settings["consistency"]["models"] is None
+    assert study.settings["seed"] == 0
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [\n"])
+def test_a_file_that_is_no_study(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml: "):
+        Origins.read([tmp_path / "x.yaml"])
+    with pytest.raises(ConfigError, match="no such study"):
+        Origins.read([tmp_path / "absent.yaml"])
