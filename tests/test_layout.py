@@ -232,7 +232,7 @@ def code_lines(text):
 def test_nothing_but_three_names_crosses_a_rule_file(path):
     """Rules hold no logic: what a study makes is decided in consilience/config/plan.py."""
     text = code_lines(path.read_text(encoding="utf8"))
-    bound = set(re.findall(r"^([A-Za-z_]\w*)(?:, \w+)* = ", text, re.MULTILINE))
+    bound = set(re.findall(r"^ *([A-Za-z_]\w*)(?:, \w+)* = ", text, re.MULTILINE))
     bound |= set(re.findall(r"import (\w+)$", text, re.MULTILINE))
     named = set(re.findall(r"(?<![\w.])([A-Z][A-Z_]{2,})\b", text))
     assert named - bound <= GIVEN
