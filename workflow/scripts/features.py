@@ -1,6 +1,6 @@
 """Extracts the features of one model on one dataset."""
 
-from consilience.features import extract_features
+from consilience.features.extract import extract_features
 from consilience.logs import log_to
 
 log_to(snakemake.log[0])
