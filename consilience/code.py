@@ -7,7 +7,8 @@ with one statement more, it is itself part of the closure of everything in its p
 
 What is imported by name at run time cannot be seen and is given by the caller: the module of a
 metric (`code_of_class`), of a source (`sources_of`), of a figure. What is imported for the sake of
-types alone (`if TYPE_CHECKING:`) decides nothing and does not count.
+types alone (`if TYPE_CHECKING:`) decides nothing and does not count, and neither does a module that
+says of itself `DECIDES_NOTHING = True`: its functions give nothing back.
 """
 
 import ast
@@ -27,6 +28,8 @@ _IMPORT = re.compile(
     re.MULTILINE,
 )
 """An import at any depth of a module's source: of names from a module, or of modules."""
+_READER = re.compile(rf'^READER = "({NAME}[\w.]+)"$', re.MULTILINE)
+_DECIDES_NOTHING = re.compile(rb"^DECIDES_NOTHING = True$", re.MULTILINE)
 _FOR_TYPES = re.compile(r"^if TYPE_CHECKING:[^\n]*\n(?:[ \t]+[^\n]*\n|\n)*", re.MULTILINE)
 
 
@@ -45,7 +48,7 @@ def closure(*modules: str) -> tuple[str, ...]:
     new = [part for module in modules for part in _with_packages(module)]
     while new:
         module = new.pop()
-        if module not in found:
+        if module not in found and not _DECIDES_NOTHING.search(_source(module)):
             found.add(module)
             new.extend(_imports(module))
     return tuple(sorted(found))
@@ -60,8 +63,7 @@ def code_of(*modules: str) -> str:
     """
     code = hashlib.sha256()
     for module in closure(*modules):
-        source = _source(module)
-        code.update(f"{module} {_passed_on(source)}\n".encode() + source)
+        code.update(_content(module))
     return code.hexdigest()
 
 
@@ -94,19 +96,25 @@ def code_of_class(cls: type) -> str:
 
 
 def sources_of(kind: str, row: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns the modules that are imported by name for a row of a catalogue, sorted.
+    """Returns the modules that are imported by name for a row of a catalogue.
 
     Args:
         kind: `models` or `datasets`.
         row: with `source`, whose module (or package, with all that is in it) is taken, and `name`,
             which may begin with the library that it is of, as in `timm:resnet50`. A view has no
-            source, and nothing is imported.
+            source, and nothing is imported. A source may name one more module of the package, in
+            a line `READER = "…"`.
     """
     parts = {row.get("source", ""), row.get("name", "").partition(":")[0]}
     bases = [f"{NAME}.{kind}.{part}" for part in sorted(parts) if part.isidentifier()]
-    return tuple(module for base in bases if _exists(base) for module in _with_inner(base))
+    modules = [module for base in bases if _exists(base) for module in _with_inner(base)]
+    return (
+        *modules,
+        *(name for module in modules for name in _READER.findall(_source(module).decode())),
+    )
 
 
+@cache
 def path_of(module: str) -> Path:
     """Returns the file of a module or package.
 
@@ -132,6 +140,13 @@ def _with_inner(module: str) -> Iterator[str]:
 @cache
 def _source(module: str) -> bytes:
     return path_of(module).read_bytes()
+
+
+@cache
+def _content(module: str) -> bytes:
+    """Returns a module's name, its source, and what the names that it imports mean."""
+    source = _source(module)
+    return f"{module} {_passed_on(source)}\n".encode() + source
 
 
 @cache
@@ -197,10 +212,12 @@ def _with_packages(module: str) -> Iterator[str]:
             yield package
 
 
+@cache
 def _is_package(module: str) -> bool:
     return path_of(module).name == "__init__.py"
 
 
+@cache
 def _exists(module: str) -> bool:
     try:
         return path_of(module).is_file()

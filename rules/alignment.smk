@@ -33,7 +33,6 @@ rule alignment:
         permutations=SETTINGS["alignment"]["permutations"],
         seed=SETTINGS["seed"],
         store="results/alignment/{dataset}/.pairs/{metric}.parquet",
-        fresh=SETTINGS["fresh"],
         code=code("alignment", "alignment", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:

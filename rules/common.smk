@@ -2,11 +2,11 @@ import gc
 import os
 from pathlib import Path
 
+from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import Known, load_study, use_clone
 from consilience.config.paths import Paths, looked_up
 from consilience.errors import ConsilienceError
-from consilience.features import EXTRACTION_CODE
-from consilience.files import code_digest, digest, file_digest
+from consilience.files import digest, file_digest
 from consilience.prefetch import describe, list_remote
 from snakemake.exceptions import WorkflowError
 
@@ -35,21 +35,13 @@ config.update(SETTINGS)  # scripts find the defaults too
 
 
 def code(script, *modules):
-    """Hash of a step's script and of the library modules that decide its result."""
-    path = Path(workflow.basedir, "workflow", "scripts", f"{script}.py")
-    return digest([file_digest(path), code_digest(*modules)])
+    """Hash of a step's script and of all that it imports."""
+    return code_of_script(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
 def source_code(kind, rows):
-    """For each id the hash of what sources share, of its source, and of the library it names."""
-    parts = lambda row: (
-        *("__init__", "_*", row["source"] or "_"),
-        row.get("name", "").partition(":")[0] or "_",
-    )
-    return {
-        name: code_digest(*(f"{kind}/{part}" for part in parts(row)))
-        for name, row in rows.items()
-    }
+    """For each id the hash of its source and of all that this imports."""
+    return {name: code_of(*sources_of(kind, row)) for name, row in rows.items()}
 
 
 MODEL_CODE = source_code("models", STUDY.models)
@@ -63,7 +55,7 @@ EXTRACTION = Known(
             "row": row,
             "dtype": SETTINGS["features"]["dtype"],
             "autocast": SETTINGS["features"]["autocast"],
-            "code": [code("features", *EXTRACTION_CODE), MODEL_CODE[name]],
+            "code": [code("features"), MODEL_CODE[name]],
         }
         for name, row in STUDY.extraction.items()
     },

@@ -16,7 +16,11 @@ rule features:
         runtime=scaled(120),
     params:
         extraction=looked_up(
-            lambda wc: (EXTRACTION[wc.model], STUDY.extracted[wc.dataset])
+            lambda wc: (
+                EXTRACTION[wc.model],
+                STUDY.extracted[wc.dataset],
+                DATASET_CODE[wc.dataset],
+            )
         ),
     script:
         "../workflow/scripts/features.py"
@@ -46,7 +50,10 @@ rule manifest:
         # Snakemake does not miss a features file that a failed job left absent while the manifest
         # is older but there; what the features should be therefore stands here too.
         features=lambda wc: digest(
-            [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]]
+            [
+                [EXTRACTION[model] for model in STUDY.models_on[wc.dataset]],
+                [DATASET_CODE[dataset] for dataset in STUDY.chains[wc.dataset]],
+            ]
         ),
         code=code(
             "manifest",

@@ -24,7 +24,6 @@ rule family:
             id: f"results/similarity/{wc.dataset}/.pairs/{id}.parquet"
             for id in FAMILIES[wc.family]
         },
-        fresh=SETTINGS["fresh"],
         code=code("family", "similarity", "calibration"),
         metric_code=lambda wc: {id: STUDY.metric_code[id] for id in FAMILIES[wc.family]},
     script:
@@ -58,7 +57,6 @@ rule similarity:
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
         store="results/similarity/{dataset}/.pairs/{metric}.parquet",
-        fresh=lambda wc: SETTINGS["fresh"] and wc.metric not in FAMILY_OF,
         code=code("similarity", "similarity", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:

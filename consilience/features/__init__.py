@@ -3,14 +3,10 @@
 Reading imports no deep-learning library; `consilience.features.extract` does.
 """
 
+from consilience.features.container import content_hash
 from consilience.features.manifest import make_manifest, write_manifest
-from consilience.features.store import (
-    check_samples,
-    content_hash,
-    read_header,
-    read_layer,
-    write_features,
-)
+from consilience.features.reading import check_samples, read_header, read_layer
+from consilience.features.store import write_features
 
 __all__ = [
     "check_samples",

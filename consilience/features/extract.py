@@ -1,5 +1,6 @@
 """From a model and a dataset's samples to a features file, in one pass over the dataset."""
 
+import importlib
 import logging
 import sys
 import time
@@ -27,7 +28,6 @@ from consilience.features.forward import (
     device_name,
     steady,
 )
-from consilience.features.importing import aligned
 from consilience.features.lock import sole_maker
 from consilience.features.shards import Part, Shards, delete_strays
 from consilience.features.store import (
@@ -124,6 +124,7 @@ def extract_features(
             "consilience": __version__,
         }
         if hasattr(extractor, "read"):
+            aligned = importlib.import_module(extractor.reader).aligned
             layers, provenance = extractor.read(dataset_row["dataset"], samples, aligned)
             header["provenance"] = provenance
             ids = samples.table["id"].tolist()

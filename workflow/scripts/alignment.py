@@ -14,6 +14,6 @@ make_alignment(
     permutations=snakemake.params.permutations,
     seed=snakemake.params.seed,
     store=snakemake.params.store,
-    fresh=snakemake.params.fresh,
+    fresh=snakemake.config["fresh"],
     threads=snakemake.threads,
 )

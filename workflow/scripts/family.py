@@ -10,6 +10,5 @@ make_family(
     dataset=snakemake.wildcards.dataset,
     specs=snakemake.params.specs,
     stores=snakemake.params.stores,
-    fresh=snakemake.params.fresh,
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

@@ -12,6 +12,6 @@ make_similarity(
     spec=snakemake.params.spec,
     samples=snakemake.input.get("samples") or None,
     store=snakemake.params.store,
-    fresh=snakemake.params.fresh,
+    fresh=snakemake.config["fresh"],
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )
