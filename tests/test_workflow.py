@@ -373,7 +373,7 @@ def test_asking_for_fresh_similarities(study):
     assert planned(study, "--config", "fresh=true") == set()
     path = "results/similarity/two/cka.parquet"
     before = (study / path).read_bytes()
-    again = ["--forcerun", "samples", "--config", "fresh=true", "--", path]
+    again = [path, "--forcerun", "samples", "--config", "fresh=true"]
     assert ("features", "two", "vit") in planned(study, *again)
     snakemake(study, "--cores", "2", *again)
     assert pairs_computed(study, "two", "cka") == 10
