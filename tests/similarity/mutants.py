@@ -33,46 +33,53 @@ SPECS = {
 """{table: (dataset, metric, parameters, permutations)}."""
 TOGETHER = ("knn", "lcs")
 """Tables whose pairs are made as a family."""
-HALVES = """
+DISTURBED = """
 
-def _halve(only):
+def _disturb(only):
     import dataclasses
     import functools
     import inspect
 
     import numpy
 
-    def half(x):
+    def other(x):
         if isinstance(x, (float, numpy.floating)):
             return x / 2
-        if isinstance(x, numpy.ndarray) and x.dtype.kind == "f":
-            return x / x.dtype.type(2)
+        if isinstance(x, numpy.ndarray) and x.ndim and x.dtype.kind == "f":
+            x = x.copy()
+            x.reshape(-1)[::2] /= 2
+            return x
+        if isinstance(x, numpy.ndarray) and x.ndim and x.dtype.kind in "iu":
+            return numpy.roll(x, 1, axis=0)
         if isinstance(x, tuple) and hasattr(x, "_fields"):
-            return x._make(map(half, x))
+            return x._make(map(other, x))
         if type(x) in (tuple, list):
-            return type(x)(map(half, x))
+            return type(x)(map(other, x))
+        if type(x) is dict:
+            return {{key: other(value) for key, value in x.items()}}
         if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            return dataclasses.replace(
-                x, **{{f.name: half(getattr(x, f.name)) for f in dataclasses.fields(x) if f.init}}
-            )
+            names = [field.name for field in dataclasses.fields(x) if field.init]
+            return dataclasses.replace(x, **{{name: other(getattr(x, name)) for name in names}})
         return x
 
-    def halved(f):
-        return functools.wraps(f)(lambda *args, **kwargs: half(f(*args, **kwargs)))
+    def disturbed(f):
+        return functools.wraps(f)(lambda *args, **kwargs: other(f(*args, **kwargs)))
 
     for name, thing in list(globals().items()):
-        if getattr(thing, "__module__", None) != __name__ or name == "_halve":
+        if getattr(thing, "__module__", None) != __name__ or name == "_disturb":
             continue
         if inspect.isfunction(thing) and only in ("", name):
-            globals()[name] = halved(thing)
+            globals()[name] = disturbed(thing)
         if inspect.isclass(thing):
             for inner, method in list(vars(thing).items()):
                 if inspect.isfunction(method) and inner[:2] != "__" and only in ("", inner):
-                    setattr(thing, inner, halved(method))
+                    setattr(thing, inner, disturbed(method))
 
 
-_halve({only!r})
+_disturb({only!r})
 """
+"""Appended to a module: numbers that its functions return are halved, every second of them, or come
+in another order."""
 
 
 def make(folder: Path, out: Path) -> dict[str, tuple[str, int]]:
@@ -215,13 +222,13 @@ def functions(path: Path) -> list[str]:
     return list(dict.fromkeys(name for name in names if name[:2] != "__"))
 
 
-def halved(path: Path, work: Path, before: dict) -> dict:
-    """Halves what a module's functions return: all of them, or one if that gives no new value."""
+def disturbed(path: Path, work: Path, before: dict) -> dict:
+    """Disturbs what a module's functions return: all, or one alone if no value is another then."""
     original = path.read_bytes()
     tried = []
     try:
-        for only in itertools.islice(["", *functions(path)], 3):
-            path.write_bytes(original + HALVES.format(only=only).encode())
+        for only in itertools.islice(["", *functions(path)], 2):
+            path.write_bytes(original + DISTURBED.format(only=only).encode())
             found = forked(work, "edit") | {"only": only}
             tried.append(found)
             new = [name for name, value in found["values"].items() if value != before[name]]
@@ -233,13 +240,13 @@ def halved(path: Path, work: Path, before: dict) -> dict:
 
 
 def main(copy: str, work: str, jobs: str, results: str) -> None:
-    """Runs all jobs: `base`, `trace`, `noted` (modules edited together), `halved` (one by one)."""
+    """Runs all jobs: base, trace, `noted` (modules edited together), `disturbed` (one by one)."""
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     sys.path.insert(0, copy)
     for library in LIBRARIES:
         importlib.import_module(library)
     work, package = Path(work), Path(copy, "consilience")
-    asked, found = json.loads(Path(jobs).read_text()), {"halved": {}}
+    asked, found = json.loads(Path(jobs).read_text()), {"disturbed": {}}
     found["base"] = forked(work, "base")
     found["trace"] = forked(work, "trace")
     originals = {name: (package / name).read_bytes() for name in asked["noted"]}
@@ -248,8 +255,8 @@ def main(copy: str, work: str, jobs: str, results: str) -> None:
     found["noted"] = forked(work, "edit")
     for name, text in originals.items():
         (package / name).write_bytes(text)
-    for name in asked["halved"]:
-        found["halved"][name] = halved(package / name, work, found["base"]["values"])
+    for name in asked["disturbed"]:
+        found["disturbed"][name] = disturbed(package / name, work, found["base"]["values"])
     Path(results).write_text(json.dumps(found))
 
 

@@ -117,7 +117,7 @@ def runs(copy, tmp_path_factory):
             holds = any(m.startswith(module_of(path) + ".") for m in inside)
             noted[str(path)] = REMARK if passes_on(path) and holds else STATEMENT
     jobs, results = work / "jobs.json", work / "results.json"
-    jobs.write_text(json.dumps({"noted": noted, "halved": edited}))
+    jobs.write_text(json.dumps({"noted": noted, "disturbed": edited}))
     subprocess.run(
         [sys.executable, mutants.__file__, copy, work, jobs, results], check=True, timeout=600
     )
@@ -153,12 +153,12 @@ def test_edits_elsewhere_compute_nothing(runs):
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_an_edit_that_halves_gives_what_a_fresh_run_gives(path, runs):
+def test_an_edit_that_disturbs_gives_what_a_fresh_run_gives(path, runs):
     """With an existing store: byte for byte, and exactly the tables that depend on the module."""
-    if str(path) not in runs["halved"]:
+    if str(path) not in runs["disturbed"]:
         assert module_of(path) not in deciding(*TABLES.values())
         return
-    found = runs["halved"][str(path)]
+    found = runs["disturbed"][str(path)]
     for attempt in found["tried"]:
         assert "error" not in attempt, attempt
         for table, (made, computed) in attempt["made"].items():
@@ -172,9 +172,9 @@ def test_an_edit_that_halves_gives_what_a_fresh_run_gives(path, runs):
 
 
 def test_most_edits_change_values(runs):
-    """The test above would be worth little if halving changed no table."""
-    changed = {path for path, found in runs["halved"].items() if found["changed"]}
+    """The test above would be worth little if no table changed."""
+    changed = {path for path, found in runs["disturbed"].items() if found["changed"]}
     for metric in set(TABLES.values()):
         assert f"{metric.removeprefix('consilience.').replace('.', '/')}.py" in changed
     assert {"similarity/task.py", "forms/tiles.py", "similarity/engine/tiles.py"} <= changed
-    assert len(changed) > len(runs["halved"]) / 2, sorted(set(runs["halved"]) - changed)
+    assert len(changed) > len(runs["disturbed"]) / 2, sorted(set(runs["disturbed"]) - changed)
