@@ -6,12 +6,16 @@ all that the package offers. That holds for a package whose `__init__.py` does n
 with one statement more, it is itself part of the closure of everything in its package.
 
 What is imported by name at run time cannot be seen and is given by the caller: the module of a
-metric, of a source, of a figure.
+metric (`code_of_class`), of a source (`sources_of`), of a figure. What is imported for the sake of
+types alone (`if TYPE_CHECKING:`) decides nothing and does not count, and neither does a module that
+says of itself `DECIDES_NOTHING = True`: its functions give nothing back.
 """
 
 import ast
 import hashlib
 import re
+import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +28,9 @@ _IMPORT = re.compile(
     re.MULTILINE,
 )
 """An import at any depth of a module's source: of names from a module, or of modules."""
+_READER = re.compile(rf'^READER = "({NAME}[\w.]+)"$', re.MULTILINE)
+_DECIDES_NOTHING = re.compile(rb"^DECIDES_NOTHING = True$", re.MULTILINE)
+_FOR_TYPES = re.compile(r"^if TYPE_CHECKING:[^\n]*\n(?:[ \t]+[^\n]*\n|\n)*", re.MULTILINE)
 
 
 def closure(*modules: str) -> tuple[str, ...]:
@@ -41,7 +48,7 @@ def closure(*modules: str) -> tuple[str, ...]:
     new = [part for module in modules for part in _with_packages(module)]
     while new:
         module = new.pop()
-        if module not in found:
+        if module not in found and not _DECIDES_NOTHING.search(_source(module)):
             found.add(module)
             new.extend(_imports(module))
     return tuple(sorted(found))
@@ -49,41 +56,65 @@ def closure(*modules: str) -> tuple[str, ...]:
 
 @cache
 def code_of(*modules: str) -> str:
-    """Returns the SHA-256 of the sources of `closure(*modules)`."""
+    """Returns the SHA-256 of the sources of `closure(*modules)`, and of what their names mean.
+
+    The second counts where a package passes a name on: that it now is another one's stands in no
+    module of the closure.
+    """
     code = hashlib.sha256()
     for module in closure(*modules):
-        code.update(f"{module}\n".encode() + _source(module))
+        code.update(_content(module))
     return code.hexdigest()
 
 
 @cache
-def code_of_script(path: str | Path, *more: str) -> str:
-    """Returns the SHA-256 of a script, which is no module of the package, and of its closure.
+def code_of_script(path: str | Path, *modules: str) -> str:
+    """Returns the SHA-256 of a file that is no module of the package, and of its closure.
 
     Args:
         path: the script.
-        *more: modules that it imports by name at run time.
+        modules: what it imports by name at run time, as dotted names.
     """
     source = Path(path).read_bytes()
-    named = {t for m, names in _statements(source) for t in _targets(m, names)}
-    modules = sorted(named | set(more))
-    return hashlib.sha256(source + code_of(*modules).encode()).hexdigest()
+    found = {target for m, names in _statements(source) for target in _targets(m, names)}
+    code = code_of(*sorted(found.union(modules)))
+    return hashlib.sha256(f"{_passed_on(source)} {code}\n".encode() + source).hexdigest()
 
 
-def modules_of_row(kind: str, row: Mapping[str, str]) -> list[str]:
-    """Returns the modules that a catalogue row names: its source's, and a library's in its name.
+def code_of_class(cls: type) -> str:
+    """Returns the SHA-256 of the module that a class is defined in, and of its closure.
+
+    The module may be a file of the user's own, such as one of a metric outside the package. Of a
+    class without a file, typed by hand, nothing tells whether it is still the same: its code is
+    another one at every call.
+    """
+    module = cls.__module__
+    if module.partition(".")[0] == NAME:
+        return code_of(module)
+    path = getattr(sys.modules.get(module), "__file__", None)
+    return code_of_script(path) if path and Path(path).is_file() else secrets.token_hex(32)
+
+
+def sources_of(kind: str, row: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the modules that are imported by name for a row of a catalogue.
 
     Args:
         kind: `models` or `datasets`.
-        row: with the columns `source` and `name` (such as `timm:resnet50`).
+        row: with `source`, whose module (or package, with all that is in it) is taken, and `name`,
+            which may begin with the library that it is of, as in `timm:resnet50`. A view has no
+            source, and nothing is imported. A source may name one more module of the package, in
+            a line `READER = "…"`.
     """
-    source = f"{NAME}.{kind}.{row['source']}"
-    found = [source, f"{NAME}.{kind}.{row.get('name', '').partition(':')[0]}"]
-    if _is_package(source):
-        found += [f"{source}.{path.stem}" for path in sorted(path_of(source).parent.glob("*.py"))]
-    return [module for module in found if _exists(module)]
+    parts = {row.get("source", ""), row.get("name", "").partition(":")[0]}
+    bases = [f"{NAME}.{kind}.{part}" for part in sorted(parts) if part.isidentifier()]
+    modules = [module for base in bases if _exists(base) for module in _with_inner(base)]
+    return (
+        *modules,
+        *(name for module in modules for name in _READER.findall(_source(module).decode())),
+    )
 
 
+@cache
 def path_of(module: str) -> Path:
     """Returns the file of a module or package.
 
@@ -97,9 +128,25 @@ def path_of(module: str) -> Path:
     raise ValueError(f"there is no module {module!r}")
 
 
+def _with_inner(module: str) -> Iterator[str]:
+    """Yields a module, and if it is a package all modules in it."""
+    yield module
+    if _is_package(module):
+        for path in sorted(path_of(module).parent.glob("*.py")):
+            if path.stem != "__init__":
+                yield f"{module}.{path.stem}"
+
+
 @cache
 def _source(module: str) -> bytes:
     return path_of(module).read_bytes()
+
+
+@cache
+def _content(module: str) -> bytes:
+    """Returns a module's name, its source, and what the names that it imports mean."""
+    source = _source(module)
+    return f"{module} {_passed_on(source)}\n".encode() + source
 
 
 @cache
@@ -111,13 +158,23 @@ def _imports(module: str) -> tuple[str, ...]:
 
 def _statements(source: bytes) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields (module, names) of the imports from this package; no names for `import module`."""
-    for module, names, plain in _IMPORT.findall(source.decode()):
+    for module, names, plain in _IMPORT.findall(_FOR_TYPES.sub("", source.decode())):
         if plain:
             for part in plain.partition("#")[0].split(","):
                 yield part.split()[0], ()
         else:
             bare = re.sub(r"#[^\n]*", "", names).strip("() \t\n")
             yield module, tuple(part.split()[0] for part in bare.split(",") if part.strip())
+
+
+def _passed_on(source: bytes) -> list[str]:
+    """Returns what names that a source imports from packages are called where they are defined."""
+    return sorted(
+        f"{module}:{name}={':'.join(origin)}"
+        for module, names in _statements(source)
+        for name in names
+        if (origin := _origin(module, name)) != (module, name)
+    )
 
 
 def _targets(module: str, names: tuple[str, ...]) -> Iterator[str]:
@@ -131,14 +188,17 @@ def _targets(module: str, names: tuple[str, ...]) -> Iterator[str]:
 @cache
 def _definition(module: str, name: str) -> tuple[str, ...]:
     """Returns the module that defines what `from module import name` gives; none for constants."""
-    if _is_package(module):
-        if (exports := _exports(module)) is not None:
-            if name in exports:
-                return _definition(*exports[name])
-            return (f"{module}.{name}",) if _exists(f"{module}.{name}") else ()
-        if _exists(f"{module}.{name}"):
-            return (module, f"{module}.{name}")
-    return (module,)
+    module, name = _origin(module, name)
+    inner = (f"{module}.{name}",) if _is_package(module) and _exists(f"{module}.{name}") else ()
+    transparent = _is_package(module) and _exports(module) is not None
+    return inner if transparent else (module, *inner)
+
+
+def _origin(module: str, name: str) -> tuple[str, str]:
+    """Returns the module and the name that are meant, through packages that pass names on."""
+    while _is_package(module) and name in (_exports(module) or {}):
+        module, name = _exports(module)[name]
+    return module, name
 
 
 def _with_packages(module: str) -> Iterator[str]:
@@ -152,10 +212,12 @@ def _with_packages(module: str) -> Iterator[str]:
             yield package
 
 
+@cache
 def _is_package(module: str) -> bool:
     return path_of(module).name == "__init__.py"
 
 
+@cache
 def _exists(module: str) -> bool:
     try:
         return path_of(module).is_file()

@@ -107,20 +107,6 @@ def file_digest(path: str | Path) -> str:
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
 
-@cache
-def code_digest(*patterns: str) -> str:
-    """Returns the SHA-256 of modules of this package, such as "probe", "models/_*" or "features".
-
-    Rules carry it as a parameter, so that an edit of the code reruns what it decides.
-    """
-    package = Path(__file__).parent
-    code = hashlib.sha256()
-    for pattern in patterns:
-        for path in sorted([*package.glob(f"{pattern}.py"), *package.glob(f"{pattern}/**/*.py")]):
-            code.update(path.read_bytes())
-    return code.hexdigest()
-
-
 def derive_seed(*parts: str | int) -> int:
     """Returns a 63-bit seed from the study seed and the ids of the thing drawn.
 

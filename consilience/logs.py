@@ -8,6 +8,9 @@ from types import TracebackType
 
 from consilience.errors import ConsilienceError
 
+DECIDES_NOTHING = True
+"""No result depends on this module: see `consilience.code`."""
+
 
 def log_to(path: str | Path) -> None:
     """Sends logging, standard error and the last words of the process to a file.

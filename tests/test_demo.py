@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from consilience.config import ROOT, load_study
-from consilience.features import extract_features, read_header, read_layer
+from consilience.features import read_header, read_layer
+from consilience.features.extract import extract_features
 from consilience.metrics import Preprocessing, get_metric
 from consilience.samples import make_samples, read_samples
 from consilience.similarity import pairwise

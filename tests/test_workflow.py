@@ -305,6 +305,60 @@ def test_editing_a_metrics_source(study):
     assert pairs_computed(study, "one", "cka") == 10
 
 
+def edit(study, *modules):
+    """Appends a statement that changes nothing to modules of the package."""
+    for module in modules:
+        with (study / "consilience" / module).open("a") as stream:
+            stream.write("_EDITED = True\n")
+
+
+def test_editing_the_engine(study):
+    edit(study, "similarity/task.py")
+    found = planned(study)
+    assert downstream(DATA, ["knn", "cka"]) | curves(DATA) | behavior(DATA) <= found
+    assert not {job for job in found if job[0] in ("samples", "features", "manifest", "probe")}
+    path = study / "results" / "study" / "similarity" / "one" / "cka.parquet"
+    before = read_table(path)
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert {pairs_computed(study, d, m) for d in DATA for m in ("knn", "cka")} == {10}
+    assert read_table(path).equals(before)
+    assert read_table(path).attrs["code"] != before.attrs["code"]
+
+
+def test_halving_every_value_in_the_engine(study):
+    """Known to have been wrong: the rule ran again, and took the old values from its store."""
+    path = study / "results" / "study" / "similarity" / "one" / "cka.parquet"
+    before = read_table(path)["value"]
+    replace(study / "consilience/similarity/task.py",
+            "value = float(self.metric.compare(a.prepared, b.prepared))",
+            "value = float(self.metric.compare(a.prepared, b.prepared)) / 2")  # fmt: skip
+    snakemake(study, "--cores", "1", "results/study/similarity/one/cka.parquet")
+    assert read_table(path)["value"].equals(before / 2)
+
+
+def test_editing_a_reader_of_features(study):
+    edit(study, "features/reading.py")
+    found = planned(study)
+    expected = similarity(DATA, ["knn", "cka"]) | curves(DATA) | behavior(DATA)
+    expected |= {("manifest", d) for d in DATA} | per_model("probe", DATA, ["p4", "vit"])
+    assert expected <= found
+    assert not {job for job in found if job[0] in ("samples", "features")}
+
+
+def test_editing_a_message(study):
+    """Modules that no result comes from: logging, checks of a study, commands, documents."""
+    edit(study, "logs.py", "config/checks.py", "cli/summary.py", "docs/tables.py")
+    assert planned(study) == set()
+
+
+def test_editing_a_dataset_source(study):
+    """It may show other pictures under the same ids."""
+    edit(study, "datasets/packaged/shapes.py")
+    found = planned(study)
+    assert {("samples", d) for d in DATA} <= found
+    assert per_model("features", DATA, ["p4", "p6", "p8", "vit"]) <= found
+
+
 def test_editing_a_model_source(study):
     with (study / "consilience" / "models" / "timm.py").open("a") as stream:
         stream.write("# edited\n")
@@ -324,6 +378,18 @@ def test_asking_for_fresh_similarities(study):
     snakemake(study, "--cores", "2", "all_similarity", "--config", "fresh=true")
     assert pairs_computed(study, "two", "cka") == 10
     assert planned(study) == set()  # every byte is what it was
+
+
+def test_one_number_again(study):
+    """README's command: nothing known is trusted, every byte is the same, and all is up to date."""
+    path = "results/study/similarity/two/cka.parquet"
+    before = (study / path).read_bytes()
+    again = [path, "--forcerun", "samples", "--config", "fresh=true"]
+    assert ("features", "two", "vit") in planned(study, *again)
+    snakemake(study, "--cores", "2", *again)
+    assert pairs_computed(study, "two", "cka") == 10
+    assert (study / path).read_bytes() == before
+    assert planned(study) == set()
 
 
 def test_changing_the_device_reruns_nothing(study):

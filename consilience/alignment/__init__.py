@@ -31,9 +31,10 @@ from consilience.alignment.layers import (
     reduce_layers,
 )
 from consilience.calibration import Null, calibrate
+from consilience.code import code_of
 from consilience.errors import DataError, MetricError
 from consilience.features import read_layer
-from consilience.files import code_digest, derive_seed, digest, read_table, write_table
+from consilience.files import derive_seed, digest, read_table, write_table
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, metric_code
 from consilience.registry import did_you_mean
 
@@ -184,7 +185,7 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
                 seed,
                 dataset,
                 metric_code(metric),
-                code_digest("alignment", "calibration"),
+                code_of(__name__),
             ]
         ),
         None if rows is None else np.array(rows, dtype=np.int64),

@@ -10,7 +10,7 @@ import numpy as np
 from consilience.errors import FeaturesError
 from consilience.features.importing import import_features
 from consilience.features.inspection import as_text, inspect_features
-from consilience.features.store import read_layer
+from consilience.features.reading import read_layer
 from consilience.files import atomic
 from consilience.models.imported import ORDERS
 

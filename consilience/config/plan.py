@@ -13,7 +13,7 @@ from typing import Any
 
 from consilience.alignment import pairs_across
 from consilience.behavior import MEASURES
-from consilience.code import code_of, code_of_script, modules_of_row
+from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
 from consilience.config.groups import Groups
 from consilience.config.origins import Origins
@@ -80,14 +80,14 @@ class Plan(Groups, Page):
     def source_code(self) -> dict[str, Any]:
         """For each dataset the hash of the code of its source."""
         rows = {name: row for name, row in self.study.touched.items() if not row.get("parent")}
-        found = {name: code_of(*modules_of_row("datasets", row)) for name, row in rows.items()}
+        found = {name: code_of(*sources_of("datasets", row)) for name, row in rows.items()}
         return Known("dataset", {name: found.get(name, "") for name in self.study.touched})
 
     @cached_property
     def model_code(self) -> dict[str, Any]:
         """For each model the hash of the code of its source, and of the library that it names."""
         rows = self.study.models
-        return Known("model", {m: code_of(*modules_of_row("models", r)) for m, r in rows.items()})
+        return Known("model", {m: code_of(*sources_of("models", r)) for m, r in rows.items()})
 
     # Samples and features
 
@@ -151,7 +151,8 @@ class Plan(Groups, Page):
 
     def features_digest(self, dataset: str) -> str:
         """Returns the hash of what the features of all models on a dataset should be."""
-        return digest([self.extraction[model] for model in self.study.models_on[dataset]])
+        models = [self.extraction[model] for model in self.study.models_on[dataset]]
+        return digest([models, [self.source_code[name] for name in self.study.chains[dataset]]])
 
     # Similarity
 
@@ -187,7 +188,7 @@ class Plan(Groups, Page):
     @property
     def kept_pairs(self) -> list[str]:
         """The rules that keep pairs between runs, and so are asked for again to be fresh."""
-        return ["shared", "similarity", "alignment"]
+        return ["similarity", "alignment"]
 
     def labels(self, dataset: str, metric: str) -> list[str]:
         """Returns the samples that a metric takes true classes from; nothing if it takes none."""

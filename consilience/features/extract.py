@@ -1,5 +1,6 @@
 """From a model and a dataset's samples to a features file, in one pass over the dataset."""
 
+import importlib
 import logging
 import sys
 import time
@@ -14,9 +15,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from consilience import __version__
+from consilience.code import code_of, sources_of
 from consilience.datasets import open_dataset
 from consilience.errors import FeaturesError
-from consilience.features import EXTRACTION_CODE
 from consilience.features.batches import CHUNK, TOKENS, Stream, make_batches, wanted_rows
 from consilience.features.container import Entry
 from consilience.features.forward import (
@@ -27,7 +28,6 @@ from consilience.features.forward import (
     device_name,
     steady,
 )
-from consilience.features.importing import aligned
 from consilience.features.lock import sole_maker
 from consilience.features.shards import Part, Shards, delete_strays
 from consilience.features.store import (
@@ -40,7 +40,7 @@ from consilience.features.store import (
     write_features,
     write_filled,
 )
-from consilience.files import code_digest, digest
+from consilience.files import digest
 from consilience.models import Extractor, load_model
 from consilience.registry import did_you_mean
 from consilience.samples import Samples, iterate, read_samples
@@ -124,6 +124,7 @@ def extract_features(
             "consilience": __version__,
         }
         if hasattr(extractor, "read"):
+            aligned = importlib.import_module(extractor.reader).aligned
             layers, provenance = extractor.read(dataset_row["dataset"], samples, aligned)
             header["provenance"] = provenance
             ids = samples.table["id"].tolist()
@@ -155,14 +156,8 @@ class _Job:
         settings = asdict(self.settings)
         for name in ("device", "workers", "checkpoint"):  # the header names the device
             del settings[name]
-        model = self.header["model"]
-        sources = [
-            f"models/{model['source']}",
-            f"models/{model['name'].partition(':')[0]}",  # the library of `timm:resnet50`
-            f"datasets/{self.dataset_row['source']}",
-            *(f"{kind}/{part}" for kind in ("models", "datasets") for part in ("__init__", "_*")),
-        ]
-        code = code_digest(*EXTRACTION_CODE, "samples", *sources)
+        models = sources_of("models", self.header["model"])
+        code = code_of(__name__, *models, *sources_of("datasets", self.dataset_row))
         versions = [torch.__version__, np.__version__]
         provenance, row = dict(self.extractor.provenance), dict(self.dataset_row)
         return digest([self.header, row, provenance, settings, versions, code])[:32]

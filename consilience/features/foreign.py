@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.errors import FeaturesError
-from consilience.features.store import read_header
+from consilience.features.reading import read_header
 from consilience.registry import did_you_mean
 
 LAYER = "features"

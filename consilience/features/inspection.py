@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from consilience.features.container import Entry, content_hash, mapped, read_entries
-from consilience.features.store import read_header
+from consilience.features.reading import read_header
 
 ROWS = 4096
 """Rows looked at together, so that a file need not fit into memory."""

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from consilience.errors import FeaturesError
-from consilience.features.store import check_samples, content_hash, read_header
+from consilience.features.container import content_hash
+from consilience.features.reading import check_samples, read_header
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.samples import read_chain
 

@@ -1,4 +1,4 @@
-"""Features files: writing with checks, reading without a deep-learning library.
+"""Features files: written with checks.
 
 A features file is a safetensors file of one (n, d) tensor per layer, and beside them of what else
 the model gives: further results per sample such as `logits`, and its `unembedding` (classes, d).
@@ -7,7 +7,6 @@ one JSON text under one key: then equal content gives equal bytes.
 """
 
 import errno
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,16 +16,7 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import FeaturesError
-from consilience.features.container import (
-    Entry,
-    again,
-    content_hash,
-    loaded,
-    opened,
-    picked,
-    read_entries,
-    write_tensors,
-)
+from consilience.features.container import Entry, write_tensors
 from consilience.files import METADATA_KEY, atomic, canonical_json
 from consilience.registry import did_you_mean
 
@@ -208,62 +198,3 @@ def check_finite(x: np.ndarray, ids: Sequence[str], place: str) -> None:
             f"{place}: {len(bad)} of {len(ids)} samples have values that are not finite, first "
             f"{ids[bad[0]]!r}; {remedy}"
         )
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """Returns the header of a features file (see `write_features`) without reading features.
-
-    Raises:
-        FeaturesError: the file is missing, damaged, or no features file.
-    """
-    with opened(path) as stream:
-        text = (stream.metadata() or {}).get(_KEY)
-    if text is None:
-        raise FeaturesError(f"{path} is no features file: its header is missing; {again(path)}")
-    return json.loads(text)
-
-
-def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  # noqa: ANN401
-    """Returns the features (n, d) of one layer, or of an output; other tensors are not read.
-
-    Args:
-        path: the features file.
-        layer: name of the layer or output.
-        rows: indexes of the rows wanted, in any order; only these are read from the disk.
-
-    Raises:
-        FeaturesError: the file is missing or damaged, or has no such layer or rows.
-    """
-    entries, _ = read_entries(path)
-    if layer not in entries:
-        raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, entries)}")
-    if rows is None:
-        return loaded(path, entries[layer])
-    rows, n = np.asarray(rows), entries[layer].shape[0]
-    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
-        raise FeaturesError(
-            f"{path}: rows must be a list of indexes, not {rows.dtype} {rows.shape}"
-        )
-    if rows.size and (rows.min() < 0 or rows.max() >= n):
-        wrong = int(rows.min() if rows.min() < 0 else rows.max())
-        raise FeaturesError(f"{path}: layer {layer!r} has the rows 0 to {n - 1}, not {wrong}")
-    return picked(path, entries[layer], rows)
-
-
-def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
-    """Raises FeaturesError unless the features of `header` belong to the samples of that hash."""
-    if header["samples_hash"] != samples_hash:
-        raise FeaturesError(
-            f"{path} holds features of other samples (hash {header['samples_hash'][:12]}, expected "
-            f"{samples_hash[:12]}); {again(path)}"
-        )
-
-
-__all__ = [
-    "check_samples",
-    "content_hash",
-    "read_header",
-    "read_layer",
-    "write_features",
-    "write_filled",
-]

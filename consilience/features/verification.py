@@ -12,7 +12,7 @@ import pandas as pd
 from consilience.errors import ConsilienceError
 from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
-from consilience.features.store import read_header
+from consilience.features.reading import read_header
 from consilience.files import canonical_json, digest, read_table
 from consilience.results import list_tables
 from consilience.samples import read_samples

@@ -1,17 +1,14 @@
 """What every metric is: facts on the class, parameters as fields, `prepare` and `compare`."""
 
 import dataclasses
-import hashlib
-import inspect
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from consilience.code import code_of
+from consilience.code import code_of_class
 from consilience.errors import ConfigError, FeaturesError
 from consilience.forms.inputs import as_features, as_labels
 from consilience.forms.moments import Moments
@@ -203,10 +200,7 @@ def list_metrics() -> list[str]:
 
 def metric_code(metric: Metric) -> str:
     """Returns the SHA-256 of the source that decides the metric's values, all that it imports."""
-    module = type(metric).__module__
-    if module.startswith("consilience."):
-        return code_of(module)
-    return hashlib.sha256(Path(inspect.getfile(type(metric))).read_bytes()).hexdigest()
+    return code_of_class(type(metric))
 
 
 def _fields(cls: type[Metric]) -> dict[str, str]:

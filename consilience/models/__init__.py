@@ -17,8 +17,9 @@ class Extractor(Protocol):
     """A model ready to turn samples into features.
 
     What `FullExtractor` adds may be absent. A source whose features exist already has, instead of
-    `preprocess` and `extract`, `read(dataset, samples)`, which returns {layer: (n, d)} and the
-    provenance (see `consilience.models.imported`).
+    `preprocess` and `extract`, `read(dataset, samples, aligned)`, which returns {layer: (n, d)} and
+    the provenance, and `reader`, which names the module of `aligned` (see
+    `consilience.models.imported`).
     """
 
     layers: tuple[str, ...]

@@ -19,6 +19,9 @@ from consilience.registry import did_you_mean
 if TYPE_CHECKING:
     from consilience.samples import Samples
 
+READER = "consilience.features.importing"
+"""The module whose `aligned` reads files of other tools. It stands above this room, so it is named
+and not imported; `consilience.code.sources_of` finds it here."""
 ORDERS = {
     "ids": "rows are found by id; the file has exactly the samples",
     "subset": "rows are found by id; the file may have more than the samples",
@@ -29,6 +32,8 @@ ORDERS = {
 
 class Imported:
     """Features of one model on any dataset."""
+
+    reader = READER
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._model = str(row.get("model", ""))
@@ -48,7 +53,7 @@ class Imported:
         Args:
             dataset: its id, for the path.
             samples: whose rows are wanted.
-            aligned: `consilience.features.importing.aligned`, which reads files of other tools.
+            aligned: of the module `READER`.
 
         Raises:
             ModelError: the path cannot be made, or the file is another than the row says.

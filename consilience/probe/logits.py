@@ -1,12 +1,20 @@
 """A model's own classifier on datasets of some of its classes, such as the variants of ImageNet."""
 
+import logging
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from consilience.errors import ConfigError, FeaturesError
+from consilience.features import read_header
 from consilience.probe.logistic import check_labels
 from consilience.probe.scores import measure
+
+log = logging.getLogger(__name__)
+
+LOGITS = "logits"
+"""The tensor of a features file that holds the model's own classifier, and the kind of its row."""
 
 
 class Columns(NamedTuple):
@@ -80,3 +88,12 @@ def restricted_accuracy(
     """
     labels = check_labels(labels, len(logits), n_classes)
     return measure(restrict(logits, columns, n_classes)[test], labels[test])
+
+
+def has_logits(path: str | Path, outputs: int | None = None) -> bool:
+    """Returns whether a features file holds logits, and as many as asked for."""
+    shape = read_header(path)["shapes"].get(LOGITS)
+    if shape and outputs is not None and shape[1] != outputs:
+        log.info("%s has %d logits, not %d: left out", path, shape[1], outputs)
+        return False
+    return shape is not None

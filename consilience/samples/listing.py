@@ -8,6 +8,7 @@ import pandas as pd
 from consilience.datasets import Dataset, Sample
 from consilience.errors import DataError
 from consilience.samples.draw import Draw
+from consilience.samples.table import join_labels
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +42,6 @@ def list_samples(dataset: Dataset, draw: Draw) -> pd.DataFrame:
                 "all must have one, or none"
             )
     return listed
-
-
-def join_labels(labels: Sequence[int] | None) -> str | None:
-    """Returns how several labels stand in the samples table: `3,7,19`, or None if there is one."""
-    return None if labels is None else ",".join(map(str, labels))
 
 
 def _check(sample: Sample, classes: Sequence[str], draw: Draw) -> None:

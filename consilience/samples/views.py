@@ -36,7 +36,7 @@ from consilience.samples.draw import (
 )
 
 if TYPE_CHECKING:
-    from consilience.samples import Samples
+    from consilience.samples.table import Samples
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ runs: every pair is a function of its two features alone, computed in one order 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ import pandas as pd
 
 from consilience.calibration import NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
-from consilience.features import content_hash, read_header, read_layer
 from consilience.features.activations import describe, reduce
-from consilience.metrics import Metric, Preprocessing, as_features, as_labels
+from consilience.metrics import Metric, Preprocessing, as_labels
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
+from consilience.similarity.items import items_of
 from consilience.similarity.store import Outcome, PairStore
 from consilience.similarity.task import Engine, Item, Task
 
@@ -38,8 +37,6 @@ COLUMNS = [
     "hash_y",
 ]
 """Of a similarity table; `dataset` and `metric` come before them in a study."""
-ARRAY_LAYER = "features"
-"""The layer name of features given as an array."""
 
 
 def pairwise(  # noqa: PLR0913 - options by name
@@ -84,7 +81,9 @@ def pairwise(  # noqa: PLR0913 - options by name
     pair that the store does not know.
     """
     items = [
-        item for model in sorted(features) for item in _items(model, features[model], reduction)
+        item
+        for model in sorted(features)
+        for item in items_of(model, _reduced(features[model], reduction))
     ]
     task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
     if metric.facts.needs_labels:
@@ -120,11 +119,15 @@ def pairwise_many(
     Returns:
         {id: table}, in the order of `metrics`.
     """
-    items = [item for model in sorted(features) for item in _items(model, features[model])]
+    items = [item for model in sorted(features) for item in items_of(model, features[model])]
     _check_same_samples(items)
     tasks = {id_: Task(m, preprocessing or Preprocessing(), null) for id_, m in metrics.items()}
-    stores = {id_: task.open_store(None) for id_, task in tasks.items()}
-    fill_shared(stores, tasks, items, engine or Engine())
+    engine, n = engine or Engine(), items[0].shape[0]
+    stores = {
+        id_: task.open_store(None, device=task.device_kind(engine.device, n))
+        for id_, task in tasks.items()
+    }
+    fill_shared(stores, tasks, items, engine)
     return {id_: similarity_table(task, items, engine, stores[id_]) for id_, task in tasks.items()}
 
 
@@ -135,7 +138,7 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN
         FeaturesError: not two finite matrices over the same samples.
         MetricError: the metric is not defined for them.
     """
-    items = [_items(name, features)[0] for name, features in (("x", x), ("y", y))]
+    items = [items_of(name, features)[0] for name, features in (("x", x), ("y", y))]
     _check_same_samples(items)
     if task.metric.facts.needs_labels:
         labels = as_labels(task.labels, items[0].shape[0], task.metric.facts.name)
@@ -155,11 +158,13 @@ def similarity_table(
     store: PairStore | None = None,
 ) -> pd.DataFrame:
     """Returns the long table of `pairwise` for items in the order given."""
-    metric = task.metric
-    store = store or task.open_store(None)
+    metric, engine = task.metric, engine or Engine()
     _check_same_samples(items)
+    if store is None:
+        device = task.device_kind(engine.device, items[0].shape[0])
+        store = task.open_store(None, device=device)
     pairs = all_pairs(items, symmetric=metric.facts.symmetric)
-    fill_store(store, task, pairs, engine or Engine())
+    fill_store(store, task, pairs, engine)
     rows = [_row(x, y, store.outcomes[pair_key(metric, x, y)]) for x, y in pairs]
     ends = ["model_x", "layer_x", "model_y", "layer_y", "hash_x", "hash_y"]
     table = pd.DataFrame(rows, columns=[*ends, *Outcome._fields])
@@ -167,23 +172,8 @@ def similarity_table(
     return calibrate(table, metric.facts)[COLUMNS]
 
 
-def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:  # noqa: ANN401
-    if not isinstance(source, str | Path):
-        source = reduce(source, reduction) if reduction else source
-        x = as_features(source, f"features of model {model!r}")
-        # the array as given is kept, not its float64 copy
-        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: source)]
-    header = read_header(source)
-    return [
-        Item(
-            model,
-            layer,
-            tuple(header["shapes"][layer]),
-            header["hashes"][layer],
-            partial(read_layer, source, layer),
-        )
-        for layer in header["layers"]
-    ]
+def _reduced(source: Any, reduction: str | None) -> Any:  # noqa: ANN401
+    return reduce(source, reduction) if reduction and not isinstance(source, str | Path) else source
 
 
 def _check_same_samples(items: Sequence[Item]) -> None:

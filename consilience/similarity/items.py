@@ -1,4 +1,4 @@
-"""What a study compares on one dataset by one metric, read from the dataset's features manifest."""
+"""What is compared: layers from a dataset's features manifest, from features files, or arrays."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -11,11 +11,14 @@ import pandas as pd
 
 from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
-from consilience.features import read_layer
+from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table
-from consilience.metrics import Preprocessing, get_metric
+from consilience.metrics import Preprocessing, as_features, get_metric
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Task
+
+ARRAY_LAYER = "features"
+"""The layer name of features given as an array."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,30 @@ def list_items(
     ]
     task = Task(metric, Preprocessing(**spec["preprocessing"]), labels=labels)
     return Listing(task, items, dict(spec), int(table["n"].iloc[0]), samples_hash)
+
+
+def items_of(model: str, source: Any) -> list[Item]:  # noqa: ANN401
+    """Returns the items of one model.
+
+    Args:
+        model: its id.
+        source: path of a features file, of which each layer is an item, or (n, d) features.
+    """
+    if not isinstance(source, str | Path):
+        x = as_features(source, f"features of model {model!r}")
+        # the array as given is kept, not its float64 copy
+        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: source)]
+    header = read_header(source)
+    return [
+        Item(
+            model,
+            layer,
+            tuple(header["shapes"][layer]),
+            header["hashes"][layer],
+            partial(read_layer, source, layer),
+        )
+        for layer in header["layers"]
+    ]
 
 
 def _read(rows: np.ndarray | None, path: Path, layer: str) -> np.ndarray:

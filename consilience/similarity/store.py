@@ -1,8 +1,12 @@
 """The pair store: values of pairs that were computed before, kept between runs.
 
 One file per (dataset, metric) beside its similarity table. A value is found again by what decides
-it: the content of both features, the metric's parameters and preprocessing, and the metric's code.
+it: the content of both features, the metric's parameters and preprocessing, the kind of device, and
+the code.
 It is a cache: deleting it is always safe.
+
+Code is the closure of the metric's module and of what fills a store (`ENGINE`): all that reads
+features and computes, and none of what only selects, draws or reports.
 """
 
 import logging
@@ -32,8 +36,8 @@ class Outcome(NamedTuple):
     p: float | None = None
 
 
-ENGINE = ("consilience.similarity.engine.blocks", "consilience.similarity.items")
-"""What makes a value of features and a metric: its code is part of what a pair is found by."""
+ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")
+"""What fills a store from features files and a metric: the modules that lead to all of it."""
 COLUMNS = ["spec", "hash_x", "hash_y", *Outcome._fields]
 
 
@@ -44,6 +48,8 @@ class PairStore:
     path: Path | None
     spec: str
     code: str
+    device: str = "cpu"
+    """The kind of device that outcomes are computed on."""
     outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
     others: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
     """Rows of other parameters with the same code, kept for the day they come back."""
@@ -56,16 +62,23 @@ class PairStore:
         preprocessing: Preprocessing,
         given: Mapping[str, Any] | None = None,
         *,
+        device: str = "cpu",
         fresh: bool = False,
     ) -> "PairStore":
         """Returns the store at `path`, empty if there is none, if it is damaged, or if `fresh`.
 
-        `given` is what else decides the outcomes (the null, labels), in plain JSON types.
+        Args:
+            path: the file; None: outcomes are kept in memory.
+            metric: with its parameters.
+            preprocessing: of the features.
+            given: what else decides the outcomes (the null, labels), in plain JSON types.
+            device: the kind that outcomes are computed on (`Task.device_kind`).
+            fresh: whatever the file holds is not taken.
         """
         code = digest([metric_code(metric), code_of(*ENGINE)])
         what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
-        spec = digest([what, vars(preprocessing), given, code])
-        store = cls(Path(path) if path else None, spec, code)
+        spec = digest([what, vars(preprocessing), given, code, device])
+        store = cls(Path(path) if path else None, spec, code, device)
         if store.path and fresh:
             shutil.rmtree(store.path.with_suffix(""), ignore_errors=True)  # the shelf beside it
         elif store.path and store.path.exists():
@@ -79,7 +92,7 @@ class PairStore:
             logger.warning("the pair store is started anew: %s", error)
             return
         if table.attrs.get("code") != self.code:
-            logger.info("the metric's code has changed: all pairs are computed again")
+            logger.info("the code has changed: all pairs are computed again")
             return
         mine = table["spec"] == self.spec
         self.others = table[~mine]

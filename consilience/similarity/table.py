@@ -50,7 +50,9 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     """
     listing = list_items(manifest, spec, dataset=dataset, metric_id=metric_id, samples=samples)
     task = calibrated(listing.task, spec["permutations"])
-    pair_store = task.open_store(store, fresh=fresh)
+    engine = engine or Engine()
+    device = task.device_kind(engine.device, listing.n)
+    pair_store = task.open_store(store, device=device, fresh=fresh)
     table = similarity_table(task, listing.items, engine, pair_store)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
@@ -64,6 +66,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         "facts": task.metric.facts.as_dict(),
         "null": task.null_spec,
         "code": pair_store.code,
+        "device": pair_store.device,
         "layers": listing.layers,
         "n": listing.n,
         "samples_hash": listing.samples_hash,

@@ -123,17 +123,38 @@ class Task:
         """Returns the task for some of the samples."""
         return self if self.labels is None else replace(self, labels=self.labels[rows])
 
-    def open_store(self, path: str | Path | None, *, fresh: bool = False) -> PairStore:
-        """Returns the pair store of this task."""
+    def open_store(
+        self, path: str | Path | None, *, device: str = "cpu", fresh: bool = False
+    ) -> PairStore:
+        """Returns the pair store of this task.
+
+        Args:
+            path: its file; None: in memory.
+            device: the kind that pairs are computed on, see `device_kind`.
+            fresh: whatever the file holds is not taken.
+        """
         given = {"null": self.null_spec}
         if self.labels is not None:
             given["labels"] = content_hash(self.labels)
-        return PairStore.open(path, self.metric, self.preprocessing, given, fresh=fresh)
+        return PairStore.open(
+            path, self.metric, self.preprocessing, given, device=device, fresh=fresh
+        )
 
     def is_tiled(self, n: int) -> bool:
         """Whether pairs of n samples are computed in the tiled pass, to float32 precision."""
         inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
         return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
+
+    def device_kind(self, device: str, n: int) -> str:
+        """Returns what kind of device computes pairs of n samples if the engine's is `device`.
+
+        `cpu`: this package, as it does all but the tiled pass; otherwise what PyTorch calls the
+        type, such as `cuda`, of which its own CPU is one too, `torch-cpu`.
+        """
+        if device == "cpu" or not self.is_tiled(n):
+            return "cpu"
+        kind = device.partition(":")[0]
+        return "torch-cpu" if kind == "cpu" else kind
 
     def base(self, n: int) -> tuple | None:
         """Returns what the products or neighbour lists depend on; None: they are its own."""

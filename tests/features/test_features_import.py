@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 from consilience.cli import main
 from consilience.errors import FeaturesError, ModelError
-from consilience.features import extract_features, read_header, read_layer, write_features
+from consilience.features import read_header, read_layer, write_features
+from consilience.features.extract import extract_features
 from consilience.features.importing import import_features
 from consilience.samples import make_samples, read_samples
 

@@ -18,7 +18,6 @@ from consilience.cli import main
 from consilience.errors import DataError, FeaturesError
 from consilience.features import (
     content_hash,
-    extract_features,
     read_header,
     read_layer,
     write_features,
@@ -27,7 +26,7 @@ from consilience.features import (
 from consilience.features import extract as extract_module
 from consilience.features.batches import Chunk, make_batches, wanted_rows
 from consilience.features.container import Entry, write_tensors
-from consilience.features.extract import language_figures
+from consilience.features.extract import extract_features, language_figures
 from consilience.features.verification import verify_results
 from consilience.files import digest, read_table, write_table
 from consilience.metrics import get_metric

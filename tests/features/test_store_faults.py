@@ -15,8 +15,9 @@ import pytest
 
 from consilience.errors import FeaturesError
 from consilience.features import extract as extract_module
-from consilience.features import extract_features, read_header
 from consilience.features import lock as lock_module
+from consilience.features import read_header
+from consilience.features.extract import extract_features
 from consilience.features.lock import sole_maker
 from consilience.samples import make_samples
 
@@ -30,7 +31,8 @@ WORDS = {"model": "words", "source": "raw", "name": "characters"}
 DRIVER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from consilience.features import extract as module, extract_features
+from consilience.features import extract as module
+from consilience.features.extract import extract_features
 from consilience import models
 
 class Sized:
@@ -277,7 +279,7 @@ def test_a_full_disk_is_one_error_and_the_next_run_goes_on(tmp_path, small_disk,
 LIMITED = """
 import json, resource, sys
 from consilience.errors import FeaturesError
-from consilience.features import extract_features
+from consilience.features.extract import extract_features
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
     extract_features(*map(json.loads, sys.argv[1:3]), *sys.argv[3:], checkpoint=0.0, batch_size=10)

@@ -19,12 +19,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from consilience.config import ROOT, load_study
 from consilience.errors import ConfigError, DataError, FeaturesError
 from consilience.features import (
-    extract_features,
     read_header,
     read_layer,
     write_features,
     write_manifest,
 )
+from consilience.features.extract import extract_features
 from consilience.files import derive_seed, read_table
 from consilience.metrics import Preprocessing, get_metric
 from consilience.models import load_model

@@ -13,7 +13,8 @@ from consilience.config.plan import Plan
 from consilience.config.shape import read_schema
 from consilience.datasets import open_dataset
 from consilience.errors import ConfigError, DataError, FeaturesError
-from consilience.features import extract_features, read_header, read_layer, write_features
+from consilience.features import read_header, read_layer, write_features
+from consilience.features.extract import extract_features
 from consilience.features.manifest import make_manifest
 from consilience.files import ROOT, read_table
 from consilience.probe import make_probe

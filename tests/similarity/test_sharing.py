@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_similarity import SPEC, make, make_features
 
-from consilience.features import store
+from consilience.features import reading
 from consilience.files import read_table
 from consilience.metrics import get_metric
 from consilience.similarity import Engine, families_of, make_family, pairwise, pairwise_many, task
@@ -82,7 +82,7 @@ def read(monkeypatch):
 
     def noted(path, layer, rows=None):
         seen.append(f"{path.stem}{layer}")
-        return store.read_layer(path, layer, rows)
+        return reading.read_layer(path, layer, rows)
 
     monkeypatch.setattr(items_module, "read_layer", noted)
     return seen

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consilience.errors import FeaturesError, MetricError
+from consilience.errors import ConfigError, FeaturesError, MetricError
 from consilience.features import write_features, write_manifest
 from consilience.files import read_table
 from consilience.metrics import Metric, Preprocessing, get_metric, metric_code
-from consilience.similarity import Engine, Task, make_similarity, pairwise
+from consilience.similarity import Engine, Task, make_similarity, pairwise, task
 
 ROOT = Path(__file__).parents[2]
 SPEC = {
@@ -166,6 +166,41 @@ def test_an_edit_of_the_metric_computes_all_pairs(tmp_path, computed, monkeypatc
     computed.update(compare=0)
     make(manifest, out, store)
     assert computed["compare"] == 6
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cka", "torch-cpu"), ("mutual_knn", "cpu")])
+def test_a_store_filled_on_a_device_gives_a_cpu_run_nothing(
+    tmp_path, name, kind, monkeypatch, caplog
+):
+    """Known to have been wrong. Metrics that no device computes are the same everywhere."""
+    monkeypatch.setattr(task, "TILED_SAMPLES", 1)
+    caplog.set_level("INFO")
+    manifest, store = make_features(tmp_path / "f", "bcd"), tmp_path / "pairs.parquet"
+    spec, there = {**SPEC, "metric": name, "parameters": {}}, Engine(device="cpu:0")
+    fresh = make(manifest, tmp_path / "fresh.parquet", spec=spec)
+    first = make(manifest, tmp_path / "there.parquet", store, spec=spec, engine=there)
+    assert read_table(tmp_path / "there.parquet").attrs["device"] == kind
+    new = 6 if kind == "torch-cpu" else 0
+    for engine, expected, count in (
+        (Engine(), fresh, new),
+        (there, first, 0),
+        (Engine(), fresh, 0),
+    ):
+        caplog.clear()
+        assert make(manifest, tmp_path / "out.parquet", store, spec=spec, engine=engine) == expected
+        assert f"6 pairs: {6 - count} reused, {count} to compute" in caplog.text
+    assert read_table(tmp_path / "out.parquet").attrs["device"] == "cpu"
+    assert (first == fresh) == (kind == "cpu")
+
+
+def test_a_store_is_of_one_kind_of_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "TILED_SAMPLES", 1)
+    metric, x = get_metric("cka"), {"a": np.eye(9, 4), "b": np.eye(9, 3)}
+    store = Task(metric).open_store(tmp_path / "pairs.parquet")
+    with pytest.raises(ConfigError, match=r"on 'cpu', .* on 'torch-cpu'; open it with device="):
+        pairwise(metric, x, store=store, engine=Engine(device="cpu:0"))
+    assert Task(metric).device_kind("cuda:1", 9) == "cuda"
+    assert Task(metric, null="monte_carlo").device_kind("cuda:1", 9) == "cpu"  # not tiled
 
 
 def test_metric_code_sees_its_module_only(tmp_path):

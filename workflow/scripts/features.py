@@ -1,10 +1,10 @@
 """Extracts the features of one model on one dataset."""
 
-from consilience.features import extract_features
+from consilience.features.extract import extract_features
 from consilience.logs import log_to
 
 log_to(snakemake.log[0])
-model, dataset = snakemake.params.extraction
+model, dataset, _code = snakemake.params.extraction
 settings = snakemake.config.get("features", {})
 extract_features(
     model["row"],

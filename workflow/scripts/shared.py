@@ -11,6 +11,5 @@ make_family(
     specs=snakemake.params.specs,
     stores=snakemake.params.stores,
     shelf=snakemake.params.shelf,
-    fresh=snakemake.config["fresh"],
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

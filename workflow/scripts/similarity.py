@@ -12,7 +12,6 @@ make_similarity(
     spec=snakemake.params.spec,
     samples=snakemake.input.get("samples") or None,
     store=snakemake.params.store,
-    # what was made together with others is fresh already
-    fresh=snakemake.config["fresh"] and not snakemake.input.get("shared"),
+    fresh=snakemake.config["fresh"],
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
 )

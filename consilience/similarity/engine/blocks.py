@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from consilience.errors import MetricError
+from consilience.errors import ConfigError, MetricError
 from consilience.files import digest
 from consilience.forms.neighbors import checked_count
 from consilience.metrics import Metric
@@ -53,8 +53,12 @@ def fill_store(
     pairs: Sequence[tuple[Item, Item]],
     engine: Engine,
 ) -> None:
-    """Computes the pairs that the store does not know and writes the store as it goes."""
-    missing = _missing(store, task, pairs)
+    """Computes the pairs that the store does not know and writes the store as it goes.
+
+    Raises:
+        ConfigError: the store is of another kind of device than the engine computes on.
+    """
+    missing = _missing(store, task, pairs, engine)
     if not missing:
         return
     shelf = None
@@ -93,7 +97,7 @@ def fill_together(
     Products are made in one pass for all of them, and so are neighbour lists, which are kept in
     `folder`, if there is one, for models that come later.
     """
-    missing = [_missing(*work, pairs) for work in zip(stores, tasks, strict=True)]
+    missing = [_missing(*work, pairs, engine) for work in zip(stores, tasks, strict=True)]
     if not any(missing):
         return
     with ExitStack() as stack:
@@ -151,8 +155,14 @@ class _Lists:
 
 
 def _missing(
-    store: PairStore, task: Task, pairs: Sequence[tuple[Item, Item]]
+    store: PairStore, task: Task, pairs: Sequence[tuple[Item, Item]], engine: Engine
 ) -> list[tuple[Item, Item]]:
+    kind = task.device_kind(engine.device, pairs[0][0].shape[0])
+    if store.device != kind:
+        raise ConfigError(
+            f"the pair store is of values computed on {store.device!r}, and the engine computes "
+            f"them on {kind!r}; open it with device={kind!r}"
+        )
     wanted = {pair_key(task.metric, x, y): ordered(task.metric, x, y) for x, y in pairs}
     missing = [pair for key, pair in wanted.items() if key not in store.outcomes]
     logger.info(

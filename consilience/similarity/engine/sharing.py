@@ -94,7 +94,12 @@ def make_family(
     for id_, spec in specs.items():
         listing = list_items(manifest, spec, dataset=dataset, metric_id=id_)
         tasks[id_] = calibrated(listing.task, spec["permutations"])
-    opened = {id_: task.open_store(stores[id_], fresh=fresh) for id_, task in tasks.items()}
+    opened = {
+        id_: task.open_store(
+            stores[id_], device=task.device_kind(engine.device, listing.n), fresh=fresh
+        )
+        for id_, task in tasks.items()
+    }
     before = {id_: len(store.outcomes) for id_, store in opened.items()}
     folder = Path(shelf or Path(out).with_suffix("")) if engine.shelf else None
     fill_shared(opened, tasks, listing.items, engine, folder)

@@ -1,0 +1,64 @@
+"""Features files: read without a deep-learning library, and no more of them than is asked for."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consilience.errors import FeaturesError
+from consilience.features.container import again, loaded, opened, picked, read_entries
+from consilience.files import METADATA_KEY
+from consilience.registry import did_you_mean
+
+_KEY = METADATA_KEY.decode()
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Returns the header of a features file (see `write_features`) without reading features.
+
+    Raises:
+        FeaturesError: the file is missing, damaged, or no features file.
+    """
+    with opened(path) as stream:
+        text = (stream.metadata() or {}).get(_KEY)
+    if text is None:
+        raise FeaturesError(f"{path} is no features file: its header is missing; {again(path)}")
+    return json.loads(text)
+
+
+def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  # noqa: ANN401
+    """Returns the features (n, d) of one layer, or of an output; other tensors are not read.
+
+    Args:
+        path: the features file.
+        layer: name of the layer or output.
+        rows: indexes of the rows wanted, in any order; only these are read from the disk.
+
+    Raises:
+        FeaturesError: the file is missing or damaged, or has no such layer or rows.
+    """
+    entries, _ = read_entries(path)
+    if layer not in entries:
+        raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, entries)}")
+    if rows is None:
+        return loaded(path, entries[layer])
+    rows, n = np.asarray(rows), entries[layer].shape[0]
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise FeaturesError(
+            f"{path}: rows must be a list of indexes, not {rows.dtype} {rows.shape}"
+        )
+    if rows.size and (rows.min() < 0 or rows.max() >= n):
+        wrong = int(rows.min() if rows.min() < 0 else rows.max())
+        raise FeaturesError(f"{path}: layer {layer!r} has the rows 0 to {n - 1}, not {wrong}")
+    return picked(path, entries[layer], rows)
+
+
+def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
+    """Raises FeaturesError unless the features of `header` belong to the samples of that hash."""
+    if header["samples_hash"] != samples_hash:
+        raise FeaturesError(
+            f"{path} holds features of other samples (hash {header['samples_hash'][:12]}, expected "
+            f"{samples_hash[:12]}); {again(path)}"
+        )
