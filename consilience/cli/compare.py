@@ -67,12 +67,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     metric, preprocessing = _metric(arguments)
     null = _null_kind(metric, arguments) if arguments.null else None
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
-    labels = _read_npy(Path(arguments.labels), None) if arguments.labels else None
+    shared = {"labels": _read_npy(Path(arguments.labels), None)} if arguments.labels else {}
     x, y = (_read(name) for name in (arguments.x, arguments.y))
     shapes = [list(side.shape) for side in (x, y)]
     if arguments.reduce:
         x, y = reduce_pair(x, y, arguments.reduce, seed=arguments.seed)
-    outcome = compare(Task(metric, preprocessing, null, permutations, labels), x, y)
+    outcome = compare(Task(metric, preprocessing, null, permutations, shared), x, y)
     found = {
         "metric": metric.facts.name,
         "parameters": metric.parameters,

@@ -200,7 +200,8 @@ def _self_pair(metric: Metric) -> str:
 
 
 def _input(metric: Metric) -> str:
-    return metric.facts.input + (" and labels" if metric.facts.needs_labels else "")
+    *others, last = metric.facts.inputs
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _null(metric: Metric) -> str:

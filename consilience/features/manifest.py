@@ -13,6 +13,7 @@ import pandas as pd
 from consilience.errors import FeaturesError
 from consilience.features.store import check_samples, content_hash, read_header
 from consilience.files import atomic, digest, read_table, write_table
+from consilience.forms.inputs import has_sample_rows
 from consilience.samples import read_chain
 
 
@@ -50,6 +51,8 @@ def make_manifest(
     table["samples_hash"] = view.hash
     outputs = [
         {**line, "n": len(rows), "hash": digest([line["hash"], mark])}
+        if has_sample_rows(line["output"])
+        else line
         for line in metadata["outputs"]
     ]
     own = {"dataset": view.row["dataset"], "samples_hash": view.hash, "rows": rows.tolist()}

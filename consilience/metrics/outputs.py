@@ -57,7 +57,7 @@ class AnswersMetric(Metric):
     is_metric=True,
     invariant_to={"isotropic_scaling"},
     citation="madani2004",
-    input="logits",
+    inputs=("logits",),
 )
 @dataclass(frozen=True)
 class Disagreement(AnswersMetric):
@@ -90,7 +90,7 @@ class Disagreement(AnswersMetric):
     is_metric=False,
     invariant_to=set(),
     citation="lin1991",
-    input="logits",
+    inputs=("logits",),
 )
 @dataclass(frozen=True)
 class JSD(Metric):
@@ -168,9 +168,8 @@ class Accuracy(NamedTuple):
     is_metric=False,
     invariant_to={"isotropic_scaling"},
     citation="klabunde2025",
-    input="logits",
+    inputs=("logits", "labels"),
     paired=False,
-    needs_labels=True,
 )
 @dataclass(frozen=True)
 class AccuracyDifference(Metric):
@@ -209,8 +208,7 @@ class AccuracyDifference(Metric):
     is_metric=False,
     invariant_to={"isotropic_scaling"},
     citation="geirhos2020",
-    input="logits",
-    needs_labels=True,
+    inputs=("logits", "labels"),
 )
 @dataclass(frozen=True)
 class ErrorConsistency(AnswersMetric):

@@ -7,7 +7,6 @@ runs: every pair is a function of its two features alone, computed in one order 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ import pandas as pd
 
 from consilience.calibration import NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
-from consilience.features import content_hash, read_header, read_layer
 from consilience.features.activations import describe, reduce
-from consilience.metrics import Metric, Preprocessing, as_features, as_labels
+from consilience.forms.inputs import INPUTS, as_shared
+from consilience.metrics import Metric, Preprocessing
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
+from consilience.similarity.items import items_of
 from consilience.similarity.store import Outcome, PairStore
 from consilience.similarity.task import Engine, Item, Task
 
@@ -38,8 +38,6 @@ COLUMNS = [
     "hash_y",
 ]
 """Of a similarity table; `dataset` and `metric` come before them in a study."""
-ARRAY_LAYER = "features"
-"""The layer name of features given as an array."""
 
 
 def pairwise(  # noqa: PLR0913 - options by name
@@ -59,7 +57,8 @@ def pairwise(  # noqa: PLR0913 - options by name
     Args:
         metric: from `consilience.metrics.get_metric`.
         features: {model: (n, d) array, torch tensor, or path of a features file}; a file
-            contributes all its layers.
+            contributes all its layers, or its logits to a metric of logits. For a metric of several
+            inputs {model: {input: array}}, or files that have them.
         null: `closed_form` (metrics that are inner products over pairs of samples; no cost per
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
@@ -83,14 +82,9 @@ def pairwise(  # noqa: PLR0913 - options by name
     Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
     pair that the store does not know.
     """
-    items = [
-        item for model in sorted(features) for item in _items(model, features[model], reduction)
-    ]
+    items = _all_items(metric, features, reduction)
     task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
-    if metric.facts.needs_labels:
-        _check_same_samples(items)
-        labels = as_labels(labels, items[0].shape[0], metric.facts.name)
-        task = replace(task, labels=labels)
+    task = _with_shared(task, items, {"labels": labels})
     table = similarity_table(task, items, engine, store)
     table.attrs |= describe(reduction) if reduction else {}
     return table
@@ -101,6 +95,7 @@ def pairwise_many(
     features: Mapping[str, Any],
     *,
     null: NullKind | None = None,
+    labels: Any = None,  # noqa: ANN401
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -114,18 +109,30 @@ def pairwise_many(
         metrics: by any id.
         features: as in `pairwise`.
         null: as in `pairwise`, for all of them.
+        labels: as in `pairwise`.
         preprocessing: as in `pairwise`.
         engine: threads and memory.
 
     Returns:
         {id: table}, in the order of `metrics`.
     """
-    items = [item for model in sorted(features) for item in _items(model, features[model])]
-    _check_same_samples(items)
-    tasks = {id_: Task(m, preprocessing or Preprocessing(), null) for id_, m in metrics.items()}
-    stores = {id_: task.open_store(None) for id_, task in tasks.items()}
-    fill_shared(stores, tasks, items, engine or Engine())
-    return {id_: similarity_table(task, items, engine, stores[id_]) for id_, task in tasks.items()}
+    items: dict[tuple[str, ...], list[Item]] = {}
+    for metric in metrics.values():
+        if metric.facts.inputs not in items:
+            items[metric.facts.inputs] = _all_items(metric, features)
+    tasks, stores = {}, {}
+    for id_, metric in metrics.items():
+        task = Task(metric, preprocessing or Preprocessing(), null)
+        tasks[id_] = _with_shared(task, items[metric.facts.inputs], {"labels": labels})
+        stores[id_] = tasks[id_].open_store(None)
+    for inputs, own in items.items():
+        _check_same_samples(own)
+        like = {id_: task for id_, task in tasks.items() if task.metric.facts.inputs == inputs}
+        fill_shared(stores, like, own, engine or Engine())
+    return {
+        id_: similarity_table(task, items[task.metric.facts.inputs], engine, stores[id_])
+        for id_, task in tasks.items()
+    }
 
 
 def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
@@ -135,12 +142,10 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN
         FeaturesError: not two finite matrices over the same samples.
         MetricError: the metric is not defined for them.
     """
-    items = [_items(name, features)[0] for name, features in (("x", x), ("y", y))]
+    items = [items_of(task.metric, name, given)[0] for name, given in (("x", x), ("y", y))]
     _check_same_samples(items)
-    if task.metric.facts.needs_labels:
-        labels = as_labels(task.labels, items[0].shape[0], task.metric.facts.name)
-        task = replace(task, labels=labels)
-    outcome = task.compare(*(task.prepare(item.features()) for item in items))
+    task = _with_shared(task, items, task.shared)
+    outcome = task.compare(*(task.prepare(item) for item in items))
     if outcome.failure:
         raise MetricError(outcome.failure)
     table = pd.DataFrame([outcome], columns=Outcome._fields).drop(columns="failure").astype(float)
@@ -167,34 +172,42 @@ def similarity_table(
     return calibrate(table, metric.facts)[COLUMNS]
 
 
-def _items(model: str, source: Any, reduction: str | None = None) -> list[Item]:  # noqa: ANN401
-    if not isinstance(source, str | Path):
-        source = reduce(source, reduction) if reduction else source
-        x = as_features(source, f"features of model {model!r}")
-        # the array as given is kept, not its float64 copy
-        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: source)]
-    header = read_header(source)
-    return [
-        Item(
-            model,
-            layer,
-            tuple(header["shapes"][layer]),
-            header["hashes"][layer],
-            partial(read_layer, source, layer),
-        )
-        for layer in header["layers"]
-    ]
+def _all_items(
+    metric: Metric, features: Mapping[str, Any], reduction: str | None = None
+) -> list[Item]:
+    given = {model: _reduced(metric, features[model], reduction) for model in sorted(features)}
+    return [item for model, source in given.items() for item in items_of(metric, model, source)]
+
+
+def _reduced(metric: Metric, source: Any, reduction: str | None) -> Any:  # noqa: ANN401
+    if not reduction or isinstance(source, str | Path):
+        return source
+    if isinstance(source, Mapping):
+        main = metric.facts.main
+        return {**source, main: reduce(source[main], reduction)} if main in source else source
+    return reduce(source, reduction)
+
+
+def _with_shared(task: Task, items: Sequence[Item], given: Mapping[str, Any]) -> Task:
+    """Returns the task with what its metric takes of the samples, checked."""
+    facts = task.metric.facts
+    if not facts.shared:
+        return task
+    _check_same_samples(items)
+    return replace(task, shared=as_shared(facts.inputs, given, items[0].shape[0], facts.name))
 
 
 def _check_same_samples(items: Sequence[Item]) -> None:
     if not items:
         raise FeaturesError("there are no features to compare; give at least one model")
     first = items[0]
+    if not INPUTS[first.main].per_sample:  # pairs that do not compare fail one by one
+        return
     for item in items:
         if item.shape[0] != first.shape[0]:
             raise FeaturesError(
-                f"model {item.model!r} has features of {item.shape[0]} samples, model "
-                f"{first.model!r} of {first.shape[0]}; only features of the same samples compare"
+                f"model {item.model!r} has {item.main} of {item.shape[0]} samples, model "
+                f"{first.model!r} of {first.shape[0]}; only {item.main} of the same samples compare"
             )
 
 

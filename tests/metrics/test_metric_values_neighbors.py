@@ -9,7 +9,8 @@ from golden import GOLDEN, RESI, golden_pair, resi_pair
 from scipy.spatial.distance import cdist
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import _neighbors, get_metric
+from consilience.forms import neighbors as _neighbors
+from consilience.metrics import get_metric
 from consilience.metrics.neighbor_lists import _sequences
 
 LISTED = ["cycle_knn", "lcs_knn", "edit_knn", "jaccard_knn", "rank_knn"]

@@ -146,7 +146,7 @@ def test_permuted_outputs(logits, name):
     order = np.random.default_rng(1).permutation(len(x))
 
     def prepared(side, which=slice(None)):
-        extra = (labels[which],) if metric.facts.needs_labels else ()
+        extra = (labels[which],) if metric.facts.shared else ()
         return metric.prepare(side[which], *extra)
 
     b = prepared(y)

@@ -49,7 +49,7 @@ def features(rng, n=80, d=12, units=None):
 
 def sides(metric, rng, n=80, d=12, units=None):
     """Features for the metric: logits are over the same classes."""
-    return features(rng, n, d, d if metric.facts.input == "logits" else units)
+    return features(rng, n, d, d if metric.facts.main == "logits" else units)
 
 
 def labels_of(x):
@@ -60,13 +60,13 @@ def labels_of(x):
 
 def call(metric, x, y, truth=None):
     """The value of x and y, with labels from `truth` (default y) if the metric needs them."""
-    if not metric.facts.needs_labels:
+    if not metric.facts.shared:
         return metric(x, y)
     return metric(x, y, labels=labels_of(y if truth is None else truth))
 
 
 def prepare(metric, x, labels):
-    return metric.prepare(x, labels) if metric.facts.needs_labels else metric.prepare(x)
+    return metric.prepare(x, labels) if metric.facts.shared else metric.prepare(x)
 
 
 def orthogonal(rng, d):
@@ -199,7 +199,7 @@ def test_duplicated_rows_and_dead_units(metric):
 @every_metric
 @pytest.mark.parametrize("constant", [0.0, 1.0, 0.1])
 def test_constant_features_are_refused(metric, constant):
-    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.input == "logits":
+    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.main == "logits":
         return
     _, y = features(np.random.default_rng(8))
     with pytest.raises(MetricError):
