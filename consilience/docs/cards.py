@@ -14,10 +14,9 @@ from consilience.docs.measured import Measured, measure
 from consilience.docs.references import read_bibliography, reference
 from consilience.docs.tables import same_after, span, table
 from consilience.errors import ConfigError
-from consilience.metrics import METRICS, Metric, get_metric
+from consilience.metrics import METRICS, Metric, get_metric, split_variant
 
 CATALOGUE = ROOT / "config" / "metrics.yaml"
-NOT_PARAMETERS = ("metric", "label", "row_normalize", "center", "clip")
 INTRODUCTION = """\
 # Metrics
 
@@ -75,12 +74,8 @@ def metric_cards() -> str:
 def read_variants() -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns {id: (metric, parameters)} of the catalogue."""
     catalogue = yaml.safe_load(CATALOGUE.read_text(encoding="utf8"))
-    variants = {}
-    for name, entry in catalogue.items():
-        own = parameter_fields(METRICS[entry["metric"]])
-        parameters = {k: v for k, v in entry.items() if k in own or k not in NOT_PARAMETERS}
-        variants[name] = entry["metric"], parameters
-    return variants
+    found = {name: split_variant(entry) for name, entry in catalogue.items()}
+    return {name: (variant.metric, variant.parameters) for name, variant in found.items()}
 
 
 def _introduction() -> str:

@@ -20,6 +20,7 @@ from consilience.metrics._base import (
 )
 from consilience.metrics._inner import InnerProductMetric
 from consilience.metrics._listed import NeighborMetric
+from consilience.metrics._variants import Variant, split_variant
 
 __all__ = [
     "INVARIANCES",
@@ -30,6 +31,7 @@ __all__ = [
     "MetricError",
     "NeighborMetric",
     "Preprocessing",
+    "Variant",
     "as_features",
     "as_labels",
     "clip_outliers",
@@ -38,5 +40,6 @@ __all__ = [
     "list_metrics",
     "metric",
     "metric_code",
+    "split_variant",
     "unit_rows",
 ]

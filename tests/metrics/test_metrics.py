@@ -13,18 +13,15 @@ from hypothesis import strategies as st
 
 from consilience import metrics
 from consilience.errors import ConfigError, FeaturesError, MetricError
-from consilience.metrics import INVARIANCES, METRICS, get_metric, list_metrics
+from consilience.metrics import INVARIANCES, METRICS, get_metric, list_metrics, split_variant
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = yaml.safe_load((ROOT / "config" / "metrics.yaml").read_text(encoding="utf8"))
 
 
 def build(entry):
-    ours = ("metric", "label", "row_normalize", "clip")
-    parameters = {k: v for k, v in entry.items() if k not in ours}
-    if "center" not in METRICS[entry["metric"]]().parameters:
-        parameters.pop("center", None)
-    return get_metric(entry["metric"], **parameters)
+    variant = split_variant(entry)
+    return get_metric(variant.metric, **variant.parameters)
 
 
 VARIANTS = {name: get_metric(name) for name in list_metrics()}
@@ -273,6 +270,18 @@ def test_parameter_errors(name, parameters, message):
     with pytest.raises(ConfigError) as error:
         get_metric(name, **parameters)
     assert message in str(error.value)
+
+
+def test_keys_of_a_variant_are_told_apart():
+    variant = split_variant(
+        {"metric": "cka", "label": "CKA", "kernel": "rbf", "row_normalize": True, "clip": 0.99}
+    )
+    assert variant == ("cka", "CKA", {"kernel": "rbf"}, {"row_normalize": True, "clip": 0.99})
+    centred = split_variant({"metric": "bures", "center": False, "wrong": 1})
+    assert centred.parameters == {"center": False, "wrong": 1} and centred.before == {}
+    assert split_variant({"metric": "cka", "center": True}).before == {"center": True}
+    unknown = split_variant({"metric": "ckaa", "kernel": "rbf", "center": True})
+    assert unknown == ("ckaa", None, {"kernel": "rbf"}, {"center": True})
 
 
 def test_a_name_is_registered_once():
