@@ -1,8 +1,11 @@
 """Every registered metric and catalogued variant against its own declared facts."""
 
+import inspect
+import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +233,90 @@ def test_any_shape(n, d, seed):
             assert re.search(r"needs? at least|too few", str(error)), f"{name}: {error}"
         else:
             assert low - 1e-12 <= value <= high + 1e-12, name
+
+
+@every_metric
+def test_what_is_not_finite_is_refused(metric, monkeypatch):
+    x, y = sides(metric, np.random.default_rng(12))
+    for value in (np.nan, np.inf, -np.inf):
+        monkeypatch.setattr(type(metric), "compare", lambda self, a, b, value=value: value)
+        with pytest.raises(MetricError, match=f"the metric gave {value}"):
+            call(metric, x, y)
+
+
+def walk():
+    """Every check of this page that takes a metric, with each set of its other arguments."""
+    for name, function in list(globals().items()):
+        marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
+        if every_metric.mark not in marks:
+            continue
+        more = [mark for mark in marks if mark != every_metric.mark]
+        choices = [[(mark.args[0], values) for values in mark.args[1]] for mark in more]
+        for chosen in itertools.product(*choices):
+            others = dict(_named(chosen))
+            yield pytest.param(function, others, id="-".join([name, *map(str, others.values())]))
+
+
+def _named(chosen):
+    for names, values in chosen:
+        yield from (
+            zip(names, values, strict=True) if isinstance(names, tuple) else [(names, values)]
+        )
+
+
+def readme_example():
+    """The metric that README.md shows, from its text, without entering it among the others."""
+    readme = (ROOT / "README.md").read_text(encoding="utf8")
+    code = next(c for c in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "@metric(" in c)
+    known = {name: METRICS[name] for name in METRICS if name != "norm_correlation"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(METRICS, "_entries", known)
+        exec(code, page := {"__name__": "readme"})
+        metric = get_metric("norm_correlation")
+    return metric, page
+
+
+@pytest.mark.parametrize(("check", "others"), walk())
+def test_readme_metric_passes_every_check(check, others, monkeypatch):
+    metric, _ = readme_example()
+    takes = inspect.signature(check).parameters
+    fixtures = {"monkeypatch": monkeypatch} if "monkeypatch" in takes else {}
+    check(metric, **others, **fixtures)
+
+
+def test_checks_find_a_metric_that_breaks_its_facts():
+    """The README's example without its check of constant norms, and with other facts."""
+    metric, page = readme_example()
+    checks = {check.values[0] for check in walk()}
+    assert len(checks) >= 13
+
+    class Careless(page["NormCorrelation"]):
+        def prepare(self, x):
+            norms = np.linalg.norm(x, axis=1)
+            return (norms - norms.mean()) / np.linalg.norm(norms - norms.mean())
+
+    with np.errstate(invalid="ignore"), pytest.raises(MetricError, match="the metric gave nan"):
+        Careless()(np.ones((9, 2)), np.eye(9))
+    facts = metric.facts
+    for wrong in (
+        {"invariant_to": facts.invariant_to | {"translation"}},
+        {"invariant_to": frozenset({"permutation"})},
+        {"symmetric": False},
+        {"self_value": 0.5},
+        {"larger_is_more_similar": False},
+        {"paired": False},
+    ):
+        liar = type("Liar", (page["NormCorrelation"],), {"class_facts": replace(facts, **wrong)})()
+        failed = 0
+        for check in walk():
+            function, others = check.values
+            if "monkeypatch" in inspect.signature(function).parameters:
+                continue
+            try:
+                function(liar, **others)
+            except AssertionError:
+                failed += 1
+        assert failed, wrong
 
 
 def test_too_few_samples_are_refused():
