@@ -2,14 +2,15 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import yaml
 
 from consilience.config import ROOT
 from consilience.docs import measured
 from consilience.docs.docstrings import allowed, choices, describe, parameter_fields, plain
+from consilience.docs.independent import Independent, checked_against, read_independent
 from consilience.docs.measured import Measured, measure
 from consilience.docs.references import read_bibliography, reference
 from consilience.docs.tables import same_after, span, table
@@ -35,7 +36,8 @@ variants for studies are in [metrics.yaml](metrics.yaml).
   or from permutations of the samples.
 - **Chance**: mean ± sd over 20 seeded draws of independent Gaussian features of {chance[0]}
   samples with {chance[1]} and {chance[2]} units (logits: {chance[1]} classes, random labels).
-- **Reference value**: the value of the pair below, to check an installation or another code.
+- **Checked against**: whose values the metric's tests hold it to.
+- **Reference value**: what this code gives for the pair below, to check an installation.
 
 The reference pair is x and y of `reference_pair`; for metrics that compare logits it is that of
 `reference_logits`, with its labels.
@@ -63,11 +65,11 @@ def metric_cards() -> str:
         raise ConfigError(
             f"config/metrics.md describes every metric and so needs every package: {error}"
         ) from error
-    variants = read_variants()
+    sources = _Sources(read_variants(), entries, read_independent())
     parts = [_introduction(), "## All metrics\n", _index(found) + "\n"]
     for module, names in _families().items():
         parts += [f"## {_heading(module)}\n", f"Module `{module}`.\n"]
-        parts += [_card(METRICS[name], found[name], variants, entries) for name in names]
+        parts += [_card(METRICS[name], found[name], sources) for name in names]
     return "\n".join(parts)
 
 
@@ -123,21 +125,25 @@ def _index(found: Mapping[str, Measured]) -> str:
     return table(header, rows)
 
 
-def _card(
-    cls: type[Metric],
-    found: Measured,
-    variants: Mapping[str, tuple[str, dict[str, Any]]],
-    entries: dict[str, str],
-) -> str:
+class _Sources(NamedTuple):
+    """What cards say that stands elsewhere."""
+
+    variants: Mapping[str, tuple[str, dict[str, Any]]]
+    entries: dict[str, str]
+    independent: Sequence[Independent]
+
+
+def _card(cls: type[Metric], found: Measured, sources: _Sources) -> str:
     metric, description = cls(), describe(cls)
     name = metric.facts.name
-    title, entry = reference(metric.facts.citation, entries, name)
-    own = {key: parameters for key, (of, parameters) in variants.items() if of == name}
+    title, entry = reference(metric.facts.citation, sources.entries, name)
+    own = {key: parameters for key, (of, parameters) in sources.variants.items() if of == name}
     rows = [(label, tell(metric)) for label, tell in FACTS.items()]
     rows += [
         ("least n", f"{found.least_samples} (d = {measured.UNITS})"),
         ("n ≤ d", found.few_samples),
         ("chance", found.chance),
+        ("checked against", checked_against(name, sources.independent)),
         ("reference value", f"`{found.reference}`"),
         ("variants", ", ".join(f"`{key}`" for key in own) or "none in the catalogue"),
         ("paper", title),
