@@ -150,8 +150,15 @@ def _card(cls: type[Metric], found: Measured, sources: _Sources) -> str:
     ]
     parts = [f"### `{name}`", description.summary, description.prose]
     parts += [_parameters(cls, description.arguments), table(["fact", "value"], rows)]
+    parts += [_example(metric, description.example)]
     parts += [_changes(metric, own), f"```bibtex\n{entry}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _example(metric: Metric, example: str) -> str:
+    module = type(metric).__module__
+    start = f">>> import numpy as np\n>>> from {module} import {type(metric).__name__}"
+    return f"```pycon\n{start}\n{example}\n```" if example else ""
 
 
 def _parameters(cls: type[Metric], meanings: Mapping[str, str]) -> str:

@@ -220,6 +220,11 @@ def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
 
     Raises:
         ConfigError: unknown name, parameter or value, with the nearest known one.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(get_metric("cka", kernel="rbf", sigma=0.8)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.2989
     """
     cls = METRICS[name]
     fields = _fields(cls)

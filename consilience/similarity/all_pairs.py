@@ -81,6 +81,12 @@ def pairwise(  # noqa: PLR0913 - options by name
 
     Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
     pair that the store does not know.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> table = pairwise(get_metric("cka"), {"one": x, "other": x + np.roll(x, 1, axis=0)})
+        >>> table["value"].round(4).tolist()  # one with itself, with the other, other with itself
+        [1.0, 0.5784, 1.0]
     """
     items = _all_items(metric, features, reduction)
     task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
@@ -141,6 +147,13 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN
     Raises:
         FeaturesError: not two finite matrices over the same samples.
         MetricError: the metric is not defined for them.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> task = Task(get_metric("cka"), null="closed_form")
+        >>> found = compare(task, x, x + np.roll(x, 1, axis=0))
+        >>> {key: round(found[key], 4) for key in ("value", "null_sd", "p")}
+        {'value': 0.5784, 'null_sd': 0.0981, 'p': 0.0001}
     """
     items = [items_of(task.metric, name, given)[0] for name, given in (("x", x), ("y", y))]
     _check_same_samples(items)

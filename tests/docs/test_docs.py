@@ -26,7 +26,15 @@ def card(name):
 def test_every_metric_has_a_card(name):
     text = card(name)
     assert f"[`{name}`](#{name})" in CARDS
-    for label in (*cards.FACTS, "least n", "n ≤ d", "checked against", "reference value", "paper"):
+    for label in (
+        *cards.FACTS,
+        "least n",
+        "n ≤ d",
+        "chance",
+        "checked against",
+        "reference value",
+        "paper",
+    ):
         assert f"\n| {label} | " in text, label
     for parameter in get_metric(name).parameters:
         row = re.search(rf"\n\| `{parameter}` \| `.+?` \| (.+?) \| (.*) \|", text)
