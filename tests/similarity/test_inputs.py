@@ -14,6 +14,7 @@ from consilience.features import read_layer, write_features, write_manifest
 from consilience.files import read_table
 from consilience.forms.inputs import INPUTS, Input, as_features
 from consilience.metrics import METRICS, Facts, Metric, get_metric, metric
+from consilience.plots.inputs import read_axis
 from consilience.reliability import make_reliability
 from consilience.similarity import Task, compare, make_similarity, pairwise, pairwise_many
 
@@ -337,6 +338,16 @@ def test_facts_with_unknown_inputs_are_refused():
         Facts(**known, inputs=("features", "logit"))
     with pytest.raises(ConfigError, match=r"\('labels',\) takes nothing of a model"):
         Facts(**known, inputs=("labels",))
+
+
+def test_tables_with_the_facts_of_earlier_versions_are_read():
+    """They had `input` and `needs_labels`; what reads tables needs neither these nor `inputs`."""
+    facts = get_metric("error_consistency").facts.as_dict()
+    assert facts.pop("inputs") == ["logits", "labels"]
+    table = pd.DataFrame()
+    table.attrs["facts"] = {**facts, "input": "logits", "needs_labels": True}
+    axis = read_axis({"digits": table}, "agreement")
+    assert (axis.label, axis.bounds, axis.larger_is_more_similar) == ("agreement", (-1, 1), True)
 
 
 def test_study_knows_which_metrics_take_what_samples_have():
