@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from test_metrics import readme_example
 
 from consilience import docs
 from consilience.docs.docstrings import describe
@@ -30,15 +31,24 @@ def run(test):
     return result.attempted
 
 
+def check_example(cls, test):
+    assert 1 <= len(test.examples) <= 2, "one or two lines: the features, and a value"
+    assert cls.__name__ in test.examples[-1].source
+    assert float(test.examples[-1].want) != 0
+    assert run(test) == len(test.examples)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_examples_of_metrics(name):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    test = examples_of(METRICS[name])
-    assert 1 <= len(test.examples) <= 2, "one or two lines: the features, and a value"
-    assert METRICS[name].__name__ in test.examples[-1].source
-    assert float(test.examples[-1].want) != 0
-    assert run(test) == len(test.examples)
+    check_example(METRICS[name], examples_of(METRICS[name]))
+
+
+def test_example_of_the_readme():
+    metric, page = readme_example()
+    test = doctest.DocTestParser().get_doctest(type(metric).__doc__, page, "readme", None, 0)
+    check_example(type(metric), test)
 
 
 @pytest.mark.parametrize("thing", [get_metric, pairwise, compare])
