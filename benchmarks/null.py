@@ -72,10 +72,10 @@ def metrics() -> Iterator[tuple[str, Metric]]:
 
 def independent(rng: np.random.Generator, metric: Metric, widths: tuple[int, int]) -> list[Any]:
     """Returns prepared forms of two sides that have nothing to do with each other."""
-    if metric.facts.input == "logits":
+    if metric.facts.main == "logits":
         widths = (CLASSES, CLASSES)
     labels = rng.integers(CLASSES, size=SAMPLES)
-    extra = [labels] if metric.facts.needs_labels else []
+    extra = [labels] if metric.facts.shared else []
     sides = (rng.standard_t(3, size=(SAMPLES, widths[0])), rng.normal(size=(SAMPLES, widths[1])))
     return [metric.prepare(x, *extra) for x in sides]
 

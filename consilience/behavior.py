@@ -75,9 +75,9 @@ def answers_apart(
     """
     for measure in MEASURES[1:] if len(logits) > 1 else ():
         metric = get_metric(measure)
-        if metric.facts.needs_labels and labels is None:
+        if metric.facts.shared and labels is None:
             continue
-        table = pairwise(metric, logits, labels=labels if metric.facts.needs_labels else None)
+        table = pairwise(metric, logits, labels=labels)
         for row in table[table["model_x"] != table["model_y"]].itertuples():
             yield measure, row.model_x, row.model_y, row.value
 

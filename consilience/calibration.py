@@ -197,6 +197,8 @@ def search_layers(
     n = len(next(iter(x.values())))
     sign = _sign(metric.facts)
     values = metric.compare_all(forms_x, forms_y)
+    if not np.isfinite(values).all():
+        raise MetricError(f"the metric gave {values[~np.isfinite(values)][0]} for a pair of layers")
     row, column = np.unravel_index(np.argmax(sign * values), values.shape)
     draws = np.empty(permutations.count)
     for k, order in enumerate(permutations.orders(n)):

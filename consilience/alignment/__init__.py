@@ -69,7 +69,7 @@ def alignment_problems(study: Any, columns: Sequence[str]) -> Iterator[tuple[str
             yield "alignment.metrics", f"{name!r} is not among the study's metrics{hint}"
             continue
         facts = METRICS[study.metrics[name]["metric"]].class_facts
-        if facts.input != "features" or facts.needs_labels:
+        if facts.inputs != ("features",):
             yield "alignment.metrics", f"{name!r} does not compare layers; leave it out"
         elif not facts.paired:
             yield "alignment.metrics", f"{name!r} takes each model alone, so no null; leave it out"

@@ -14,7 +14,7 @@ from consilience.calibration import Permutations
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.files import METADATA_KEY
-from consilience.metrics import METRICS, Metric, Preprocessing, get_metric
+from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
 
 CATALOGUE = "metrics.yaml"
@@ -67,12 +67,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     metric, preprocessing = _metric(arguments)
     null = _null_kind(metric, arguments) if arguments.null else None
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
-    labels = _read_npy(Path(arguments.labels), None) if arguments.labels else None
+    shared = {"labels": _read_npy(Path(arguments.labels), None)} if arguments.labels else {}
     x, y = (_read(name) for name in (arguments.x, arguments.y))
     shapes = [list(side.shape) for side in (x, y)]
     if arguments.reduce:
         x, y = reduce_pair(x, y, arguments.reduce, seed=arguments.seed)
-    outcome = compare(Task(metric, preprocessing, null, permutations, labels), x, y)
+    outcome = compare(Task(metric, preprocessing, null, permutations, shared), x, y)
     found = {
         "metric": metric.facts.name,
         "parameters": metric.parameters,
@@ -99,7 +99,7 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
     catalogue = yaml.safe_load(_catalogue().read_text(encoding="utf8"))
     name = arguments.metric
     if name in catalogue:
-        variant = {k: v for k, v in catalogue[name].items() if k != "label"}
+        variant = dict(catalogue[name])
     elif name in METRICS:
         variant = {"metric": name}
     else:
@@ -109,11 +109,9 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
         if not equals:
             raise ConfigError(f"--set {setting!r} is not NAME=VALUE")
         variant[key] = yaml.safe_load(value)
-    center, row_normalize = arguments.center, variant.pop("row_normalize", arguments.row_normalize)
-    name, clip = variant.pop("metric"), variant.pop("clip", None)
-    if "center" in variant and "center" not in METRICS[name]().parameters:
-        center = variant.pop("center")
-    return get_metric(name, **variant), Preprocessing(center, row_normalize, clip)
+    given = {"center": arguments.center, "row_normalize": arguments.row_normalize}
+    found = split_variant(variant)
+    return get_metric(found.metric, **found.parameters), Preprocessing(**{**given, **found.before})
 
 
 def _catalogue() -> Any:  # noqa: ANN401

@@ -130,11 +130,11 @@ class Study:
 
     @cached_property
     def labelled(self) -> dict[str, bool]:
-        """For each metric whether it takes the samples' classes."""
+        """For each metric whether it takes what only the samples have, such as their classes."""
         return Known(
             "metric",
             {
-                name: METRICS[spec["metric"]].class_facts.needs_labels
+                name: bool(METRICS[spec["metric"]].class_facts.shared)
                 for name, spec in self.metrics.items()
             },
         )

@@ -21,19 +21,12 @@ if TYPE_CHECKING:
 
 
 def check_metrics(study: "Study", problems: Problems) -> None:
-    """Notes metrics that are not known, take other parameters, or compare no features."""
+    """Notes metrics that are not known or take other parameters."""
     for name, spec in study.metrics.items():
         try:
-            metric = get_metric(spec["metric"], **spec["parameters"])
+            get_metric(spec["metric"], **spec["parameters"])
         except ConfigError as error:
             problems.add(f"metrics catalogue ({name})", str(error))
-            continue
-        if metric.facts.input == "unembedding":
-            problems.add(
-                f"metrics catalogue ({name})",
-                f"metric {spec['metric']!r} compares unembeddings, whose rows are no samples; take "
-                "it out of the study and call it from Python",
-            )
 
 
 def check_sources(study: "Study", problems: Problems) -> None:

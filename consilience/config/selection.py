@@ -8,7 +8,7 @@ import pandas as pd
 from consilience.config.catalogs import Row
 from consilience.config.origins import Origins
 from consilience.config.shape import Problems
-from consilience.metrics import METRICS
+from consilience.metrics import split_variant
 from consilience.registry import did_you_mean
 
 
@@ -55,25 +55,19 @@ def run_query(query: str, rows: Mapping[str, Row], place: str, problems: Problem
 
 def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a metric variant with what is done to the features before it."""
-    ours = ("metric", "label", "row_normalize", "clip")
-    parameters = {k: v for k, v in variant.items() if k not in ours}
-    takes_center = "center" in _parameter_names(variant["metric"])
+    found = split_variant(variant)
     preprocessing = {
-        "row_normalize": variant.get("row_normalize", similarity["row_normalize"]),
+        "row_normalize": similarity["row_normalize"],
         "center": similarity["center"],
+        "clip": similarity["clip"],
+        **found.before,
     }
-    if clip := variant.get("clip", similarity["clip"]):
-        preprocessing["clip"] = clip
-    if "center" in parameters and not takes_center:
-        preprocessing["center"] = parameters.pop("center")
+    if not preprocessing["clip"]:
+        del preprocessing["clip"]
     return {
-        "metric": variant["metric"],
-        "parameters": parameters,
+        "metric": found.metric,
+        "parameters": found.parameters,
         "preprocessing": preprocessing,
         "layers": similarity["layers"],
         "permutations": similarity["permutations"],
     }
-
-
-def _parameter_names(name: str) -> list[str]:
-    return list(METRICS[name]().parameters) if name in METRICS else []

@@ -2,22 +2,22 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import yaml
 
 from consilience.config import ROOT
 from consilience.docs import measured
 from consilience.docs.docstrings import allowed, choices, describe, parameter_fields, plain
+from consilience.docs.independent import Independent, checked_against, read_independent
 from consilience.docs.measured import Measured, measure
 from consilience.docs.references import read_bibliography, reference
 from consilience.docs.tables import same_after, span, table
 from consilience.errors import ConfigError
-from consilience.metrics import METRICS, Metric, get_metric
+from consilience.metrics import METRICS, Metric, get_metric, split_variant
 
 CATALOGUE = ROOT / "config" / "metrics.yaml"
-NOT_PARAMETERS = ("metric", "label", "row_normalize", "center", "clip")
 INTRODUCTION = """\
 # Metrics
 
@@ -36,7 +36,8 @@ variants for studies are in [metrics.yaml](metrics.yaml).
   or from permutations of the samples.
 - **Chance**: mean ± sd over 20 seeded draws of independent Gaussian features of {chance[0]}
   samples with {chance[1]} and {chance[2]} units (logits: {chance[1]} classes, random labels).
-- **Reference value**: the value of the pair below, to check an installation or another code.
+- **Checked against**: whose values the metric's tests hold it to.
+- **Reference value**: what this code gives for the pair below, to check an installation.
 
 The reference pair is x and y of `reference_pair`; for metrics that compare logits it is that of
 `reference_logits`, with its labels.
@@ -64,23 +65,19 @@ def metric_cards() -> str:
         raise ConfigError(
             f"config/metrics.md describes every metric and so needs every package: {error}"
         ) from error
-    variants = read_variants()
+    sources = _Sources(read_variants(), entries, read_independent())
     parts = [_introduction(), "## All metrics\n", _index(found) + "\n"]
     for module, names in _families().items():
         parts += [f"## {_heading(module)}\n", f"Module `{module}`.\n"]
-        parts += [_card(METRICS[name], found[name], variants, entries) for name in names]
+        parts += [_card(METRICS[name], found[name], sources) for name in names]
     return "\n".join(parts)
 
 
 def read_variants() -> dict[str, tuple[str, dict[str, Any]]]:
     """Returns {id: (metric, parameters)} of the catalogue."""
     catalogue = yaml.safe_load(CATALOGUE.read_text(encoding="utf8"))
-    variants = {}
-    for name, entry in catalogue.items():
-        own = parameter_fields(METRICS[entry["metric"]])
-        parameters = {k: v for k, v in entry.items() if k in own or k not in NOT_PARAMETERS}
-        variants[name] = entry["metric"], parameters
-    return variants
+    found = {name: split_variant(entry) for name, entry in catalogue.items()}
+    return {name: (variant.metric, variant.parameters) for name, variant in found.items()}
 
 
 def _introduction() -> str:
@@ -128,29 +125,40 @@ def _index(found: Mapping[str, Measured]) -> str:
     return table(header, rows)
 
 
-def _card(
-    cls: type[Metric],
-    found: Measured,
-    variants: Mapping[str, tuple[str, dict[str, Any]]],
-    entries: dict[str, str],
-) -> str:
+class _Sources(NamedTuple):
+    """What cards say that stands elsewhere."""
+
+    variants: Mapping[str, tuple[str, dict[str, Any]]]
+    entries: dict[str, str]
+    independent: Sequence[Independent]
+
+
+def _card(cls: type[Metric], found: Measured, sources: _Sources) -> str:
     metric, description = cls(), describe(cls)
     name = metric.facts.name
-    title, entry = reference(metric.facts.citation, entries, name)
-    own = {key: parameters for key, (of, parameters) in variants.items() if of == name}
+    title, entry = reference(metric.facts.citation, sources.entries, name)
+    own = {key: parameters for key, (of, parameters) in sources.variants.items() if of == name}
     rows = [(label, tell(metric)) for label, tell in FACTS.items()]
     rows += [
         ("least n", f"{found.least_samples} (d = {measured.UNITS})"),
         ("n ≤ d", found.few_samples),
         ("chance", found.chance),
+        ("checked against", checked_against(name, sources.independent)),
         ("reference value", f"`{found.reference}`"),
         ("variants", ", ".join(f"`{key}`" for key in own) or "none in the catalogue"),
         ("paper", title),
     ]
     parts = [f"### `{name}`", description.summary, description.prose]
     parts += [_parameters(cls, description.arguments), table(["fact", "value"], rows)]
+    parts += [_example(metric, description.example)]
     parts += [_changes(metric, own), f"```bibtex\n{entry}\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _example(metric: Metric, example: str) -> str:
+    module = type(metric).__module__
+    start = f">>> import numpy as np\n>>> from {module} import {type(metric).__name__}"
+    return f"```pycon\n{start}\n{example}\n```" if example else ""
 
 
 def _parameters(cls: type[Metric], meanings: Mapping[str, str]) -> str:
@@ -200,7 +208,8 @@ def _self_pair(metric: Metric) -> str:
 
 
 def _input(metric: Metric) -> str:
-    return metric.facts.input + (" and labels" if metric.facts.needs_labels else "")
+    *others, last = metric.facts.inputs
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _null(metric: Metric) -> str:

@@ -21,15 +21,19 @@ class Description(NamedTuple):
     prose: str
     arguments: dict[str, str]
     """{field: meaning}"""
+    example: str
+    """Lines as typed into Python, with what it answers."""
 
 
 def describe(cls: type[Metric]) -> Description:
     """Returns the parts of a metric's docstring, ready for Markdown."""
-    text, _, arguments = inspect.getdoc(cls).partition("\nArgs:\n")
+    text, _, example = inspect.getdoc(cls).partition("\nExample:\n")
+    text, _, arguments = text.partition("\nArgs:\n")
     summary, _, prose = text.strip().partition("\n")
     paragraphs = prose.strip().split("\n\n") if prose.strip() else []
     costs = [re.sub(r"^(Cost[^:.]*):", r"**\1:**", paragraph) for paragraph in paragraphs]
-    return Description(_escape(summary), _escape("\n\n".join(costs)), _arguments(arguments))
+    prose, example = "\n\n".join(costs), textwrap.dedent(example).strip()
+    return Description(_escape(summary), _escape(prose), _arguments(arguments), example)
 
 
 def _arguments(text: str) -> dict[str, str]:

@@ -50,7 +50,7 @@ def measure(metric: Metric) -> Measured:
 
 def reference_value(metric: Metric) -> str:
     """Returns the value of the reference pair to six significant digits."""
-    if metric.facts.input != "logits":
+    if metric.facts.main != "logits":
         return digits(metric(*reference_pair()), 6)
     x, y, labels = reference_logits()
     return digits(metric(x, y, labels=labels), 6)
@@ -105,6 +105,6 @@ def _values(metric: Metric, draws: int, n: int, d: int, width: int) -> list[floa
 
 
 def _draw(rng: np.random.Generator, metric: Metric, n: int, d: int, width: int) -> tuple[Any, ...]:
-    if metric.facts.input == "logits":
+    if metric.facts.main == "logits":
         width = d
     return rng.normal(size=(n, d)), rng.normal(size=(n, width)), rng.integers(d, size=n)

@@ -14,6 +14,7 @@ from consilience.errors import FeaturesError
 from consilience.features.container import content_hash
 from consilience.features.reading import check_samples, read_header
 from consilience.files import atomic, digest, read_table, write_table
+from consilience.forms.inputs import has_sample_rows
 from consilience.samples import read_chain
 
 
@@ -51,6 +52,8 @@ def make_manifest(
     table["samples_hash"] = view.hash
     outputs = [
         {**line, "n": len(rows), "hash": digest([line["hash"], mark])}
+        if has_sample_rows(line["output"])
+        else line
         for line in metadata["outputs"]
     ]
     own = {"dataset": view.row["dataset"], "samples_hash": view.hash, "rows": rows.tolist()}

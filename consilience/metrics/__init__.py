@@ -12,6 +12,7 @@ from consilience.metrics._base import (
     METRICS,
     Facts,
     Metric,
+    finite,
     get_metric,
     list_metrics,
     metric,
@@ -19,6 +20,7 @@ from consilience.metrics._base import (
 )
 from consilience.metrics._inner import InnerProductMetric
 from consilience.metrics._listed import NeighborMetric
+from consilience.metrics._variants import Variant, split_variant
 
 __all__ = [
     "INVARIANCES",
@@ -29,12 +31,15 @@ __all__ = [
     "MetricError",
     "NeighborMetric",
     "Preprocessing",
+    "Variant",
     "as_features",
     "as_labels",
     "clip_outliers",
+    "finite",
     "get_metric",
     "list_metrics",
     "metric",
     "metric_code",
+    "split_variant",
     "unit_rows",
 ]

@@ -9,8 +9,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from consilience.code import code_of_class
-from consilience.errors import ConfigError, FeaturesError
-from consilience.forms.inputs import as_features, as_labels
+from consilience.errors import ConfigError, FeaturesError, MetricError
+from consilience.forms.inputs import (
+    as_shared,
+    check_names,
+    check_rows,
+    main_input,
+    own_rows,
+    read_given,
+    shared_inputs,
+)
 from consilience.forms.moments import Moments
 from consilience.registry import Registry, did_you_mean
 
@@ -35,18 +43,31 @@ class Facts:
     """Maps of the units of one side that never change the value."""
     citation: str
     """BibTeX key in config/citations.bib."""
-    input: Literal["features", "logits", "unembedding"] = "features"
+    inputs: tuple[str, ...] = ("features",)
+    """What `prepare` takes, in its order: names of `consilience.forms.inputs.INPUTS`."""
     paired: bool = True
     """Whether the value depends on which sample of one side meets which of the other. Where not,
     permuting the samples changes nothing and there is no null to compare with."""
-    needs_labels: bool = False
-    """Whether `prepare` also takes the true classes of the samples."""
     name: str = ""
+
+    def __post_init__(self) -> None:
+        check_names(self.inputs)
+
+    @property
+    def main(self) -> str:
+        """The input that is listed and preprocessed: features, or else the first per sample."""
+        return main_input(self.inputs)
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Those inputs that belong to the samples and so are the same for all models."""
+        return shared_inputs(self.inputs)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the facts in plain JSON types."""
         facts = dataclasses.asdict(self)
         facts["invariant_to"] = sorted(self.invariant_to)
+        facts["inputs"] = list(self.inputs)
         facts["bounds"] = [None if np.isinf(bound) else bound for bound in self.bounds]
         return facts
 
@@ -94,7 +115,7 @@ class Metric:
     def prepare(self, x: np.ndarray) -> Any:  # noqa: ANN401
         """Returns what `compare` needs of features x: (n, d), float64 and finite.
 
-        A metric whose fact `needs_labels` is true takes the labels (n,) as a second argument.
+        A metric of other or more inputs takes them as arguments, in the order of its fact `inputs`.
 
         Raises:
             MetricError: the metric is not defined for x.
@@ -152,29 +173,43 @@ class Metric:
         """Returns the memory that one prepared form takes, in bytes."""
         return 8 * n * d
 
-    def __call__(self, x: Any, y: Any, *, labels: Any = None) -> float:  # noqa: ANN401
+    def __call__(self, x: Any, y: Any, **shared: Any) -> float:  # noqa: ANN401
         """Returns the similarity of x: (n, d) and y: (n, d'), arrays or torch tensors.
 
         Args:
-            x: features of one model.
-            y: features of the other, of the same samples in the same order.
-            labels: (n,) true classes as whole numbers, for metrics whose facts ask for them.
+            x: features of one model, or logits for a metric of logits; {input: array} for a metric
+                of several inputs.
+            y: the same of the other, of the same samples in the same order.
+            **shared: what belongs to the samples, for metrics whose facts ask for it: `labels`,
+                (n,) true classes as whole numbers.
 
         Raises:
-            FeaturesError: not two finite matrices over the same number of samples, or labels
-                missing or of another length.
+            FeaturesError: not finite matrices over the same number of samples, or an input missing
+                or of another length.
             MetricError: the value is not defined for them.
         """
-        x, y = as_features(x, "x"), as_features(y, "y")
-        if len(x) != len(y):
+        names, main = self.facts.inputs, self.facts.main
+        a, b = read_given(names, x, "x"), read_given(names, y, "y")
+        check_rows(own_rows(a), own_rows(b))
+        if len(a[main]) != len(b[main]):
             raise FeaturesError(
-                f"x has {len(x)} samples and y has {len(y)}: both must describe the same stimuli, "
-                "one per row, in the same order"
+                f"x has {len(a[main])} samples and y has {len(b[main])}: both must describe the "
+                "same stimuli, one per row, in the same order"
             )
-        extra = (
-            (as_labels(labels, len(x), self.class_facts.name),) if self.facts.needs_labels else ()
-        )
-        return float(self.compare(self.prepare(x, *extra), self.prepare(y, *extra)))
+        given = as_shared(names, shared, len(a[main]), self.class_facts.name)
+        forms = [self.prepare(*({**side, **given}[name] for name in names)) for side in (a, b)]
+        return finite(float(self.compare(*forms)))
+
+
+def finite(value: float) -> float:
+    """Returns the value that a metric gave.
+
+    Raises:
+        MetricError: it is NaN or infinite.
+    """
+    if not np.isfinite(value):
+        raise MetricError(f"the metric gave {value}")
+    return value
 
 
 def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
@@ -182,6 +217,11 @@ def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
 
     Raises:
         ConfigError: unknown name, parameter or value, with the nearest known one.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(get_metric("cka", kernel="rbf", sigma=0.8)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.2989
     """
     cls = METRICS[name]
     fields = _fields(cls)

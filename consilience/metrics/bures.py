@@ -46,6 +46,11 @@ class NBS(RotationMetric):
     Args:
         center: subtract the mean of each unit first.
         form: `similarity`, `angular` (radians) or `distance`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(NBS()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.7189
     """
 
     center: bool = True
@@ -98,6 +103,11 @@ class Bures(RotationMetric):
     Args:
         center: subtract the mean of each unit first.
         form: `distance` or `squared`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(Bures()(x, x + np.roll(x, 1, axis=0)), 4)
+        2.751
     """
 
     center: bool = True
@@ -147,6 +157,11 @@ class Riemannian(Metric):
         ridge: added to the kernel's eigenvalues, as a multiple of their mean; above 0.
         center: subtract the mean of each unit first.
         scale: divide each kernel by its mean eigenvalue.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(Riemannian()(x, x + np.roll(x, 1, axis=0)), 4)
+        7.6576
     """
 
     ridge: float = 0.1

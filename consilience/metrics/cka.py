@@ -48,6 +48,11 @@ class CKA(InnerProductMetric):
         sigma: absolute width of the rbf or laplace kernel, or `median`: σ² is the lower median of
             the non-zero squared distances of each side on its own.
         estimator: `debiased` (needs n ≥ 4) or `biased`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(CKA()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.5784
     """
 
     kernel: Literal["linear", "rbf", "laplace"] = "linear"

@@ -86,6 +86,11 @@ class CKNNA(Metric):
         estimator: `debiased` (needs n ≥ 4) or `biased`.
         order: `both` (symmetric) or `xy`: c·r' with the columns of x and the rows of y.
         epsilon: constant added to the denominator, in units of the HSIC.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(CKNNA(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.5575
     """
 
     k: int | float = 10

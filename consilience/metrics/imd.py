@@ -55,6 +55,11 @@ class IMD(Metric):
         probes: random vectors of `lanczos`.
         steps: Lanczos steps per vector.
         seed: of the random vectors.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(IMD()(x, x + np.roll(x, 1, axis=0)), 4)
+        85.3959
     """
 
     k: int = 5

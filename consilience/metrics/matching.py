@@ -87,6 +87,11 @@ class PermutationProcrustes(Metric):
         center: subtract the mean of each unit first.
         scale: divide by the Frobenius norm first.
         form: `distance`, `angular` (radians; needs scale) or `squared`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(PermutationProcrustes()(x, x + np.roll(x, 1, axis=0)), 4)
+        4.9525
     """
 
     center: bool = False
@@ -145,6 +150,11 @@ class HardCorrelationMatch(Metric):
     on average at most √(2 ln d / n) with d the larger width.
 
     Cost: n d per model, n d d' and a match of d × d' per pair; memory 8 n d bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(HardCorrelationMatch()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.6986
     """
 
     def prepare(self, x: np.ndarray) -> np.ndarray:
@@ -177,6 +187,11 @@ class SoftCorrelationMatch(Metric):
     width, and come close to it.
 
     Cost: n d per model, n d d' per pair; memory 8 n d bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(SoftCorrelationMatch()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.6986
     """
 
     def prepare(self, x: np.ndarray) -> np.ndarray:
@@ -265,6 +280,11 @@ class SoftMatching(Metric):
         center: subtract the mean of each unit first.
         scale: divide each unit by its norm first (a zero unit stays zero).
         form: `distance`, or `correlation`, which needs center and scale.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(SoftMatching()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.7764
     """
 
     center: bool = True

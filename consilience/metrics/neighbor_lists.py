@@ -43,6 +43,11 @@ class CycleKNN(NeighborMetric):
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         distance: `cosine`, `euclidean` or `inner_product`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(CycleKNN(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.625
     """
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -83,6 +88,11 @@ class LCSKNN(NeighborMetric):
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         distance: `cosine`, `euclidean` or `inner_product`.
         form: `share` (0 … 1) or `length` (0 … k, in neighbours).
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(LCSKNN(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.3333
     """
 
     form: Literal["share", "length"] = "share"
@@ -120,6 +130,11 @@ class EditKNN(NeighborMetric):
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         distance: `cosine`, `euclidean` or `inner_product`.
         form: `share` (0 … 1) or `length` (0 … k, in edits; larger is less similar).
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(EditKNN(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.2083
     """
 
     form: Literal["share", "length"] = "share"
@@ -170,6 +185,11 @@ class JaccardKNN(NeighborMetric):
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         distance: `cosine`, `euclidean` or `inner_product`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(JaccardKNN(k=3)(x, x + np.roll(x, 1, axis=0)), 3)
+        0.394
     """
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -192,6 +212,11 @@ class RankKNN(NeighborMetric):
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         distance: `cosine`, `euclidean` or `inner_product`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(RankKNN(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.3169
     """
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -230,6 +255,11 @@ class SecondOrderCosine(Metric):
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         form: `similarity` or `distance`: what the vectors hold.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(SecondOrderCosine(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.2605
     """
 
     k: int | float = 10

@@ -41,6 +41,11 @@ class MutualKNN(NeighborMetric):
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
         distance: `cosine`, `euclidean` or `inner_product`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(MutualKNN(k=3)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.4583
     """
 
     def prepare(self, x: np.ndarray) -> tuple[np.ndarray, int]:

@@ -57,7 +57,7 @@ class AnswersMetric(Metric):
     is_metric=True,
     invariant_to={"isotropic_scaling"},
     citation="madani2004",
-    input="logits",
+    inputs=("logits",),
 )
 @dataclass(frozen=True)
 class Disagreement(AnswersMetric):
@@ -68,6 +68,11 @@ class Disagreement(AnswersMetric):
     e + f of the samples.
 
     Cost: n per pair; memory 8 n bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(Disagreement()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.375
     """
 
     def prepare(self, x: np.ndarray) -> Answers:
@@ -90,7 +95,7 @@ class Disagreement(AnswersMetric):
     is_metric=False,
     invariant_to=set(),
     citation="lin1991",
-    input="logits",
+    inputs=("logits",),
 )
 @dataclass(frozen=True)
 class JSD(Metric):
@@ -106,6 +111,11 @@ class JSD(Metric):
 
     Args:
         form: `divergence`, in bits, or `distance`, the square root of the mean divergence.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(JSD()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.0576
     """
 
     form: Literal["divergence", "distance"] = "divergence"
@@ -168,9 +178,8 @@ class Accuracy(NamedTuple):
     is_metric=False,
     invariant_to={"isotropic_scaling"},
     citation="klabunde2025",
-    input="logits",
+    inputs=("logits", "labels"),
     paired=False,
-    needs_labels=True,
 )
 @dataclass(frozen=True)
 class AccuracyDifference(Metric):
@@ -180,6 +189,11 @@ class AccuracyDifference(Metric):
     true class. `AbsoluteAccDiff` of ReSi (Klabunde et al. 2025).
 
     Cost: 1 per pair; memory 16 bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(AccuracyDifference()(x, x + np.roll(x, 1, axis=0), labels=np.arange(16) % 3), 4)
+        0.1875
     """
 
     def prepare(self, x: np.ndarray, labels: np.ndarray) -> Accuracy:
@@ -209,8 +223,7 @@ class AccuracyDifference(Metric):
     is_metric=False,
     invariant_to={"isotropic_scaling"},
     citation="geirhos2020",
-    input="logits",
-    needs_labels=True,
+    inputs=("logits", "labels"),
 )
 @dataclass(frozen=True)
 class ErrorConsistency(AnswersMetric):
@@ -223,6 +236,11 @@ class ErrorConsistency(AnswersMetric):
     final division.
 
     Cost: n per pair; memory 8 n bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(ErrorConsistency()(x, x + np.roll(x, 1, axis=0), labels=np.arange(16) % 3), 4)
+        0.375
     """
 
     def prepare(self, x: np.ndarray, labels: np.ndarray) -> Answers:

@@ -190,6 +190,11 @@ class Procrustes(RotationMetric):
         center: subtract the mean of each unit first.
         scale: divide by the Frobenius norm first.
         form: `distance`, `angular` (radians; needs scale) or `squared`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(Procrustes()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.7498
     """
 
     center: bool = True
@@ -267,6 +272,11 @@ class Shape(RotationMetric):
         form: `angular` (radians) or `distance`.
         center: subtract the mean of each unit first.
         scale: whiten relative to the size of the features.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(Shape()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.7686
     """
 
     alpha: float = 1.0
@@ -334,6 +344,11 @@ class AlignedCosine(Metric):
     Args:
         zero_rows: `refuse`: a zero row is an error; `skip`: samples that are zero on either side
             are left out of the mean, as ReSi does.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(AlignedCosine()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.673
     """
 
     zero_rows: Literal["refuse", "skip"] = "refuse"

@@ -54,6 +54,11 @@ class RSA(InnerProductMetric):
         rdm: `correlation`, `cosine`, `euclidean` or `squared_euclidean`.
         comparison: `pearson`, `spearman`, `kendall` or `cosine`; the parameter `compare` of
             `get_metric`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(RSA()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.4074
     """
 
     rdm: Literal["correlation", "cosine", "euclidean", "squared_euclidean"] = "correlation"

@@ -40,6 +40,11 @@ class RSMNormDifference(Metric):
     Args:
         norm: `frobenius` or `spectral`.
         distance: `euclidean`, `cosine` or `correlation`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(RSMNormDifference()(x, x + np.roll(x, 1, axis=0)), 4)
+        18.0457
     """
 
     norm: Literal["frobenius", "spectral"] = "frobenius"

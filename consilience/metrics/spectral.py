@@ -46,6 +46,11 @@ class EigenspaceOverlap(Metric):
 
     Args:
         norm: `rank` or `units`, the larger of which divides.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(EigenspaceOverlap()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.5191
     """
 
     norm: Literal["rank", "units"] = "rank"
@@ -113,6 +118,11 @@ class GULP(Metric):
     Args:
         form: `root`, the metric distance d, or `squared`, d² as ReSi ships it.
         alpha: ridge weight in units of the total variance of each side, from 0.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(GULP()(x, x + np.roll(x, 1, axis=0)), 4)
+        1.7695
     """
 
     form: Literal["root", "squared"] = "root"

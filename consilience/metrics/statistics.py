@@ -54,6 +54,11 @@ class MagnitudeDifference(StatisticDifference):
     samples all have magnitude 0. `MagnitudeDifference` of ReSi.
 
     Cost: n d per model; memory 8 bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(MagnitudeDifference()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.3005
     """
 
     def prepare(self, x: np.ndarray) -> float:
@@ -79,6 +84,11 @@ class ConcentricityDifference(StatisticDifference):
     cosine of a zero row as 0.
 
     Cost: n d per model; memory 8 bytes per model.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(ConcentricityDifference()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.0625
     """
 
     def prepare(self, x: np.ndarray) -> float:
@@ -116,6 +126,11 @@ class UniformityDifference(StatisticDifference):
     Args:
         t: width of the Gaussian potential, per squared unit of the features.
         estimator: `debiased` or `biased`.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(UniformityDifference()(x, x + np.roll(x, 1, axis=0)), 4)
+        0.5693
     """
 
     t: float = 2.0

@@ -56,6 +56,11 @@ class RTD(Metric):
         batch: rows of a trial, at most 4,096.
         trials: draws of rows; one if n ≤ batch.
         seed: of the draws.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(RTD()(x, x + np.roll(x, 1, axis=0)), 4)
+        1.7608
     """
 
     batch: int = 500
@@ -173,6 +178,11 @@ class GeometryScore(Metric):
         i_max: numbers of loops told apart; i_max or more are left out.
         replacement: whether a sample may be drawn twice in a trial.
         seed: of the draws.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> round(GeometryScore(landmarks=8, gamma=0.2)(x, x + np.roll(x, 1, axis=0)), 4)
+        0.0311
     """
 
     landmarks: int = 64

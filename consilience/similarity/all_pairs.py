@@ -15,7 +15,8 @@ import pandas as pd
 from consilience.calibration import NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features.activations import describe, reduce
-from consilience.metrics import Metric, Preprocessing, as_labels
+from consilience.forms.inputs import INPUTS, as_shared
+from consilience.metrics import Metric, Preprocessing
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
 from consilience.similarity.items import items_of
@@ -56,7 +57,8 @@ def pairwise(  # noqa: PLR0913 - options by name
     Args:
         metric: from `consilience.metrics.get_metric`.
         features: {model: (n, d) array, torch tensor, or path of a features file}; a file
-            contributes all its layers.
+            contributes all its layers, or its logits to a metric of logits. For a metric of several
+            inputs {model: {input: array}}, or files that have them.
         null: `closed_form` (metrics that are inner products over pairs of samples; no cost per
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
@@ -79,17 +81,16 @@ def pairwise(  # noqa: PLR0913 - options by name
 
     Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
     pair that the store does not know.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> table = pairwise(get_metric("cka"), {"one": x, "other": x + np.roll(x, 1, axis=0)})
+        >>> table["value"].round(4).tolist()  # one with itself, with the other, other with itself
+        [1.0, 0.5784, 1.0]
     """
-    items = [
-        item
-        for model in sorted(features)
-        for item in items_of(model, _reduced(features[model], reduction))
-    ]
+    items = _all_items(metric, features, reduction)
     task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
-    if metric.facts.needs_labels:
-        _check_same_samples(items)
-        labels = as_labels(labels, items[0].shape[0], metric.facts.name)
-        task = replace(task, labels=labels)
+    task = _with_shared(task, items, {"labels": labels})
     table = similarity_table(task, items, engine, store)
     table.attrs |= describe(reduction) if reduction else {}
     return table
@@ -100,6 +101,7 @@ def pairwise_many(
     features: Mapping[str, Any],
     *,
     null: NullKind | None = None,
+    labels: Any = None,  # noqa: ANN401
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -113,22 +115,33 @@ def pairwise_many(
         metrics: by any id.
         features: as in `pairwise`.
         null: as in `pairwise`, for all of them.
+        labels: as in `pairwise`.
         preprocessing: as in `pairwise`.
         engine: threads and memory.
 
     Returns:
         {id: table}, in the order of `metrics`.
     """
-    items = [item for model in sorted(features) for item in items_of(model, features[model])]
-    _check_same_samples(items)
-    tasks = {id_: Task(m, preprocessing or Preprocessing(), null) for id_, m in metrics.items()}
-    engine, n = engine or Engine(), items[0].shape[0]
-    stores = {
-        id_: task.open_store(None, device=task.device_kind(engine.device, n))
+    items: dict[tuple[str, ...], list[Item]] = {}
+    for metric in metrics.values():
+        if metric.facts.inputs not in items:
+            items[metric.facts.inputs] = _all_items(metric, features)
+    tasks, stores, engine = {}, {}, engine or Engine()
+    for id_, metric in metrics.items():
+        own = items[metric.facts.inputs]
+        task = _with_shared(
+            Task(metric, preprocessing or Preprocessing(), null), own, {"labels": labels}
+        )
+        kind = task.device_kind(engine.device, own[0].shape[0])
+        tasks[id_], stores[id_] = task, task.open_store(None, device=kind)
+    for inputs, own in items.items():
+        _check_same_samples(own)
+        like = {id_: task for id_, task in tasks.items() if task.metric.facts.inputs == inputs}
+        fill_shared(stores, like, own, engine)
+    return {
+        id_: similarity_table(task, items[task.metric.facts.inputs], engine, stores[id_])
         for id_, task in tasks.items()
     }
-    fill_shared(stores, tasks, items, engine)
-    return {id_: similarity_table(task, items, engine, stores[id_]) for id_, task in tasks.items()}
 
 
 def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
@@ -137,13 +150,18 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN
     Raises:
         FeaturesError: not two finite matrices over the same samples.
         MetricError: the metric is not defined for them.
+
+    Example:
+        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
+        >>> task = Task(get_metric("cka"), null="closed_form")
+        >>> found = compare(task, x, x + np.roll(x, 1, axis=0))
+        >>> {key: round(found[key], 4) for key in ("value", "null_sd", "p")}
+        {'value': 0.5784, 'null_sd': 0.0981, 'p': 0.0001}
     """
-    items = [items_of(name, features)[0] for name, features in (("x", x), ("y", y))]
+    items = [items_of(task.metric, name, given)[0] for name, given in (("x", x), ("y", y))]
     _check_same_samples(items)
-    if task.metric.facts.needs_labels:
-        labels = as_labels(task.labels, items[0].shape[0], task.metric.facts.name)
-        task = replace(task, labels=labels)
-    outcome = task.compare(*(task.prepare(item.features()) for item in items))
+    task = _with_shared(task, items, task.shared)
+    outcome = task.compare(*(task.prepare(item) for item in items))
     if outcome.failure:
         raise MetricError(outcome.failure)
     table = pd.DataFrame([outcome], columns=Outcome._fields).drop(columns="failure").astype(float)
@@ -172,19 +190,42 @@ def similarity_table(
     return calibrate(table, metric.facts)[COLUMNS]
 
 
-def _reduced(source: Any, reduction: str | None) -> Any:  # noqa: ANN401
-    return reduce(source, reduction) if reduction and not isinstance(source, str | Path) else source
+def _all_items(
+    metric: Metric, features: Mapping[str, Any], reduction: str | None = None
+) -> list[Item]:
+    given = {model: _reduced(metric, features[model], reduction) for model in sorted(features)}
+    return [item for model, source in given.items() for item in items_of(metric, model, source)]
+
+
+def _reduced(metric: Metric, source: Any, reduction: str | None) -> Any:  # noqa: ANN401
+    if not reduction or isinstance(source, str | Path):
+        return source
+    if isinstance(source, Mapping):
+        main = metric.facts.main
+        return {**source, main: reduce(source[main], reduction)} if main in source else source
+    return reduce(source, reduction)
+
+
+def _with_shared(task: Task, items: Sequence[Item], given: Mapping[str, Any]) -> Task:
+    """Returns the task with what its metric takes of the samples, checked."""
+    facts = task.metric.facts
+    if not facts.shared:
+        return task
+    _check_same_samples(items)
+    return replace(task, shared=as_shared(facts.inputs, given, items[0].shape[0], facts.name))
 
 
 def _check_same_samples(items: Sequence[Item]) -> None:
     if not items:
         raise FeaturesError("there are no features to compare; give at least one model")
     first = items[0]
+    if not INPUTS[first.main].per_sample:  # pairs that do not compare fail one by one
+        return
     for item in items:
         if item.shape[0] != first.shape[0]:
             raise FeaturesError(
-                f"model {item.model!r} has features of {item.shape[0]} samples, model "
-                f"{first.model!r} of {first.shape[0]}; only features of the same samples compare"
+                f"model {item.model!r} has {item.main} of {item.shape[0]} samples, model "
+                f"{first.model!r} of {first.shape[0]}; only {item.main} of the same samples compare"
             )
 
 

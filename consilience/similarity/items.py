@@ -1,21 +1,21 @@
 """What is compared: layers from a dataset's features manifest, from features files, or arrays."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
 from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table
-from consilience.metrics import Preprocessing, as_features, get_metric
+from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
+from consilience.metrics import Metric, Preprocessing, get_metric
 from consilience.samples import read_samples
-from consilience.similarity.task import Item, Task
+from consilience.similarity.task import Item, Offer, Task, make_item
 
 ARRAY_LAYER = "features"
 """The layer name of features given as an array."""
@@ -55,107 +55,176 @@ def list_items(
     Args:
         manifest: the dataset's features manifest; features files lie beside it.
         spec: {"metric": name, "parameters": {…}, "preprocessing": {…}, "layers": `all`, or `last`
-            for the last layer of each model}. Metrics of logits take the output `logits` of every
-            model, as it is.
+            for the last layer of each model}. Metrics that take no features compare an output
+            of every model, such as `logits`, as it is; further inputs are taken as they are.
         dataset: id of the dataset, for messages.
         metric_id: id of the metric variant, for messages.
-        samples: samples/{dataset}.parquet, for metrics that need labels.
+        samples: samples/{dataset}.parquet, for metrics of what samples have, such as labels.
         keep: bytes that features may take to be read once; else each use reads them again.
 
     Raises:
-        FeaturesError: a model has no logits, and the metric compares them.
-        DataError: samples have no label, and the metric needs them.
+        FeaturesError: a model lacks the main input, or all of them another one. Where some lack
+            another one, their pairs fail with that reason.
+        DataError: samples lack what the metric takes of them.
     """
     metric = get_metric(spec["metric"], **spec["parameters"])
-    if metric.facts.input == "logits":
+    main = metric.facts.main
+    if main != "features":
         as_it_is = {"row_normalize": False, "center": False}
-        spec = {**spec, "preprocessing": as_it_is, "layers": "logits"}
+        spec = {**spec, "preprocessing": as_it_is, "layers": main}
     table = read_table(manifest)
     attrs, table.attrs = table.attrs, {}
     if spec["layers"] != "all":
         table = table.groupby("model", as_index=False, sort=True).tail(1)
-    if spec["layers"] == "logits":
-        table = _logits(table, attrs["outputs"], dataset, metric_id)
-    samples_hash = table["samples_hash"].iloc[0]
-    labels = None
-    if metric.facts.needs_labels:
-        labels = _labels(samples, samples_hash, metric_id)
-    rows = None if attrs.get("rows") is None else np.array(attrs["rows"], dtype=np.int64)
-    size = int((table["n"] * table["d"]).sum()) * 8  # the widest type that features have
-    read = cache(partial(_read, rows)) if size <= keep else partial(_read, rows)
-    folder = Path(manifest).parent
+    n, samples_hash = int(table["n"].iloc[0]), table["samples_hash"].iloc[0]
+    shared = {
+        name: _of_samples(name, samples, samples_hash, metric_id) for name in metric.facts.shared
+    }
+    lines = table.to_dict("records")
+    found = [_found(metric, line, attrs.get("outputs", ())) for line in lines]
+    _check_found(metric, found, lines, dataset, metric_id)
+    read = _reader(manifest, attrs.get("rows"), keep=_bytes(found) <= keep)
     items = [
-        Item(
+        make_item(
+            metric,
             line["model"],
-            line["layer"],
-            (line["n"], line["d"]),
-            line["hash"],
-            partial(read, folder / line["file"], line["layer"]),
+            line["layer"] if main == "features" else main,
+            {name: Offer((row["n"], row["d"]), row["hash"], read(name, row)) for name, row in own},
         )
-        for line in table.to_dict("records")
+        for line, own in zip(lines, [rows.items() for rows in found], strict=True)
     ]
-    task = Task(metric, Preprocessing(**spec["preprocessing"]), labels=labels)
-    return Listing(task, items, dict(spec), int(table["n"].iloc[0]), samples_hash)
+    task = Task(metric, Preprocessing(**spec["preprocessing"]), shared=shared)
+    return Listing(task, items, dict(spec), n, samples_hash)
 
 
-def items_of(model: str, source: Any) -> list[Item]:  # noqa: ANN401
+_Rows = dict[str, Mapping[str, Any]]
+"""For each input of a metric that a model has, its row of the manifest or of its outputs."""
+
+
+def _found(metric: Metric, line: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> _Rows:
+    """Returns where the model of a manifest's line has what the metric takes."""
+    own = {row["output"]: row for row in outputs if row["model"] == line["model"]}
+    own["features"] = {**line, "output": line["layer"]}
+    return {name: own[name] for name in model_inputs(metric.facts.inputs) if name in own}
+
+
+def _check_found(
+    metric: Metric,
+    found: Sequence[_Rows],
+    lines: Sequence[Mapping[str, Any]],
+    dataset: str,
+    metric_id: str,
+) -> None:
+    """Raises FeaturesError for models without the main input, or an input that no model has."""
+    models = sorted({line["model"] for line in lines})
+    for name in model_inputs(metric.facts.inputs):
+        without = sorted(
+            {line["model"] for line, own in zip(lines, found, strict=True) if name not in own}
+        )
+        if without and (name == metric.facts.main or without == models):
+            raise FeaturesError(
+                f"metric {metric_id!r} compares {INPUTS[name].article}, and {len(without)} of "
+                f"{len(models)} models on dataset {dataset!r} have none: {', '.join(without)}; "
+                "leave out the metric, or these models, in a study of its own"
+            )
+
+
+def _bytes(found: Sequence[_Rows]) -> int:
+    """Returns the size of all inputs in the widest type that they have."""
+    return sum(8 * int(row["n"]) * int(row["d"]) for own in found for row in own.values())
+
+
+def _reader(
+    manifest: str | Path, rows: Sequence[int] | None, *, keep: bool
+) -> Callable[[str, Mapping[str, Any]], Callable[[], np.ndarray]]:
+    """Returns (input, its row of the manifest) -> what reads it: once if `keep`, or at each use.
+
+    Args:
+        manifest: the features files lie beside it.
+        rows: the rows of the files that a view of another dataset consists of; None for all.
+        keep: whether what was read is kept.
+    """
+    wanted = None if rows is None else np.array(rows, dtype=np.int64)
+    reads = {True: partial(_read, wanted), False: partial(_read, None)}
+    if keep:
+        reads = {key: cache(read) for key, read in reads.items()}
+    folder = Path(manifest).parent
+    return lambda name, row: partial(
+        reads[INPUTS[name].per_sample], folder / row["file"], row["output"]
+    )
+
+
+def items_of(metric: Metric, model: str, source: Any) -> list[Item]:  # noqa: ANN401
     """Returns the items of one model.
 
     Args:
+        metric: decides which inputs are taken.
         model: its id.
-        source: path of a features file, of which each layer is an item, or (n, d) features.
+        source: path of a features file, of which each layer is an item, or its logits for a metric
+            of logits; the array of the main input; or {input: array}.
+
+    Raises:
+        FeaturesError: an array is missing or not sound, or the file lacks the main input.
     """
-    if not isinstance(source, str | Path):
-        x = as_features(source, f"features of model {model!r}")
-        # the array as given is kept, not its float64 copy
-        return [Item(model, ARRAY_LAYER, x.shape, content_hash(x), lambda: source)]
-    header = read_header(source)
-    return [
-        Item(
-            model,
-            layer,
-            tuple(header["shapes"][layer]),
-            header["hashes"][layer],
-            partial(read_layer, source, layer),
-        )
-        for layer in header["layers"]
-    ]
+    if isinstance(source, str | Path):
+        return _items_of_file(metric, model, source)
+    names, main = metric.facts.inputs, metric.facts.main
+    arrays = given_inputs(names, source, f"model {model!r}")
+    several = isinstance(source, Mapping)
+    place = f"model {model!r}" if several else f"{main} of model {model!r}"
+    checked = read_given(names, arrays if several else arrays[main], place)
+    # arrays as given are kept, not their float64 copies
+    offers = {
+        name: Offer(x.shape, content_hash(x), partial(_given, arrays[name]))
+        for name, x in checked.items()
+    }
+    return [make_item(metric, model, ARRAY_LAYER, offers)]
 
 
-def _read(rows: np.ndarray | None, path: Path, layer: str) -> np.ndarray:
-    return read_layer(path, layer, rows)
+def _given(x: Any) -> Any:  # noqa: ANN401
+    return x
 
 
-def _logits(
-    table: pd.DataFrame, outputs: list[dict[str, Any]], dataset: str, metric_id: str
-) -> pd.DataFrame:
-    """Returns one row for the logits of each model that has a row in the table."""
-    found = {line["model"]: line for line in outputs if line["output"] == "logits"}
-    without = sorted(set(table["model"]) - set(found))
-    if without:
+def _items_of_file(metric: Metric, model: str, path: str | Path) -> list[Item]:
+    header, main = read_header(path), metric.facts.main
+
+    def offer(name: str) -> Offer:
+        shape = tuple(header["shapes"][name])
+        return Offer(shape, header["hashes"][name], partial(read_layer, path, name))
+
+    outputs = {name: offer(name) for name in header.get("outputs", ()) if name in INPUTS}
+    if main == "features":
+        offers = {layer: {**outputs, "features": offer(layer)} for layer in header["layers"]}
+    elif main in outputs:
+        offers = {main: outputs}
+    else:
         raise FeaturesError(
-            f"metric {metric_id!r} compares logits, and {len(without)} of {len(table)} models on "
-            f"dataset {dataset!r} have none: {', '.join(without)}; leave out the metric, or these "
-            "models, in a study of its own"
+            f"{path} has no output {main!r}, which metric {metric.facts.name!r} compares; give the "
+            f"array of another tensor, or extract features of a model that has {main}"
         )
-    lines = pd.DataFrame([found[model] for model in table["model"]])
-    return lines.assign(layer="logits", samples_hash=table["samples_hash"].to_numpy())
+    return [make_item(metric, model, layer, own) for layer, own in offers.items()]
 
 
-def _labels(samples: str | Path | None, samples_hash: str, metric_id: str) -> np.ndarray:
-    """Returns the labels (n,) of the samples that the features are of."""
+def _read(rows: np.ndarray | None, path: Path, name: str) -> np.ndarray:
+    return read_layer(path, name, rows)
+
+
+def _of_samples(
+    name: str, samples: str | Path | None, samples_hash: str, metric_id: str
+) -> np.ndarray:
+    """Returns an input (n,) that the samples table has, of the samples that features are of."""
     if samples is None:
-        raise DataError(f"metric {metric_id!r} needs labels: give the samples table")
+        raise DataError(f"metric {metric_id!r} needs {name}: give the samples table")
     read = read_samples(samples)
     if read.hash != samples_hash:
         raise DataError(f"{samples} holds other samples than the features; run snakemake again")
-    missing = int(read.table["label"].isna().sum())
-    if missing:
+    column = read.table[INPUTS[name].column]
+    if missing := int(column.isna().sum()):
         raise DataError(
-            f"metric {metric_id!r} needs labels, and {missing} of {len(read.table)} samples of "
+            f"metric {metric_id!r} needs {name}, and {missing} of {len(column)} samples of "
             f"dataset {read.row['dataset']!r} have none; leave the metric out of studies with it"
         )
-    return read.table["label"].to_numpy(np.int64)
+    return INPUTS[name].check(column.to_numpy(), name)
 
 
 def calibrated(task: Task, permutations: int) -> Task:

@@ -4,7 +4,9 @@ import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +14,11 @@ import numpy as np
 from consilience.calibration import NullKind, Permutations, closed_form, monte_carlo
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
+from consilience.files import digest
+from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
 from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums
-from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
+from consilience.metrics import InnerProductMetric, Metric, Preprocessing
 from consilience.similarity.store import Outcome, PairStore
 
 logger = logging.getLogger(__name__)
@@ -27,18 +31,78 @@ class Item:
     model: str
     layer: str
     shape: tuple[int, int]
+    """Of the main input."""
     hash: str
-    load: Callable[[], np.ndarray] = field(compare=False, repr=False)
+    """Of the contents of all its inputs."""
+    loads: Mapping[str, Callable[[], np.ndarray]] = field(compare=False, repr=False)
+    """For each input that the metric takes of a model what reads it; the main one first."""
+
+    @property
+    def main(self) -> str:
+        """The input that the shape is of."""
+        return next(iter(self.loads))
+
+    def input(self, name: str) -> np.ndarray:
+        """Returns one input, checked.
+
+        Raises:
+            FeaturesError: it is not sound.
+            MetricError: the model has none.
+        """
+        return INPUTS[name].check(self.loads[name](), self._place(name))
 
     def features(self, *, widen: bool = True) -> np.ndarray:
         """Returns the finite features (n, d), float64 if `widen`."""
-        place = f"features of model {self.model!r}, layer {self.layer!r}"
-        return as_features(self.load(), place, widen=widen)
+        return as_features(self.loads[self.main](), self._place(self.main), widen=widen)
+
+    def _place(self, name: str) -> str:
+        return f"{name} of model {self.model!r}, layer {self.layer!r}"
 
     def part(self, rows: np.ndarray, mark: str) -> "Item":
-        """Returns the item of some of its rows; the mark tells them from others of its rows."""
-        shape = (len(rows), self.shape[1])
-        return replace(self, shape=shape, hash=self.hash + mark, load=lambda: self.load()[rows])
+        """Returns the item of some of its samples; the mark tells them from others of them."""
+        loads = {
+            name: partial(_rows_of, load, rows) if INPUTS[name].per_sample else load
+            for name, load in self.loads.items()
+        }
+        n = len(rows) if INPUTS[self.main].per_sample else self.shape[0]
+        return replace(self, shape=(n, self.shape[1]), hash=self.hash + mark, loads=loads)
+
+
+class Offer(NamedTuple):
+    """One input that a model has."""
+
+    shape: tuple[int, int]
+    hash: str
+    load: Callable[[], np.ndarray]
+
+
+def make_item(metric: Metric, model: str, layer: str, offers: Mapping[str, Offer]) -> Item:
+    """Returns the item of a model for a metric; an input that is not offered fails when read.
+
+    Args:
+        metric: decides which inputs are taken.
+        model: its id.
+        layer: the layer's name, or that of the output that is compared.
+        offers: by input; the metric's main input must be among them.
+    """
+    names = model_inputs(metric.facts.inputs)
+    main = offers[names[0]]
+    loads = {
+        name: offers[name].load if name in offers else partial(_absent, model, name)
+        for name in names
+    }
+    hashes = [offers[name].hash if name in offers else None for name in names]
+    return Item(
+        model, layer, tuple(main.shape), digest(hashes) if len(names) > 1 else main.hash, loads
+    )
+
+
+def _absent(model: str, name: str) -> np.ndarray:
+    raise MetricError(f"model {model!r} has no {name}, which the metric takes")
+
+
+def _rows_of(load: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    return load()[rows]
 
 
 @dataclass(frozen=True)
@@ -97,7 +161,8 @@ class Task:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     null: NullKind | None = None
     permutations: Permutations = field(default_factory=Permutations)
-    labels: np.ndarray | None = None
+    shared: Mapping[str, np.ndarray] = field(default_factory=dict, hash=False)
+    """Those inputs of the metric that belong to the samples and so are the same for all models."""
 
     def __post_init__(self) -> None:
         facts = self.metric.facts
@@ -121,7 +186,7 @@ class Task:
 
     def part(self, rows: np.ndarray) -> "Task":
         """Returns the task for some of the samples."""
-        return self if self.labels is None else replace(self, labels=self.labels[rows])
+        return replace(self, shared={name: x[rows] for name, x in self.shared.items()})
 
     def open_store(
         self, path: str | Path | None, *, device: str = "cpu", fresh: bool = False
@@ -134,8 +199,7 @@ class Task:
             fresh: whatever the file holds is not taken.
         """
         given = {"null": self.null_spec}
-        if self.labels is not None:
-            given["labels"] = content_hash(self.labels)
+        given |= {name: content_hash(x) for name, x in self.shared.items()}
         return PairStore.open(
             path, self.metric, self.preprocessing, given, device=device, fresh=fresh
         )
@@ -143,6 +207,7 @@ class Task:
     def is_tiled(self, n: int) -> bool:
         """Whether pairs of n samples are computed in the tiled pass, to float32 precision."""
         inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
+        inner = inner and self.metric.facts.inputs == ("features",)
         return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
 
     def device_kind(self, device: str, n: int) -> str:
@@ -179,10 +244,18 @@ class Task:
         null = closed_form(self.metric, value, a.moments, b.moments)
         return Outcome(value, None, null.mean, null.sd, null.p)
 
-    def prepare(self, x: np.ndarray) -> "Form":
-        """Returns the prepared form of features x: (n, d), with the sums of its null."""
-        extra = () if self.labels is None else (self.labels,)
-        return self.form(self.metric.prepare(self.preprocessing(x), *extra), len(x))
+    def prepare(self, item: Item) -> "Form":
+        """Returns the prepared form of a layer, with the sums of its null.
+
+        Raises:
+            MetricError: the model lacks an input, or the metric is not defined for it.
+        """
+        found = {}
+        for name in self.metric.facts.inputs:
+            x = self.shared[name] if name in self.shared else item.input(name)
+            found[name] = self.preprocessing(x) if name == item.main else x
+        form = self.form(self.metric.prepare(*found.values()), len(found[item.main]))
+        return form._replace(rows=own_rows(found))
 
     def form(self, prepared: Any, n: int) -> "Form":  # noqa: ANN401
         """Returns the form that the metric prepared of n samples, with the sums of its null."""
@@ -191,6 +264,7 @@ class Task:
 
     def compare(self, a: "Form", b: "Form") -> Outcome:
         """Returns the value of two prepared forms and its null."""
+        check_rows(a.rows, b.rows)
         value = float(self.metric.compare(a.prepared, b.prepared))
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
@@ -210,6 +284,8 @@ class Form(NamedTuple):
     prepared: Any
     moments: Moments | None
     n: int
+    rows: Mapping[str, int] = MappingProxyType({})
+    """How many rows those inputs have whose rows are no samples."""
 
 
 def attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401

@@ -87,9 +87,7 @@ def test_values_and_nulls_are_those_of_searching_again_by_hand(name, parameters)
 FEATURE_METRICS = [
     name
     for name, cls in METRICS.items()
-    if cls.class_facts.paired
-    and cls.class_facts.input == "features"
-    and not cls.class_facts.needs_labels
+    if cls.class_facts.paired and cls.class_facts.inputs == ("features",)
 ]
 
 

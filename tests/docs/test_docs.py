@@ -26,7 +26,15 @@ def card(name):
 def test_every_metric_has_a_card(name):
     text = card(name)
     assert f"[`{name}`](#{name})" in CARDS
-    for label in (*cards.FACTS, "least n", "n ≤ d", "chance", "reference value", "paper"):
+    for label in (
+        *cards.FACTS,
+        "least n",
+        "n ≤ d",
+        "chance",
+        "checked against",
+        "reference value",
+        "paper",
+    ):
         assert f"\n| {label} | " in text, label
     for parameter in get_metric(name).parameters:
         row = re.search(rf"\n\| `{parameter}` \| `.+?` \| (.+?) \| (.*) \|", text)
@@ -43,7 +51,7 @@ def test_reference_value_is_that_of_the_page(name):
     exec(re.search(r"```python\n(.*?)```", CARDS, re.DOTALL)[1], page)
     stated = float(re.search(r"\| reference value \| `(.*?)` \|", card(name))[1])
     x, y, *labels = page["reference_pair"]()
-    if get_metric(name).facts.input == "logits":
+    if get_metric(name).facts.main == "logits":
         x, y, *labels = page["reference_logits"]()
     value = get_metric(name)(x, y, labels=labels[0] if labels else None)
     assert value == pytest.approx(stated, rel=1e-5, abs=1e-9)

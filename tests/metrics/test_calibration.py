@@ -15,7 +15,7 @@ from consilience.calibration import (
     pearson_p,
     search_layers,
 )
-from consilience.errors import ConfigError
+from consilience.errors import ConfigError, MetricError
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import get_metric
 
@@ -151,3 +151,13 @@ def test_layer_search_is_calibrated_by_its_maximum():
     assert found.null.p == 0.01
     with pytest.raises(ConfigError, match="at least one layer"):
         search_layers(metric, {}, y)
+
+
+def test_a_search_refuses_what_is_not_finite():
+    class Blank(type(get_metric("procrustes"))):
+        def compare(self, a, b):
+            return float("nan")
+
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    with pytest.raises(MetricError, match="the metric gave nan for a pair of layers"):
+        search_layers(Blank(), {"one": x}, {"one": x, "two": x})

@@ -43,6 +43,8 @@ def tolerance(case, key):
     return 3e-7 if "mutual_knn" in key else 1e-10
 
 
+@pytest.mark.reference("cka", "rsa", by="thingsvision")
+@pytest.mark.reference("mutual_knn", by="platonic-rep")
 @pytest.mark.parametrize(
     ("case", "key", "value"), [c for c in CASES if ours(c[1])], ids=lambda v: str(v)[:50]
 )
@@ -73,6 +75,7 @@ def hsic_u_statistic(k, m):
     return (total - 2 / (n - 2) * (k @ m).sum()) / (n * (n - 3))
 
 
+@pytest.mark.reference("cka", by="its definition by U-statistics")
 def test_debiased_cka_is_a_ratio_of_u_statistics(pair):
     k, m = (a @ a.T for a in pair)
     expected = hsic_u_statistic(k, m) / np.sqrt(hsic_u_statistic(k, k) * hsic_u_statistic(m, m))
@@ -86,6 +89,7 @@ def test_biased_linear_cka_in_feature_space(pair):
     assert get_metric("cka", estimator="biased")(*pair) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.reference("rsa", by="scipy")
 @pytest.mark.parametrize("rdm", ["correlation", "cosine", "euclidean"])
 def test_rsa_is_scipy(pair, rdm):
     x, y = (pdist(a, rdm) for a in pair)
@@ -95,6 +99,7 @@ def test_rsa_is_scipy(pair, rdm):
     assert get_metric("rsa", rdm=rdm)(*pair) == pytest.approx(spearmanr(x, y)[0], abs=1e-12)
 
 
+@pytest.mark.reference("mutual_knn", by="scikit-learn")
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("k", [1, 7, 59])
 def test_mutual_knn_is_scikit_learn(pair, k, distance):

@@ -84,6 +84,14 @@ def padded(x, y):
     return [np.pad(a, ((0, 0), (0, width - a.shape[1]))) for a in (x, y)]
 
 
+@pytest.mark.reference(
+    "procrustes",
+    "aligned_cosine",
+    "permutation_procrustes",
+    "hard_correlation_match",
+    "soft_correlation_match",
+    by="ReSi",
+)
 @pytest.mark.parametrize("case", RESI["cases"])
 @pytest.mark.parametrize("name", RESI_NAMES)
 def test_resi(case, name):
@@ -119,6 +127,8 @@ def lacks_rank(x, y):
     return x.shape[1] != y.shape[1] or len(x) <= x.shape[1]
 
 
+@pytest.mark.reference("shape", "permutation_procrustes", by="netrep")
+@pytest.mark.reference("bures", "nbs", by="rsatoolbox")
 @pytest.mark.parametrize(("case", "key", "value"), PEERS, ids=lambda v: str(v)[:60])
 def test_peers(case, key, value):
     x, y = golden_pair(case)
@@ -168,6 +178,7 @@ def test_zero_columns_change_nothing(pair, alpha):
         assert metric(wide, y) == pytest.approx(metric(x, y), abs=1e-10)
 
 
+@pytest.mark.reference("procrustes", "nbs", by="scipy")
 def test_procrustes_is_scipy(pair):
     x, y = padded(*map(centered, pair))
     rotation, _ = orthogonal_procrustes(x, y)
@@ -194,6 +205,7 @@ def kernel_root(k):
     return (vectors * np.sqrt(np.where(values > 1e-12 * values.max(), values, 0))) @ vectors.T
 
 
+@pytest.mark.reference("bures", "nbs", by="its definition by matrix roots")
 @pytest.mark.parametrize("widths", [(20, 26), (20, 20), (26, 7)])
 def test_fidelity_by_matrix_roots(pair, widths):
     x, y = (centered(a[:30, :d]) for a, d in zip(pair, widths, strict=True))
@@ -206,6 +218,7 @@ def test_fidelity_by_matrix_roots(pair, widths):
     assert get_metric("bures")(x, y) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.reference("shape", by="its definition")
 @pytest.mark.parametrize("alpha", [0.2, 0.7])
 def test_shape_by_its_definition(pair, alpha):
     sides = []
@@ -282,6 +295,9 @@ def best_permutation(x, y):
     return max(profit[rows, list(p)].sum() for p in permutations(range(profit.shape[1]), len(rows)))
 
 
+@pytest.mark.reference(
+    "permutation_procrustes", "hard_correlation_match", "soft_correlation_match", by="brute force"
+)
 @pytest.mark.parametrize("widths", [(5, 5), (3, 6), (6, 4), (1, 4)])
 def test_permutations_by_brute_force(widths):
     rng = np.random.default_rng(8)
@@ -310,6 +326,7 @@ def dense_transport(profit):
     return -linprog(-profit.ravel(), A_eq=sums, b_eq=wanted, method="highs-ipm").fun
 
 
+@pytest.mark.reference("soft_matching", by="a linear programme of scipy")
 @pytest.mark.parametrize("widths", [(4, 4), (3, 6), (4, 6), (3, 7), (7, 12), (13, 11), (1, 5)])
 def test_soft_matching_is_a_linear_programme(widths):
     rng = np.random.default_rng(9)
@@ -356,6 +373,7 @@ def kernels(x, y, ridge, *, scale):
         yield k / mean if scale else k
 
 
+@pytest.mark.reference("riemannian", by="its definition by matrix logarithms")
 @pytest.mark.parametrize("n", [24, 60])
 @pytest.mark.parametrize("scale", [True, False])
 def test_riemannian_by_its_definition(pair, n, scale):

@@ -66,6 +66,9 @@ def correlations(x, y):
     return np.cos(subspace_angles(centered(x), centered(y)))
 
 
+@pytest.mark.reference(
+    "pwcca", "svcca", "linear_regression", "eigenspace_overlap", "gulp", by="ReSi"
+)
 @pytest.mark.parametrize("case", RESI["cases"])
 @pytest.mark.parametrize("measure", SHIPPED)
 def test_resi(case, measure):
@@ -107,6 +110,7 @@ def test_platonic_svcca_with_an_exact_svd(case):
     assert METRICS["svcca-10"](*golden_pair(case)) == pytest.approx(golden, abs=1e-6)
 
 
+@pytest.mark.reference("cca", by="scipy")
 @pytest.mark.parametrize(("n", "d1", "d2"), [(90, 12, 20), (90, 20, 12), (60, 1, 7), (50, 1, 1)])
 def test_cca_is_scipy(n, d1, d2):
     x, y = related(n, d1, d2)
@@ -125,6 +129,7 @@ def test_one_unit_each_is_a_pearson_correlation():
     assert METRICS["gulp"](x, y) == pytest.approx(np.sqrt(2 - 2 * r**2), abs=1e-12)
 
 
+@pytest.mark.reference("svcca", by="scikit-learn and scipy")
 @pytest.mark.parametrize("variance", [0.5, 0.9, 0.99, 1.0, 1])
 def test_svcca_is_pca_and_cca(variance):
     x, y = related(80, 15, 30)
@@ -172,6 +177,7 @@ def pwcca_by_definition(x, y):
     return value / total
 
 
+@pytest.mark.reference("pwcca", by="its definition")
 @pytest.mark.parametrize(("d1", "d2"), [(12, 20), (20, 12), (15, 15)])
 def test_pwcca_is_its_definition(d1, d2):
     x, y = related(90, d1, d2)
@@ -216,6 +222,7 @@ def test_shipped_pwcca_forms_permute_and_refuse():
         metric(y, x)
 
 
+@pytest.mark.reference("linear_regression", by="scikit-learn")
 @pytest.mark.parametrize("alpha", [0.0, 0.01, 3])
 @pytest.mark.parametrize(("d1", "d2"), [(12, 20), (20, 12), (1, 5)])
 def test_linear_regression_is_scikit_learn(d1, d2, alpha):
@@ -241,6 +248,7 @@ def test_ridge_halves_equal_components_at_one_over_their_number():
     assert metric.facts.self_value is None
 
 
+@pytest.mark.reference("eigenspace_overlap", by="its definition")
 @pytest.mark.parametrize(("n", "d1", "d2"), [(60, 9, 14), (20, 30, 8), (12, 30, 40)])
 def test_eigenspace_overlap_is_its_definition(n, d1, d2):
     x, y = related(n, d1, d2)
@@ -264,6 +272,7 @@ def gulp_by_definition(x, y, alpha):
     return own - 2 * np.trace(a @ covariance["xy"] @ b @ covariance["xy"].T)
 
 
+@pytest.mark.reference("gulp", by="its definition")
 @pytest.mark.parametrize("alpha", [0, 1e-3, 0.1, 10])
 @pytest.mark.parametrize(("d1", "d2"), [(12, 20), (20, 12), (6, 6)])
 def test_gulp_is_its_definition(d1, d2, alpha):

@@ -19,6 +19,7 @@ def pair():
     return latent + rng.normal(size=(12, 3)), latent @ rng.normal(size=(3, 20))
 
 
+@pytest.mark.reference("distance_correlation", by="ReSi")
 @pytest.mark.parametrize("case", RESI["cases"])
 def test_distance_correlation_of_resi(case):
     found = get_metric("distance_correlation", estimator="biased")(*resi_pair(case))
@@ -37,6 +38,7 @@ PEER = [
 ]
 
 
+@pytest.mark.reference("rsa", by="rsatoolbox")
 @pytest.mark.parametrize(("case", "comparison", "value"), PEER)
 def test_rsa_of_rsatoolbox(case, comparison, value):
     """Its Euclidean RDM is the squared distance over the number of units."""
@@ -46,6 +48,7 @@ def test_rsa_of_rsatoolbox(case, comparison, value):
     assert metric(*golden_pair(case)) == pytest.approx(value, abs=tolerance)
 
 
+@pytest.mark.reference("hsic", by="its definition over tuples of samples")
 def test_hsic_is_a_mean_over_tuples(pair):
     """The U-statistic of Song et al. (2012) by its definition over distinct samples."""
     x, y = (a[:7] for a in pair)
@@ -85,6 +88,7 @@ def test_laplace_kernel(pair):
     assert metric(x, y) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.reference("rv", by="its definition by covariances")
 def test_rv_is_that_of_covariances(pair):
     x, y = (a - a.mean(axis=0) for a in pair)
     cross, own_x, own_y = x.T @ y, x.T @ x, y.T @ y
@@ -94,6 +98,7 @@ def test_rv_is_that_of_covariances(pair):
     assert get_metric("rv")(*pair) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.reference("distance_correlation", by="its definition")
 def test_debiased_distance_correlation(pair):
     """Székely and Rizzo (2013): U-centred distances, entry by entry."""
     n = len(pair[0])

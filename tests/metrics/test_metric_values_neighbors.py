@@ -9,7 +9,8 @@ from golden import GOLDEN, RESI, golden_pair, resi_pair
 from scipy.spatial.distance import cdist
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import _neighbors, get_metric
+from consilience.forms import neighbors as _neighbors
+from consilience.metrics import get_metric
 from consilience.metrics.neighbor_lists import _sequences
 
 LISTED = ["cycle_knn", "lcs_knn", "edit_knn", "jaccard_knn", "rank_knn"]
@@ -46,6 +47,7 @@ def lists_of(case, view, k):
     return [metric.prepare(side) for side in view_of(case, view)]
 
 
+@pytest.mark.reference("cycle_knn", "lcs_knn", "edit_knn", "cknna", by="platonic-rep")
 @pytest.mark.parametrize(("case", "key", "value"), GOLDEN_KEYS, ids=lambda v: str(v)[:50])
 def test_golden(case, key, value):
     _, name, view, _ = key.split("/")
@@ -71,6 +73,7 @@ def test_golden_cases_are_found():
     assert {key.split("/")[1].split("[")[0] for _, key, _ in GOLDEN_KEYS} == set(PUBLISHED)
 
 
+@pytest.mark.reference("jaccard_knn", "rank_knn", "second_order_cosine", by="ReSi")
 @pytest.mark.parametrize("case", RESI["cases"])
 @pytest.mark.parametrize(
     ("measure", "name", "parameters"),
@@ -127,6 +130,9 @@ def brute_rank(a, b):
     return sum(2 / ((1 + abs(r - s)) * (r + s)) for r, s in ranks) / weight if ranks else 0
 
 
+@pytest.mark.reference(
+    "cycle_knn", "lcs_knn", "edit_knn", "jaccard_knn", "rank_knn", "mutual_knn", by="brute force"
+)
 @pytest.mark.parametrize("distance", ["cosine", "euclidean", "inner_product"])
 @pytest.mark.parametrize("k", [1, 6, 39])
 def test_brute_force(pair, k, distance):
@@ -150,6 +156,7 @@ def test_brute_force(pair, k, distance):
         assert length == pytest.approx(k * share, abs=1e-12)
 
 
+@pytest.mark.reference("second_order_cosine", by="its definition")
 @pytest.mark.parametrize("form", ["similarity", "distance"])
 @pytest.mark.parametrize("k", [1, 6, 39])
 def test_second_order_cosine_by_definition(pair, k, form):
@@ -190,6 +197,7 @@ def dense_cknna(x, y, k, kernel, estimator, order="both"):
     return shared / np.sqrt(hsic(masks[0] * x, masks[0] * x) * hsic(masks[1] * y, masks[1] * y))
 
 
+@pytest.mark.reference("cknna", by="its definition")
 @pytest.mark.parametrize("estimator", ["debiased", "biased"])
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
 @pytest.mark.parametrize("k", [3, 10, 39])

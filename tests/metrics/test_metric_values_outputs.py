@@ -32,6 +32,7 @@ def call(name, x, y, labels, **parameters):
     return get_metric(name, **parameters)(x, y, **extra)
 
 
+@pytest.mark.reference("disagreement", by="scikit-learn")
 def test_disagreement(logits):
     x, y, _ = logits
     expected = 1 - accuracy_score(x.argmax(axis=1), y.argmax(axis=1))
@@ -45,6 +46,7 @@ def test_ties_go_to_lower_classes():
     assert get_metric("disagreement")(x, y) == 0.5
 
 
+@pytest.mark.reference("jsd", by="scipy")
 def test_jsd_is_scipy(logits):
     x, y, _ = logits
     roots = jensenshannon(softmax(x, axis=1), softmax(y, axis=1), base=2, axis=1)
@@ -87,6 +89,7 @@ def test_jsd_distance_obeys_the_triangle_inequality():
         assert metric.compare(a, c) <= metric.compare(a, b) + metric.compare(b, c) + 1e-12
 
 
+@pytest.mark.reference("accuracy_difference", by="scikit-learn")
 def test_accuracy_difference(logits):
     x, y, labels = logits
     expected = accuracy_score(labels, x.argmax(axis=1)) - accuracy_score(labels, y.argmax(axis=1))
@@ -94,6 +97,7 @@ def test_accuracy_difference(logits):
     assert call("accuracy_difference", x, -x, labels) > 0.5
 
 
+@pytest.mark.reference("error_consistency", by="scikit-learn")
 def test_error_consistency_is_cohens_kappa(logits):
     x, y, labels = logits
     right = [side.argmax(axis=1) == labels for side in (x, y)]
@@ -146,7 +150,7 @@ def test_permuted_outputs(logits, name):
     order = np.random.default_rng(1).permutation(len(x))
 
     def prepared(side, which=slice(None)):
-        extra = (labels[which],) if metric.facts.needs_labels else ()
+        extra = (labels[which],) if metric.facts.shared else ()
         return metric.prepare(side[which], *extra)
 
     b = prepared(y)
@@ -181,6 +185,9 @@ def test_float32_logits(logits):
         assert call(name, *small, labels) == pytest.approx(call(name, x, y, labels), abs=1e-6)
 
 
+@pytest.mark.reference(
+    "magnitude_difference", "concentricity_difference", "uniformity_difference", by="ReSi"
+)
 @pytest.mark.parametrize("case", RESI["cases"])
 @pytest.mark.parametrize(
     ("measure", "name", "parameters"),
@@ -213,6 +220,7 @@ def test_uniformity_does_not_underflow(case):
     assert biased > 0
 
 
+@pytest.mark.reference("uniformity_difference", by="its definition")
 @pytest.mark.parametrize("t", [0.1, 2.0])
 def test_uniformity_by_definition(t):
     rng = np.random.default_rng(4)

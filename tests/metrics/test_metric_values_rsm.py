@@ -23,6 +23,7 @@ def difference(pair, distance="euclidean"):
     return x - y
 
 
+@pytest.mark.reference("rsm_norm_difference", by="ReSi")
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case):
     entry = RESI["cases"][case]
@@ -37,6 +38,7 @@ def test_golden(case):
     assert value / np.sqrt(2) == pytest.approx(condensed, abs=1e-5)
 
 
+@pytest.mark.reference("rsm_norm_difference", by="scipy")
 @pytest.mark.parametrize("distance", ["euclidean", "cosine", "correlation"])
 def test_norms_are_those_of_numpy(pair, distance):
     expected = difference(pair, distance)

@@ -35,6 +35,7 @@ def pair():
 # ---- intrinsic multi-scale distance
 
 
+@pytest.mark.reference("imd", by="ReSi")
 @pytest.mark.parametrize("case", CASES)
 def test_imd_golden(case):
     exact = golden(case, "IMDScore")["exact_heat_trace"]
@@ -61,6 +62,7 @@ def heat_trace(x, k):
     return np.array([np.trace(expm(-t * laplacian)) for t in np.logspace(-1, 1, 256)])
 
 
+@pytest.mark.reference("imd", by="its definition by matrix exponentials")
 @pytest.mark.parametrize("k", [1, 5])
 def test_imd_by_definition(pair, k):
     times = np.logspace(-1, 1, 256)
@@ -98,6 +100,7 @@ def test_lanczos_does_not_see_the_order_of_samples(pair):
 # ---- representation topology divergence
 
 
+@pytest.mark.reference("rtd", by="ReSi")
 @pytest.mark.parametrize("case", CASES)
 def test_rtd_golden(case):
     """Far within the tolerance of 1e-3: only float32 rounding on their side is left."""
@@ -139,6 +142,7 @@ def relative_loops(d, e):
     return total
 
 
+@pytest.mark.reference("rtd", by="its definition by boundary matrices")
 def test_rtd_by_definition():
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(6, 2)), rng.normal(size=(6, 3))
@@ -193,6 +197,7 @@ def test_rtd_without_a_scale():
 # ---- geometry score
 
 
+@pytest.mark.reference("geometry_score", by="ReSi, within a factor of 3, for it is random")
 @pytest.mark.parametrize(
     ("case", "replacement"), [*((case, True) for case in CASES), (CASES[0], False)]
 )

@@ -1,8 +1,11 @@
 """Every registered metric and catalogued variant against its own declared facts."""
 
+import inspect
+import itertools
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +16,15 @@ from hypothesis import strategies as st
 
 from consilience import metrics
 from consilience.errors import ConfigError, FeaturesError, MetricError
-from consilience.metrics import INVARIANCES, METRICS, get_metric, list_metrics
+from consilience.metrics import INVARIANCES, METRICS, get_metric, list_metrics, split_variant
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = yaml.safe_load((ROOT / "config" / "metrics.yaml").read_text(encoding="utf8"))
 
 
 def build(entry):
-    ours = ("metric", "label", "row_normalize", "clip")
-    parameters = {k: v for k, v in entry.items() if k not in ours}
-    if "center" not in METRICS[entry["metric"]]().parameters:
-        parameters.pop("center", None)
-    return get_metric(entry["metric"], **parameters)
+    variant = split_variant(entry)
+    return get_metric(variant.metric, **variant.parameters)
 
 
 VARIANTS = {name: get_metric(name) for name in list_metrics()}
@@ -49,7 +49,7 @@ def features(rng, n=80, d=12, units=None):
 
 def sides(metric, rng, n=80, d=12, units=None):
     """Features for the metric: logits are over the same classes."""
-    return features(rng, n, d, d if metric.facts.input == "logits" else units)
+    return features(rng, n, d, d if metric.facts.main == "logits" else units)
 
 
 def labels_of(x):
@@ -60,13 +60,13 @@ def labels_of(x):
 
 def call(metric, x, y, truth=None):
     """The value of x and y, with labels from `truth` (default y) if the metric needs them."""
-    if not metric.facts.needs_labels:
+    if not metric.facts.shared:
         return metric(x, y)
     return metric(x, y, labels=labels_of(y if truth is None else truth))
 
 
 def prepare(metric, x, labels):
-    return metric.prepare(x, labels) if metric.facts.needs_labels else metric.prepare(x)
+    return metric.prepare(x, labels) if metric.facts.shared else metric.prepare(x)
 
 
 def orthogonal(rng, d):
@@ -199,7 +199,7 @@ def test_duplicated_rows_and_dead_units(metric):
 @every_metric
 @pytest.mark.parametrize("constant", [0.0, 1.0, 0.1])
 def test_constant_features_are_refused(metric, constant):
-    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.input == "logits":
+    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.main == "logits":
         return
     _, y = features(np.random.default_rng(8))
     with pytest.raises(MetricError):
@@ -233,6 +233,90 @@ def test_any_shape(n, d, seed):
             assert re.search(r"needs? at least|too few", str(error)), f"{name}: {error}"
         else:
             assert low - 1e-12 <= value <= high + 1e-12, name
+
+
+@every_metric
+def test_what_is_not_finite_is_refused(metric, monkeypatch):
+    x, y = sides(metric, np.random.default_rng(12))
+    for value in (np.nan, np.inf, -np.inf):
+        monkeypatch.setattr(type(metric), "compare", lambda self, a, b, value=value: value)
+        with pytest.raises(MetricError, match=f"the metric gave {value}"):
+            call(metric, x, y)
+
+
+def walk():
+    """Every check of this page that takes a metric, with each set of its other arguments."""
+    for name, function in list(globals().items()):
+        marks = [mark for mark in getattr(function, "pytestmark", []) if mark.name == "parametrize"]
+        if every_metric.mark not in marks:
+            continue
+        more = [mark for mark in marks if mark != every_metric.mark]
+        choices = [[(mark.args[0], values) for values in mark.args[1]] for mark in more]
+        for chosen in itertools.product(*choices):
+            others = dict(_named(chosen))
+            yield pytest.param(function, others, id="-".join([name, *map(str, others.values())]))
+
+
+def _named(chosen):
+    for names, values in chosen:
+        yield from (
+            zip(names, values, strict=True) if isinstance(names, tuple) else [(names, values)]
+        )
+
+
+def readme_example():
+    """The metric that README.md shows, from its text, without entering it among the others."""
+    readme = (ROOT / "README.md").read_text(encoding="utf8")
+    code = next(c for c in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "@metric(" in c)
+    known = {name: METRICS[name] for name in METRICS if name != "norm_correlation"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(METRICS, "_entries", known)
+        exec(code, page := {"__name__": "readme"})
+        metric = get_metric("norm_correlation")
+    return metric, page
+
+
+@pytest.mark.parametrize(("check", "others"), walk())
+def test_readme_metric_passes_every_check(check, others, monkeypatch):
+    metric, _ = readme_example()
+    takes = inspect.signature(check).parameters
+    fixtures = {"monkeypatch": monkeypatch} if "monkeypatch" in takes else {}
+    check(metric, **others, **fixtures)
+
+
+def test_checks_find_a_metric_that_breaks_its_facts():
+    """The README's example without its check of constant norms, and with other facts."""
+    metric, page = readme_example()
+    checks = {check.values[0] for check in walk()}
+    assert len(checks) >= 13
+
+    class Careless(page["NormCorrelation"]):
+        def prepare(self, x):
+            norms = np.linalg.norm(x, axis=1)
+            return (norms - norms.mean()) / np.linalg.norm(norms - norms.mean())
+
+    with np.errstate(invalid="ignore"), pytest.raises(MetricError, match="the metric gave nan"):
+        Careless()(np.ones((9, 2)), np.eye(9))
+    facts = metric.facts
+    for wrong in (
+        {"invariant_to": facts.invariant_to | {"translation"}},
+        {"invariant_to": frozenset({"permutation"})},
+        {"symmetric": False},
+        {"self_value": 0.5},
+        {"larger_is_more_similar": False},
+        {"paired": False},
+    ):
+        liar = type("Liar", (page["NormCorrelation"],), {"class_facts": replace(facts, **wrong)})()
+        failed = 0
+        for check in walk():
+            function, others = check.values
+            if "monkeypatch" in inspect.signature(function).parameters:
+                continue
+            try:
+                function(liar, **others)
+            except AssertionError:
+                failed += 1
+        assert failed, wrong
 
 
 def test_too_few_samples_are_refused():
@@ -273,6 +357,18 @@ def test_parameter_errors(name, parameters, message):
     with pytest.raises(ConfigError) as error:
         get_metric(name, **parameters)
     assert message in str(error.value)
+
+
+def test_keys_of_a_variant_are_told_apart():
+    variant = split_variant(
+        {"metric": "cka", "label": "CKA", "kernel": "rbf", "row_normalize": True, "clip": 0.99}
+    )
+    assert variant == ("cka", "CKA", {"kernel": "rbf"}, {"row_normalize": True, "clip": 0.99})
+    centred = split_variant({"metric": "bures", "center": False, "wrong": 1})
+    assert centred.parameters == {"center": False, "wrong": 1} and centred.before == {}
+    assert split_variant({"metric": "cka", "center": True}).before == {"center": True}
+    unknown = split_variant({"metric": "ckaa", "kernel": "rbf", "center": True})
+    assert unknown == ("ckaa", None, {"kernel": "rbf"}, {"center": True})
 
 
 def test_a_name_is_registered_once():

@@ -115,7 +115,7 @@ def test_the_wrong_direction_is_found():
     rng = np.random.default_rng(1)
     for name, metric in PAIRED.items():
         labels = rng.integers(NULL.CLASSES, size=NULL.SAMPLES)
-        extra = [labels] if metric.facts.needs_labels else []
+        extra = [labels] if metric.facts.shared else []
         x = rng.normal(size=(NULL.SAMPLES, NULL.CLASSES))
         sides = (x, x + 0.1 * rng.normal(size=x.shape))
         a, b = (metric.prepare(side, *extra) for side in sides)

@@ -31,7 +31,7 @@ def make_items(names, loaded, *, n=150):
             loaded.append(name)
             return x
 
-        items.append(Item(name, "layer", x.shape, content_hash(x), load))
+        items.append(Item(name, "layer", x.shape, content_hash(x), {"features": load}))
     return items
 
 

@@ -209,7 +209,7 @@ def _prepare(task: Task, shelf: Shelf | None, item: Item) -> Form | MetricError:
         arrays, notes = found
         moments = moments_of_notes(notes["moments"])
         return Form(task.metric.unpack(arrays), moments, item.shape[0])
-    form = attempt(item, lambda: task.prepare(item.features()))
+    form = attempt(item, lambda: task.prepare(item))
     if shelf and isinstance(form, Form):
         arrays = task.metric.pack(form.prepared)
         if shelf.reserve(sum(array.nbytes for array in arrays.values())):
