@@ -1,12 +1,13 @@
-"""Pages that are generated: the tables of config/README.md and the metric cards, config/metrics.md.
+"""Pages that are generated: the tables and lists of config/README.md, and config/metrics.md.
 
-They come from the schemas in workflow/schemas and from the facts, docstrings and values of the
-metrics, so that a page cannot say anything else than the code does.
+They come from the schemas in workflow/schemas, from the docstrings of the sources, and from the
+facts, docstrings and values of the metrics, so that a page cannot say anything else than the code
+does.
 """
 
 from consilience.config import ROOT
 from consilience.docs.cards import metric_cards
-from consilience.docs.tables import fill
+from consilience.docs.tables import fill, outside
 
 PAGE = ROOT / "config" / "README.md"
 CARDS = ROOT / "config" / "metrics.md"
@@ -18,4 +19,4 @@ def write() -> None:
     CARDS.write_text(metric_cards(), encoding="utf8")
 
 
-__all__ = ["CARDS", "PAGE", "fill", "metric_cards", "write"]
+__all__ = ["CARDS", "PAGE", "fill", "metric_cards", "outside", "write"]
