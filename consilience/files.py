@@ -157,6 +157,11 @@ def find(name: str) -> Path:
     return Path(name) if Path(name).exists() else ROOT / name
 
 
+def cache_folder() -> Path:
+    """Returns the folder for what is fetched or drawn once: `$CONSILIENCE_CACHE` or a default."""
+    return Path(os.environ.get("CONSILIENCE_CACHE") or "~/.cache/consilience").expanduser()
+
+
 def _resolve(uri: str) -> Path:
     scheme, _, rest = uri.partition(":")
     if scheme == "sdist":
