@@ -12,13 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from consilience.config.catalogs import Row, read_rows, read_variants
-from consilience.config.checks import check_across, check_metrics, check_sources, find_parents
+from consilience.config.checks import (
+    check_across,
+    check_metrics,
+    check_renames,
+    check_sources,
+    find_parents,
+)
 from consilience.config.selection import frame, resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
 from consilience.metrics import METRICS, get_metric, metric_code
 from consilience.registry import did_you_mean
+from consilience.renames import of_study
 from consilience.similarity import families_of
 
 
@@ -160,9 +167,11 @@ def load_study(config: Mapping[str, Any], where: str = "config/config.yaml") -> 
     settings = with_defaults(config, read_schema("study"))
     check_shape(settings, "study", where, problems)
     problems.stop()
+    settings = of_study(settings)
     models = read_rows(settings["catalogs"]["models"], "model", problems)
     datasets = read_rows(settings["catalogs"]["datasets"], "dataset", problems)
     variants = read_variants(settings["catalogs"]["metrics"], problems)
+    check_renames(settings["catalogs"], (models, datasets, variants), problems)
     problems.stop()
     chosen_models = select(settings["models"], models, "models", where, problems)
     chosen_datasets = select(settings["datasets"], datasets, "datasets", where, problems)

@@ -16,6 +16,7 @@ from consilience.errors import ConfigError, FeaturesError
 from consilience.forms.inputs import as_features, as_labels
 from consilience.forms.moments import Moments
 from consilience.registry import Registry, did_you_mean
+from consilience.renames import of_metric
 
 Invariance = Literal[
     "permutation", "orthogonal", "isotropic_scaling", "translation", "invertible_linear"
@@ -181,11 +182,12 @@ class Metric:
 
 
 def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
-    """Returns the metric registered under `name` with the given parameters.
+    """Returns the metric registered under `name`, or a former name, with the given parameters.
 
     Raises:
         ConfigError: unknown name, parameter or value, with the nearest known one.
     """
+    name, parameters = of_metric(name, parameters)
     cls = METRICS[name]
     fields = _fields(cls)
     for parameter in parameters:
