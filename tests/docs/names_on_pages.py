@@ -78,7 +78,7 @@ def _of_word(word):
             _unknown("key of the study", word, _study())
         ),
         r"--[a-z-]+": lambda word: _unknown("option", word, _options()),
-        r"[a-z_]\w*(\(.*\))?": lambda word: _unknown(
+        r"(?!\w*[A-Z]{2})[a-z_]\w*(\(.*\))?": lambda word: _unknown(
             "word", word.partition("(")[0], _words() | ELSEWHERE
         ),
     }
