@@ -183,32 +183,39 @@ def _of_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_results(
-    study: Mapping[str, Any], names: Iterable[str]
+    study: Mapping[str, Any], names: Collection[str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns what a bundle says of its study in present names, and {present table: table}.
 
-    Raises:
-        ConfigError: two tables would have one name.
+    Where something is there by both names, as in a folder of results that was used before and
+    after, that of the present name counts.
     """
     changed = {**study, "settings": of_study(study["settings"])}
     for kind in ("models", "datasets"):
-        rows = {present(kind, name): of_row(row) for name, row in study[kind].items()}
+        rows = {name: of_row(row) for name, row in _by_present(kind, study[kind]).items()}
         column = kind.removesuffix("s")
         changed[kind] = {n: {**r, column: n} if column in r else r for n, r in rows.items()}
     changed["metrics"] = {
-        present("metrics", name): _of_spec(spec) if isinstance(spec, Mapping) else spec
-        for name, spec in study["metrics"].items()
+        name: _of_spec(spec) if isinstance(spec, Mapping) else spec
+        for name, spec in _by_present("metrics", study["metrics"]).items()
     }
-    changed["labels"] = {present("metrics", n): label for n, label in study["labels"].items()}
+    changed["labels"] = _by_present("metrics", study["labels"])
     tables: dict[str, str] = {}
     for name in names:
         step, *ids = name.removesuffix(".parquet").split("/")
         ids = [present("metrics", present("datasets", part)) for part in ids]
         new = "/".join([step, *ids]) + ".parquet"
-        if new in tables:
-            raise ConfigError(f"{tables[new]} and {name} are both tables of what is called {new}")
-        tables[new] = name
+        if new not in tables or name == new:
+            tables[new] = name
+    for name in sorted(set(names) - set(tables.values())):
+        logger.warning("%s is left out: it is also there by its present name", name)
     return changed, tables
+
+
+def _by_present(kind: str, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns {present name: entry}; an entry by its present name wins over one by a former."""
+    renamed = {present(kind, name): entry for name, entry in entries.items()}
+    return {name: entries.get(name, entry) for name, entry in renamed.items()}
 
 
 def adopt_store(path: Path) -> None:

@@ -343,6 +343,19 @@ def test_changing_a_metrics_parameter(study):
     assert pairs_computed(study, "one", "knn") == 0  # known from before
 
 
+def test_renaming_a_metric_keeps_its_pairs(study):
+    """The study still says the former name; its pairs are known by the present one."""
+    replace(study / "metrics.yaml", "knn:", "neighbors:")
+    with (study / "config" / "renames.yaml").open("a") as stream:
+        stream.write("metrics:\n  knn: {now: neighbors, since: 9.9}\n")
+    text = snakemake(study, "--cores", "2", "all_similarity")
+    assert "the metric 'knn' is called 'neighbors' since 9.9" in text
+    assert pairs_computed(study, "one", "neighbors") == 0
+    former, present = (read_table(study / f"results/similarity/one/{metric}.parquet")
+                       for metric in ("knn", "neighbors"))  # fmt: skip
+    assert present["value"].equals(former["value"])
+
+
 def test_metrics_that_share_lists_are_computed_together(study):
     with (study / "metrics.yaml").open("a") as stream:
         stream.write("lcs: {metric: lcs_knn, k: 6}\n")

@@ -240,6 +240,22 @@ def test_bundles_are_read_in_present_names(use, tmp_path, caplog):
     assert len(warned(caplog)) == 4
 
 
+def test_a_folder_used_before_and_after_a_rename(use, tmp_path, caplog):
+    folder = lab(tmp_path / "a", MODELS[:4])
+    similarity = folder / "similarity" / "digits"
+    table = read_table(similarity / "regression.parquet")
+    table["metric"] = "linear"
+    write_table(table.head(3), similarity / "linear.parquet", table.attrs)
+    use("metrics:\n  regression: {now: linear, since: 0.2.0}\n")
+    write_bundle(folder, tmp_path / "a.zip")
+    for path in (folder, tmp_path / "a.zip"):
+        bundle = open_bundle(path)
+        assert sorted(n for n in bundle.files if "digits" in n) == [
+            "similarity/digits/cka.parquet", "similarity/digits/linear.parquet"]  # fmt: skip
+        assert len(bundle.table("similarity/digits/linear.parquet")) == 3
+    assert "similarity/digits/regression.parquet is left out" in caplog.text
+
+
 def test_bundles_from_before_and_after_a_rename_are_merged(use, tmp_path):
     lab(tmp_path / "a", MODELS[:4])
     write_bundle(tmp_path / "a", tmp_path / "a.zip")
