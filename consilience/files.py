@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.errors import DataError
+from consilience.renames import of_columns
 
 METADATA_KEY = b"consilience"
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Returns the table of a Parquet file; its metadata is in `.attrs`."""
+    """Returns the table of a Parquet file, with present column names; metadata is in `.attrs`."""
     try:
         arrow = pq.ParquetFile(path, page_checksum_verification=True).read()
     except FileNotFoundError:
@@ -73,7 +74,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise DataError(
             f"{path} was changed after it was written; delete it and run snakemake again"
         )
-    table = arrow.to_pandas()
+    table = of_columns(arrow.to_pandas())
     table.attrs = json.loads(text)
     return table
 
@@ -141,6 +142,11 @@ def locate(uri: str, sha256: str = "") -> Path:
 def find(name: str) -> Path:
     """Returns a configuration file's path: in the working folder if there, else in the project."""
     return Path(name) if Path(name).exists() else ROOT / name
+
+
+def cache_folder() -> Path:
+    """Returns the folder for what is fetched or drawn once: `$CONSILIENCE_CACHE` or a default."""
+    return Path(os.environ.get("CONSILIENCE_CACHE") or "~/.cache/consilience").expanduser()
 
 
 def _resolve(uri: str) -> Path:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from consilience.renames import present
+
 FOLDER = "results"
 ID = r"[A-Za-z0-9_.-]+"
 """Of a dataset, model, metric, figure or study."""
@@ -138,10 +140,10 @@ def list_tables(
 
 
 def _selects(study: Mapping[str, Any] | None, ids: Mapping[str, str]) -> bool:
+    kinds = {kind: f"{kind}s" for kind in ids if kind in ("model", "dataset", "metric")}
     return study is None or all(
-        id_ in study.get(f"{kind}s", {})
-        for kind, id_ in ids.items()
-        if kind in ("model", "dataset", "metric")
+        present(many, ids[one]) in {present(many, id_) for id_ in study.get(many, {})}
+        for one, many in kinds.items()
     )
 
 

@@ -185,6 +185,76 @@ def test_touching_files_reruns_nothing(study):
     assert planned(study) == set()
 
 
+LARGE = {
+    "models.tsv": "model\tsource\tname\tmodality\tinput_size\n"
+    "big\traw\tpixels\timage\t80\nletters\traw\tcharacters\ttext\t\n",
+    "datasets.tsv": "dataset\tsource\tname\tmodality\n"
+    "two\tpackaged\tshapes:60\timage\ntexts\tsynthetic\tblobs n=32000\ttext\n",
+    "metrics.yaml": METRICS,
+    "study.yaml": STUDY.replace("\"modality == 'image'\"", "\"modality != ''\"", 2)
+    .replace("[kind]", "[]")
+    .replace("datasets: [one]", "datasets: [two]"),
+}
+LARGE_FILES = ["features/two/big.safetensors", "samples/texts.parquet"]
+LARGE_TARGETS = ["all_features", "results/similarity/two/cka.parquet"]
+LARGE_TARGETS += ["results/probe/two/big.parquet"]
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory):
+    """A finished study with features and texts of more than a megabyte a file."""
+    folder = tmp_path_factory.mktemp("large")
+    clone_to(folder)
+    for name, text in LARGE.items():
+        (folder / name).write_text(text, encoding="utf8")
+    snakemake(folder, *LARGE_TARGETS, "--cores", "2")
+    for name in LARGE_FILES:
+        assert (folder / "results" / name).stat().st_size > 1_000_000, name
+    return folder
+
+
+def shuffle_stamps(folder):
+    """Gives all results other times than they were made in: the last made are the oldest."""
+    paths = [path for path in (folder / "results").rglob("*") if path.is_file()]
+    paths.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for position, path in enumerate(paths):
+        os.utime(path, (1.7e9 + position, 1.7e9 + position))
+
+
+@pytest.mark.parametrize("profile", [(), ("--profile", "slurm")], ids=["default", "slurm"])
+def test_touching_large_files_reruns_nothing(large, profile):
+    for name in LARGE_FILES:
+        (large / "results" / name).touch()
+    assert planned(large, *LARGE_TARGETS, *profile) == set()
+    small_only = planned(large, *LARGE_TARGETS, "--max-checksum-file-size", "1MB", *profile)
+    assert {("manifest", "two"), ("features", "texts", "letters")} <= small_only
+
+
+def test_results_copied_without_time_stamps_are_no_new_results(large, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(large, folder, symlinks=True, copy_function=shutil.copy)
+    shuffle_stamps(folder)
+    assert planned(folder, *LARGE_TARGETS) == set()
+    path = folder / "results" / LARGE_FILES[0]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)  # other content, on the other hand, is
+    assert {("manifest", "two"), ("probe", "two", "big")} <= planned(folder, *LARGE_TARGETS)
+
+
+def test_results_copied_without_records(large, tmp_path):
+    """As the README says: time stamps alone decide, and `--touch` makes new records."""
+    folder = tmp_path / "copy"
+    shutil.copytree(large, folder, symlinks=True)
+    shutil.rmtree(folder / ".snakemake")
+    shuffle_stamps(folder)
+    assert {("features", "two", "big"), ("manifest", "two")} <= planned(folder, *LARGE_TARGETS)
+    snakemake(folder, *LARGE_TARGETS, "--touch", "--cores", "1")
+    assert planned(folder, *LARGE_TARGETS) == set()
+    replace(folder / "metrics.yaml", "cka: {metric: cka}", "cka: {metric: cka, kernel: rbf}")
+    assert planned(folder, *LARGE_TARGETS) == {("similarity", "two", "cka")}
+
+
 def test_adding_a_model(study):
     with (study / "models.tsv").open("a") as stream:
         stream.write(NEW_MODEL)
@@ -275,6 +345,19 @@ def test_changing_a_metrics_parameter(study):
     replace(study / "metrics.yaml", "k: 5", "k: 4")
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "one", "knn") == 0  # known from before
+
+
+def test_renaming_a_metric_keeps_its_pairs(study):
+    """The study still says the former name; its pairs are known by the present one."""
+    replace(study / "metrics.yaml", "knn:", "neighbors:")
+    with (study / "config" / "renames.yaml").open("a") as stream:
+        stream.write("metrics:\n  knn: {now: neighbors, since: 9.9}\n")
+    text = snakemake(study, "--cores", "2", "all_similarity")
+    assert "the metric 'knn' is called 'neighbors' since 9.9" in text
+    assert pairs_computed(study, "one", "neighbors") == 0
+    former, present = (read_table(study / f"results/similarity/one/{metric}.parquet")
+                       for metric in ("knn", "neighbors"))  # fmt: skip
+    assert present["value"].equals(former["value"])
 
 
 def test_metrics_that_share_lists_are_computed_together(study):

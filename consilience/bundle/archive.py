@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from consilience import __version__
 from consilience.errors import DataError
 from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
 FORMAT, SCHEMA = "consilience bundle", 1
@@ -56,6 +57,7 @@ class Bundle:
             arrow = pq.ParquetFile(pa.BufferReader(self.read(name))).read()
             table = arrow.replace_schema_metadata(None).to_pandas()
             table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+            table = of_table(table)
         except (pa.ArrowException, ValueError, OSError) as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
         return table
@@ -131,7 +133,7 @@ def open_bundle(path: str | Path) -> Bundle:
     if not path.exists():
         raise DataError(f"{path}: no such bundle")
     if path.is_dir() and not (path / MANIFEST).exists():
-        return _of_results(path)
+        return _renamed(_of_results(path))
     names, read = _folder(path) if path.is_dir() else _zip(path)
     manifest = _manifest(path, read)
     bundle = Bundle(str(path), manifest["study"], manifest["files"], _checked(path, read, manifest))
@@ -145,7 +147,14 @@ def open_bundle(path: str | Path) -> Bundle:
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise DataError(f"{path} is damaged or not a bundle; ask for it again:\n{lines}")
-    return bundle
+    return _renamed(bundle)
+
+
+def _renamed(bundle: Bundle) -> Bundle:
+    """Returns a bundle in present names, with the bytes that it has."""
+    study, names = of_results(bundle.study, bundle.files)
+    files = {new: bundle.files[old] for new, old in names.items()}
+    return replace(bundle, study=study, files=files, read=lambda name: bundle.read(names[name]))
 
 
 def _of_results(results: Path) -> Bundle:

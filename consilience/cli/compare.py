@@ -16,6 +16,7 @@ from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.files import METADATA_KEY
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
+from consilience.renames import present
 
 CATALOGUE = "metrics.yaml"
 
@@ -97,7 +98,7 @@ def _null_kind(metric: Metric, arguments: argparse.Namespace) -> str:
 def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
     """Returns the metric of a catalogued id or a registered name, and what precedes it."""
     catalogue = yaml.safe_load(_catalogue().read_text(encoding="utf8"))
-    name = arguments.metric
+    name = present("metrics", arguments.metric)
     if name in catalogue:
         variant = dict(catalogue[name])
     elif name in METRICS:

@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from consilience.config.catalogs import Row, read_rows, read_variants
-from consilience.config.checks import check_across, check_metrics, check_sources, find_parents
+from consilience.config.checks import (
+    check_across,
+    check_metrics,
+    check_renames,
+    check_sources,
+    find_parents,
+)
 from consilience.config.origins import DEFAULT, Origins
 from consilience.config.selection import frame, resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
@@ -20,6 +26,7 @@ from consilience.errors import ConfigError
 from consilience.files import ROOT, find
 from consilience.metrics import METRICS, get_metric, metric_code
 from consilience.registry import did_you_mean
+from consilience.renames import of_study
 from consilience.similarity import families_of
 
 
@@ -166,9 +173,11 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     settings = with_defaults(config, read_schema("study"))
     check_shape(settings, "study", origins.place, problems)
     problems.stop()
+    settings = of_study(settings)
     models = read_rows(settings["catalogs"]["models"], "model", problems)
     datasets = read_rows(settings["catalogs"]["datasets"], "dataset", problems)
     variants = read_variants(settings["catalogs"]["metrics"], problems)
+    check_renames(settings["catalogs"], (models, datasets, variants), problems)
     problems.stop()
     chosen_models = select(settings["models"], models, "models", origins, problems)
     chosen_datasets = select(settings["datasets"], datasets, "datasets", origins, problems)

@@ -7,6 +7,7 @@ import yaml
 
 from consilience.config.shape import Problems, check_shape
 from consilience.files import find
+from consilience.renames import of_row, of_variants
 
 Row = dict[str, str]
 
@@ -43,7 +44,7 @@ def _read_tsv(name: str, problems: Problems) -> list[tuple[int, Row]]:
             )
             continue
         cells += [""] * (len(header) - len(cells))
-        rows.append((number, dict(zip(header, map(str.strip, cells), strict=True))))
+        rows.append((number, of_row(dict(zip(header, map(str.strip, cells), strict=True)))))
     return rows
 
 
@@ -63,5 +64,5 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
         check_shape(content, "metrics", name, problems)
         for variant in sorted(set(variants) & set(content)):
             problems.add(name, f"the metric {variant!r} is defined twice; rename one")
-        variants |= content
+        variants |= content if problems.lines else of_variants(content)
     return variants

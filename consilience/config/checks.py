@@ -1,7 +1,7 @@
 """Checks of a resolved study that look further than its shape."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from consilience import datasets as dataset_sources
 from consilience import models as model_sources
@@ -9,15 +9,31 @@ from consilience.alignment import alignment_problems
 from consilience.config.catalogs import Row
 from consilience.config.origins import Origins
 from consilience.config.selection import frame, run_query
-from consilience.config.shape import Problems
+from consilience.config.shape import Problems, read_schema
 from consilience.errors import ConfigError
 from consilience.files import find
-from consilience.metrics import get_metric
+from consilience.metrics import METRICS, get_metric
 from consilience.registry import did_you_mean
+from consilience.renames import problems as problems_of_renames
 from consilience.samples.views import parse_view
 
 if TYPE_CHECKING:
     from consilience.config import Study
+
+
+def check_renames(
+    catalogs: Mapping[str, Sequence[str]],
+    read: tuple[Mapping[str, Row], Mapping[str, Row], Mapping[str, Any]],
+    problems: Problems,
+) -> None:
+    """Notes renames that contradict the catalogues: models, datasets and metrics, as read."""
+    known = dict(zip(("models", "datasets", "metrics"), read, strict=True))
+    ours = [k for k in known if any(name.startswith(f"config/{k}.") for name in catalogs[k])]
+    columns = {column for rows in read[:2] for row in rows.values() for column in row}
+    columns |= {c for schema in ("models", "datasets") for c in read_schema(schema)["properties"]}
+    names = {**known, "registered": METRICS, "columns": columns}
+    for place, text in problems_of_renames(names, complete=[*ours, "registered"]):
+        problems.add(place, text)
 
 
 def check_metrics(study: "Study", problems: Problems) -> None:

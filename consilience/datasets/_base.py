@@ -1,7 +1,6 @@
 """What several dataset sources share: lists of samples, decoded pictures, splits, digests."""
 
 import io
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -126,8 +125,3 @@ def check_tree(row: Mapping[str, Any], contents: Iterable[tuple[str, Path]]) -> 
 
 def _about(row: Mapping[str, Any], problem: str) -> str:
     return f"dataset {row.get('dataset')!r}, column splits ({row.get('splits')!r}): {problem}"
-
-
-def cache_folder() -> Path:
-    """Returns the folder for what is fetched or drawn once: `$CONSILIENCE_CACHE` or a default."""
-    return Path(os.environ.get("CONSILIENCE_CACHE") or "~/.cache/consilience").expanduser()

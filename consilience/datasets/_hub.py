@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 
 from consilience import files
-from consilience.datasets._base import cache_folder
 from consilience.errors import ConfigError, DataError
 
 TIMEOUT = 20.0
@@ -106,7 +105,7 @@ def open_repo(name: str, revision: str) -> Repo:
 
 def _record_path(repo: str, revision: str) -> Path:
     slug = "--".join(re.sub(r"[^\w.-]", "-", part) for part in (*repo.split("/"), revision))
-    return cache_folder() / "hub" / f"{slug}.json"
+    return files.cache_folder() / "hub" / f"{slug}.json"
 
 
 def _ask(repo: str, revision: str) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from consilience import __version__, files
-from consilience.datasets._base import cache_folder
 from consilience.datasets._hub import MissingError, Repo, is_offline, named_repo, open_repo
 from consilience.errors import DataError
 
@@ -54,7 +53,7 @@ class Root:
         # Readable, and different for different roots.
         slug = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")[-80:]
         mark = hashlib.sha256(self.name.rstrip("/").encode()).hexdigest()[:12]
-        return cache_folder() / "webdataset" / f"{slug}-{mark}"
+        return files.cache_folder() / "webdataset" / f"{slug}-{mark}"
 
 
 @dataclass(frozen=True)

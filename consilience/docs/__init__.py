@@ -1,13 +1,14 @@
-"""Pages that are generated: the tables of config/README.md and the metric cards, config/metrics.md.
+"""Pages that are generated: the tables and lists of config/README.md, and config/metrics.md.
 
-They come from the schemas in workflow/schemas and from the facts, docstrings and values of the
-metrics, so that a page cannot say anything else than the code does.
+They come from the schemas in workflow/schemas, from the docstrings of the sources, and from the
+facts, docstrings and values of the metrics, so that a page cannot say anything else than the code
+does.
 """
 
 from consilience.config import ROOT
 from consilience.docs.cards import metric_cards
 from consilience.docs.files import fill_readme, results_page
-from consilience.docs.tables import fill
+from consilience.docs.tables import fill, outside
 
 PAGE = ROOT / "config" / "README.md"
 CARDS = ROOT / "config" / "metrics.md"
@@ -25,6 +26,6 @@ def write() -> None:
 
 
 __all__ = [
-    "CARDS", "PAGE", "README", "RESULTS", "fill", "fill_readme", "metric_cards", "results_page",
-    "write",
+    "CARDS", "PAGE", "README", "RESULTS", "fill", "fill_readme", "metric_cards", "outside",
+    "results_page", "write",
 ]  # fmt: skip

@@ -21,6 +21,7 @@ from consilience.forms.inputs import (
 )
 from consilience.forms.moments import Moments
 from consilience.registry import Registry, did_you_mean
+from consilience.renames import of_metric
 
 Invariance = Literal[
     "permutation", "orthogonal", "isotropic_scaling", "translation", "invertible_linear"
@@ -213,7 +214,7 @@ def finite(value: float) -> float:
 
 
 def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
-    """Returns the metric registered under `name` with the given parameters.
+    """Returns the metric registered under `name`, or a former name, with the given parameters.
 
     Raises:
         ConfigError: unknown name, parameter or value, with the nearest known one.
@@ -223,6 +224,7 @@ def get_metric(name: str, **parameters: Any) -> Metric:  # noqa: ANN401
         >>> round(get_metric("cka", kernel="rbf", sigma=0.8)(x, x + np.roll(x, 1, axis=0)), 4)
         0.2989
     """
+    name, parameters = of_metric(name, parameters)
     cls = METRICS[name]
     fields = _fields(cls)
     for parameter in parameters:

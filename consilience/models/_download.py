@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants
 
 from consilience import files
-from consilience.datasets._base import cache_folder
 from consilience.errors import ModelError
 
 logger = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ def reachable(url: str) -> bool:
 def cached_path(url: str) -> Path:
     """Returns where the file of `url` is kept: names alone would collide."""
     key = hashlib.sha256(url.encode()).hexdigest()[:12]
-    return cache_folder() / "weights" / f"{key}-{Path(urlsplit(url).path).name}"
+    return files.cache_folder() / "weights" / f"{key}-{Path(urlsplit(url).path).name}"
 
 
 def fetch(url: str, path: Path | None = None, digest: str = "") -> Path:

@@ -1,7 +1,17 @@
 """Models of the transformers library, local or from the hub: texts, pictures, and both.
 
 Texts: encoders and causal language models; pictures: image networks; models with two towers serve
-the side that the column `modality` names.
+the side that the column `modality` names. `weights` may be a GGUF file of a Llama-like model; its
+values are unpacked to float32.
+
+Layers are hidden states: `layer_0` (or `0`) is what enters the first block, `layer_3` (or `3`) what
+leaves the third; `last`, `all`, patterns such as `layer_1*`, and for models with two towers (CLIP,
+SigLIP, ALIGN) `embedding`, the space that both towers share.
+
+A causal language model also stores `loss`: for every text the sum of the negative log-likelihoods
+of its tokens (all but the first) and their number. Texts are given as the model's tokenizer makes
+them: without a start token the second token is predicted from one alone, so losses of texts of two
+or three words are high.
 """
 
 import importlib.util

@@ -22,6 +22,7 @@ from consilience.code import code_of
 from consilience.errors import DataError
 from consilience.files import digest, read_table, write_table
 from consilience.metrics import Metric, Preprocessing, metric_code
+from consilience.renames import adopt_store
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ class PairStore:
         what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
         spec = digest([what, vars(preprocessing), given, code, device])
         store = cls(Path(path) if path else None, spec, code, device)
+        if store.path:
+            adopt_store(store.path)
         if store.path and fresh:
             shutil.rmtree(store.path.with_suffix(""), ignore_errors=True)  # the shelf beside it
         elif store.path and store.path.exists():

@@ -24,7 +24,7 @@ from PIL import Image
 
 from consilience import files
 from consilience.datasets import Sample
-from consilience.datasets._base import Listing, cache_folder, tree_digest
+from consilience.datasets._base import Listing, tree_digest
 from consilience.datasets.packaged import BUILDERS, refuse_argument
 from consilience.errors import DataError
 
@@ -168,7 +168,7 @@ def picture(svg: str, style: str, origin: str) -> Image.Image:
     """Returns `render` of a drawing, which is done once per machine: every model asks again."""
     settings = f"{style} {RENDERED} {SIZE} {MARGIN} {_renderer()}"
     name = hashlib.sha256(f"{settings} {svg}".encode()).hexdigest()[:32]
-    path = cache_folder() / "openmoji" / f"{name}.png"
+    path = files.cache_folder() / "openmoji" / f"{name}.png"
     if not path.is_file():
         drawn = render(svg, style, origin)
         with files.atomic(path) as temporary:
