@@ -4,6 +4,7 @@
 of the package, and forks for every edit, so that each starts in a moment.
 """
 
+import ast
 import hashlib
 import importlib
 import itertools
@@ -152,11 +153,11 @@ def traced(work: Path, out: Path) -> list[str]:
     from consilience.similarity.engine import sharing  # noqa: PLC0415
 
     list_metrics()
-    seen, depth = set(), threading.local()
+    seen = set()
 
     def look(frame, event, _):
         name = frame.f_globals.get("__name__", "")
-        if event == "call" and getattr(depth, "inside", True) and name[:12] == "consilience.":
+        if event == "call" and name.startswith("consilience."):
             seen.add(name)
 
     def watched(function):
@@ -215,8 +216,6 @@ def forked(work: Path, what: str) -> dict:
 
 def functions(path: Path) -> list[str]:
     """Returns the names of functions and methods that a module defines, in their order."""
-    import ast  # noqa: PLC0415
-
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf8")))
     names = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
     return list(dict.fromkeys(name for name in names if name[:2] != "__"))
