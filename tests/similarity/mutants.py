@@ -148,9 +148,9 @@ def values(out: Path) -> dict[str, str]:
 
 def traced(work: Path, out: Path) -> list[str]:
     """Returns the modules of the package that run while features become outcomes in a store."""
+    from consilience import similarity  # noqa: PLC0415
     from consilience.metrics import list_metrics  # noqa: PLC0415
     from consilience.similarity import all_pairs, table  # noqa: PLC0415
-    from consilience.similarity.engine import sharing  # noqa: PLC0415
 
     list_metrics()
     seen = set()
@@ -174,7 +174,7 @@ def traced(work: Path, out: Path) -> list[str]:
 
     table.list_items = watched(table.list_items)
     all_pairs.fill_store = watched(all_pairs.fill_store)
-    sharing.make_family = watched(sharing.make_family)
+    similarity.make_family = watched(similarity.make_family)
     make(work / "features", out)
     return sorted(seen)
 
