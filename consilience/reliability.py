@@ -119,6 +119,7 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
         "splits": splits,
         "seed": seed,
         "n": listing.n,
+        "device": listing.task.device_kind(engine.device, listing.n // 2),
         "manifest": file_digest(manifest),
         "samples_hash": listing.samples_hash,
         "versions": {"consilience": __version__, "numpy": np.__version__},

@@ -190,6 +190,7 @@ def make_sensitivity(  # noqa: PLR0913 - all but the files by name
     metadata = {
         "spec": listing.spec,
         "facts": listing.task.metric.facts.as_dict(),
+        "device": listing.task.device_kind(engine.device, listing.n),
         "seed": seed,
         "n": listing.n,
         "samples_hash": listing.samples_hash,

@@ -265,6 +265,8 @@ def _finish(
     if absent:
         merged.notes.append(f"{name}: {absent} pairs of models that no bundle compared are absent")
     united.attrs = {**table.attrs, "layers": dict(sorted(layers.items())), "absent_pairs": absent}
+    if devices := sorted({part.attrs["device"] for _, part in parts if "device" in part.attrs}):
+        united.attrs["device"] = ", ".join(devices)
     return united
 
 

@@ -236,6 +236,16 @@ def test_links_and_other_files_are_refused(labs):
         write_bundle(labs / "a" / "probe", labs / "x.zip")
 
 
+def test_a_merge_names_the_devices_of_all(labs):
+    """Labs whose values were computed on other devices agree as far as their values do."""
+    name = "similarity/digits/cka.parquet"
+    for lab_, device in (("a", "cuda"), ("b", "cpu")):
+        table = read_table(labs / lab_ / name)
+        write_table(table, labs / lab_ / name, table.attrs | {"device": device})
+    merge_bundles([labs / "a", labs / "b"], labs / "all")
+    assert read_table(labs / "all" / name).attrs["device"] == "cpu, cuda"
+
+
 def test_tables_that_are_no_tables_are_refused(labs):
     path = labs / "b" / "similarity" / "digits" / "cka.parquet"
     path.write_bytes(b"no parquet")

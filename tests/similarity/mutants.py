@@ -4,6 +4,7 @@
 of the package, and forks for every edit, so that each starts in a moment.
 """
 
+import ast
 import hashlib
 import importlib
 import itertools
@@ -147,16 +148,16 @@ def values(out: Path) -> dict[str, str]:
 
 def traced(work: Path, out: Path) -> list[str]:
     """Returns the modules of the package that run while features become outcomes in a store."""
+    from consilience import similarity  # noqa: PLC0415
     from consilience.metrics import list_metrics  # noqa: PLC0415
     from consilience.similarity import all_pairs, table  # noqa: PLC0415
-    from consilience.similarity.engine import sharing  # noqa: PLC0415
 
     list_metrics()
-    seen, depth = set(), threading.local()
+    seen = set()
 
     def look(frame, event, _):
         name = frame.f_globals.get("__name__", "")
-        if event == "call" and getattr(depth, "inside", True) and name[:12] == "consilience.":
+        if event == "call" and name.startswith("consilience."):
             seen.add(name)
 
     def watched(function):
@@ -173,7 +174,7 @@ def traced(work: Path, out: Path) -> list[str]:
 
     table.list_items = watched(table.list_items)
     all_pairs.fill_store = watched(all_pairs.fill_store)
-    sharing.make_family = watched(sharing.make_family)
+    similarity.make_family = watched(similarity.make_family)
     make(work / "features", out)
     return sorted(seen)
 
@@ -215,8 +216,6 @@ def forked(work: Path, what: str) -> dict:
 
 def functions(path: Path) -> list[str]:
     """Returns the names of functions and methods that a module defines, in their order."""
-    import ast  # noqa: PLC0415
-
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf8")))
     names = [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
     return list(dict.fromkeys(name for name in names if name[:2] != "__"))
