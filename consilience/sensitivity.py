@@ -18,7 +18,7 @@ import pandas as pd
 from consilience.errors import ConfigError
 from consilience.files import derive_seed, read_table, write_table
 from consilience.metrics import Metric, get_metric
-from consilience.pairs.sets import read_similarity
+from consilience.pairs.matrix import read_similarity
 from consilience.similarity import Engine, Item, Task, list_items, similarity_table
 
 logger = logging.getLogger(__name__)

@@ -11,38 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from consilience.consistency.analysis import (
-    DEFAULT_METHODS,
-    METHODS,
-    MIN_MODELS,
-    NO_SPREAD,
-    Data,
-    Settings,
-    measure_set,
-    too_few,
-)
+from consilience.consistency.analysis import Data, Settings, measure_set
 from consilience.consistency.differences import differences_table, is_compared
 from consilience.consistency.overlap import read_overlaps
 from consilience.consistency.stimuli import read_halves
 from consilience.consistency.tables import COLUMNS, influence_table, main_table, means_table
 from consilience.errors import DataError
 from consilience.files import digest, file_digest, read_table, write_table
-from consilience.pairs.correlations import ROUNDING
+from consilience.layers import last_layers
 from consilience.pairs.draws import Draws
-from consilience.pairs.inference import (
-    PairSet,
-    estimate,
-    interval,
-    mantel,
-    mantel_incomplete,
-    relabellings,
-    resample_counts,
-)
-from consilience.pairs.sets import model_sets, read_similarity
+from consilience.pairs.matrix import read_similarity
+from consilience.pairs.relate import DEFAULT_METHODS, METHODS, MIN_MODELS
+from consilience.pairs.sets import model_sets
 
 logger = logging.getLogger(__name__)
 
@@ -181,11 +164,9 @@ def make_consistency(
     """
     tables = _by_dataset(similarity_paths, models.index)
     halves = _by_dataset(reliability_paths, models.index)
-    layers = {
-        model: layers[-1]
-        for table in tables.values()
-        for model, layers in table.attrs.get("layers", {}).items()
-    }
+    layers: dict[str, str] = {}
+    for table in tables.values():
+        layers |= last_layers(table)
     kept = {name: table for name, table in tables.items() if len(table)}
     for name in sorted(set(tables) - set(kept)):
         logger.info("dataset %s has none of the models that count here: left out", name)
@@ -224,66 +205,6 @@ def _by_dataset(paths: Sequence[str | Path], models: pd.Index) -> dict[str, pd.D
     return tables
 
 
-def correlate_pairs(
-    pairs: PairSet,
-    names: tuple[str, str],
-    *,
-    methods: Sequence[str] = DEFAULT_METHODS,
-    bootstrap: int = 1000,
-    permutations: int = 1000,
-    seed: int = 0,
-) -> dict[str, dict[str, Any]]:
-    """Correlates two numbers per model pair, models being the sample.
-
-    Args:
-        pairs: the numbers and the models of each pair.
-        names: what x and y are, for the status.
-        methods: `pearson`, `spearman`, `kendall`.
-        bootstrap: number of resamples of the models; 0 for no interval.
-        permutations: number of relabellings; 0 for no p-value.
-        seed: seed of this set alone.
-
-    Returns:
-        {method: row} with the columns `value, low, high, p, n_pairs, n_models, status` of
-        `consistency_tables`; those without a number are absent.
-    """
-    Settings(tuple(methods), bootstrap, permutations, seed, MIN_MODELS)
-    block = pairs.block()
-    n_pairs, failed = len(block.first), len(pairs.x) - len(block.first)
-    row: dict[str, Any] = {"n_pairs": n_pairs, "n_models": sum(pairs.sizes)}
-    obstacle = too_few(block.first, block.second, pairs.sizes, MIN_MODELS, anchor=False)
-    for values, name in zip(block.values, names, strict=True):
-        if not obstacle and np.ptp(values) <= ROUNDING * np.abs(values).max():
-            obstacle = f"all {n_pairs} values of {name} are equal"
-    if obstacle:
-        return {method: row | {"status": obstacle} for method in methods}
-    row["status"] = f"ok; {failed} failed pairs left out" if failed else "ok"
-    for_resampling, for_relabelling = np.random.default_rng(seed).spawn(2)
-    rows: dict[str, dict[str, Any]] = {}
-    with threadpool_limits(1):
-        counts = resample_counts(pairs.sizes, bootstrap, for_resampling)
-        labels = relabellings(pairs.sizes, permutations, for_relabelling)
-        for method in methods:
-            found = estimate(block, method, counts)
-            rows[method] = row | {"value": float(found.value[0])}
-            if bootstrap:
-                low, high = interval(found.z, found.drawn, found.variance, found.freedom)
-                rows[method] |= _ends(float(np.tanh(low[0])), float(np.tanh(high[0])), row)
-            if permutations:
-                complete = not failed
-                p = mantel(block, method, labels)[0] if complete else mantel_incomplete(
-                    pairs, method, labels
-                )  # fmt: skip
-                rows[method]["p"] = float(p)
-    return rows
-
-
-def _ends(low: float, high: float, row: Mapping[str, Any]) -> dict[str, Any]:
-    if np.isnan(low):
-        return {"status": f"{row['status']}; {NO_SPREAD}"}
-    return {"low": low, "high": high}
-
-
 def _metric_of(tables: Mapping[str, pd.DataFrame]) -> str:
     found = {str(name) for table in tables.values() for name in table["metric"].unique()}
     if len(found) != 1:
@@ -306,7 +227,6 @@ __all__ = [
     "METHODS",
     "Consistency",
     "consistency_tables",
-    "correlate_pairs",
     "make_consistency",
     "measure_consistency",
 ]

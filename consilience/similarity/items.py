@@ -13,6 +13,7 @@ from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
 from consilience.features import read_layer
 from consilience.files import read_table
+from consilience.layers import last_layers
 from consilience.metrics import Preprocessing, get_metric
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Task
@@ -70,7 +71,8 @@ def list_items(
     table = read_table(manifest)
     attrs, table.attrs = table.attrs, {}
     if spec["layers"] != "all":
-        table = table.groupby("model", as_index=False, sort=True).tail(1)
+        last = table["layer"] == table["model"].map(last_layers(table))
+        table = table[last]
     if spec["layers"] == "logits":
         table = _logits(table, attrs["outputs"], dataset, metric_id)
     samples_hash = table["samples_hash"].iloc[0]
