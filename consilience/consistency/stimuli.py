@@ -18,6 +18,7 @@ from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.sets import ModelSet, pair_values
 
 HALVES = ("a", "b")
+"""As reliability tables name them."""
 LEAST_SPLITS = 2
 
 
