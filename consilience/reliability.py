@@ -104,8 +104,8 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
     parts = []
     for split, halves in enumerate(halves_of(listing.n, splits, seed=seed, dataset=dataset)):
         for half, rows in zip(HALVES, halves, strict=True):
-            items = [item.part(rows, f"{split}{half}") for item in listing.items]
-            table = similarity_table(listing.task.part(rows), items, engine)
+            items = [item.subset(rows, f"{split}{half}") for item in listing.items]
+            table = similarity_table(listing.task.subset(rows), items, engine)
             failed = int(table["value"].isna().sum())
             if failed:
                 logger.warning("split %d, half %s: %d pairs have no value", split, half, failed)

@@ -75,7 +75,7 @@ wildcard_constraints:
     dataset=ID,
     model=ID,
     metric=ID,
-    family=ID,
+    shared=ID,
 
 
 def scaled(amount):

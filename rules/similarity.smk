@@ -1,17 +1,17 @@
-FAMILIES = STUDY.families if SETTINGS["similarity"]["together"] else {}
-FAMILY_OF = {metric: family for family, ids in FAMILIES.items() for metric in ids}
+SHARED = STUDY.shared if SETTINGS["similarity"]["together"] else {}
+SHARED_BY = {metric: shared for shared, ids in SHARED.items() for metric in ids}
 
 
-rule family:
+rule shared:
     """Pairs of all metrics that work on the same products or neighbour lists, made once."""
     input:
         manifest="results/features/{dataset}/manifest.parquet",
     output:
-        "results/similarity/{dataset}/.families/{family}.parquet",
+        "results/similarity/{dataset}/.shared/{shared}.parquet",
     log:
-        "logs/family/{dataset}/{family}.log",
+        "logs/shared/{dataset}/{shared}.log",
     benchmark:
-        "benchmarks/family/{dataset}/{family}.tsv"
+        "benchmarks/shared/{dataset}/{shared}.tsv"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -19,16 +19,16 @@ rule family:
         mem_mb=scaled(SETTINGS["similarity"]["max_memory_mb"] + 2000),
         runtime=scaled(120),
     params:
-        specs=lambda wc: {id: STUDY.metrics[id] for id in FAMILIES[wc.family]},
+        specs=lambda wc: {id: STUDY.metrics[id] for id in SHARED[wc.shared]},
         stores=lambda wc: {
             id: f"results/similarity/{wc.dataset}/.pairs/{id}.parquet"
-            for id in FAMILIES[wc.family]
+            for id in SHARED[wc.shared]
         },
         fresh=SETTINGS["fresh"],
-        code=code("family", "similarity", "calibration"),
-        metric_code=lambda wc: {id: STUDY.metric_code[id] for id in FAMILIES[wc.family]},
+        code=code("shared", "similarity", "calibration"),
+        metric_code=lambda wc: {id: STUDY.metric_code[id] for id in SHARED[wc.shared]},
     script:
-        "../workflow/scripts/family.py"
+        "../workflow/scripts/shared.py"
 
 
 rule similarity:
@@ -37,10 +37,10 @@ rule similarity:
         manifest="results/features/{dataset}/manifest.parquet",
         samples=samples_with_labels,
         # its pairs, where they are made together with those of others. Not `ancient`: Snakemake
-        # would then overlook what else changed for this job whenever the family is made again.
-        family=lambda wc: (
-            f"results/similarity/{wc.dataset}/.families/{FAMILY_OF[wc.metric]}.parquet"
-            if wc.metric in FAMILY_OF
+        # would then overlook what else changed for this job whenever they are made again.
+        shared=lambda wc: (
+            f"results/similarity/{wc.dataset}/.shared/{SHARED_BY[wc.metric]}.parquet"
+            if wc.metric in SHARED_BY
             else []
         ),
     output:
@@ -58,7 +58,7 @@ rule similarity:
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
         store="results/similarity/{dataset}/.pairs/{metric}.parquet",
-        fresh=lambda wc: SETTINGS["fresh"] and wc.metric not in FAMILY_OF,
+        fresh=lambda wc: SETTINGS["fresh"] and wc.metric not in SHARED_BY,
         code=code("similarity", "similarity", "calibration"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:

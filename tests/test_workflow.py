@@ -278,7 +278,7 @@ def test_metrics_that_share_lists_are_computed_together(study):
         stream.write("lcs: {metric: lcs_knn, k: 6}\n")
     replace(study / "study.yaml", "[knn, cka]", "[knn, lcs, cka]")
     jobs = planned(study)
-    shared = {job for job in jobs if job[0] == "family"}
+    shared = {job for job in jobs if job[0] == "shared"}
     assert [d for _, d, _ in sorted(shared)] == DATA
     # a first companion: the tables of knn are written again, from what is known
     assert jobs == shared | downstream(DATA, ["knn", "lcs"]) | CURVE_FIGURES
@@ -286,7 +286,7 @@ def test_metrics_that_share_lists_are_computed_together(study):
     assert alone == downstream(DATA, ["lcs"])
     snakemake(study, "--cores", "2", "all_similarity")
     assert pairs_computed(study, "one", "knn") == pairs_computed(study, "one", "lcs") == 0
-    table = next((study / "results" / "similarity" / "one" / ".families").glob("*.parquet"))
+    table = next((study / "results" / "similarity" / "one" / ".shared").glob("*.parquet"))
     assert read_table(table).set_index("metric")["computed"].to_dict() == {"knn": 0, "lcs": 10}
     replace(study / "metrics.yaml", "k: 6", "k: 5")
     again = shared | similarity(DATA, ["knn", "lcs"]) | {("all_similarity",)}

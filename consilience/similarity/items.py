@@ -133,7 +133,7 @@ def _labels(samples: str | Path | None, samples_hash: str, metric_id: str) -> np
     return read.table["label"].to_numpy(np.int64)
 
 
-def calibrated(task: Task, permutations: int) -> Task:
+def with_null(task: Task, permutations: int) -> Task:
     """Returns the task with the null that a study gives it.
 
     Args:

@@ -35,7 +35,7 @@ class Item:
         place = f"features of model {self.model!r}, layer {self.layer!r}"
         return as_features(self.load(), place, widen=widen)
 
-    def part(self, rows: np.ndarray, mark: str) -> "Item":
+    def subset(self, rows: np.ndarray, mark: str) -> "Item":
         """Returns the item of some of its rows; the mark tells them from others of its rows."""
         shape = (len(rows), self.shape[1])
         return replace(self, shape=shape, hash=self.hash + mark, load=lambda: self.load()[rows])
@@ -75,15 +75,15 @@ TILED_SAMPLES = 2048
 
 
 @dataclass(frozen=True)
-class Side:
-    """One model after the tiled pass."""
+class TileSide:
+    """One side of a pair after the tiled pass: the sums of one model."""
 
     sums: TileSums
     length: float
     moments: Moments
 
     @classmethod
-    def of(cls, centring: Centring, n: int, sums: TileSums) -> "Side":
+    def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
         """Returns the side that has these sums."""
         length = centring.length(n, sums)
         return cls(sums, length, centring.moments(n, sums, length))
@@ -119,7 +119,7 @@ class Task:
             return {"kind": self.null, **vars(self.permutations)}
         return {"kind": self.null} if self.null else None
 
-    def part(self, rows: np.ndarray) -> "Task":
+    def subset(self, rows: np.ndarray) -> "Task":
         """Returns the task for some of the samples."""
         return self if self.labels is None else replace(self, labels=self.labels[rows])
 
@@ -142,12 +142,12 @@ class Task:
         return (base, *vars(self.preprocessing).values()) if base else None
 
     def tile_form(self, x: np.ndarray) -> TileForm:
-        """Returns what the tiled pass needs of features x: (n, d), and its part of the null."""
+        """Returns what the tiled pass needs of features x: (n, d), and of its null."""
         rows = self.preprocessing.rows(x)
         form = self.metric.tile_form(rows)
         return replace(form, cubes=self.metric.tile_cubes(rows)) if self.null else form
 
-    def tiled_outcome(self, n: int, product: float, a: Side, b: Side) -> Outcome:
+    def tiled_outcome(self, n: int, product: float, a: TileSide, b: TileSide) -> Outcome:
         """Returns the value and the null of two models from the sums of the tiled pass."""
         centring = CENTRINGS[self.metric.centring]
         value = float(centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
