@@ -2,7 +2,7 @@
 
 For every pair of models and dataset: the gap in probe accuracy and, where both models have logits
 of their own, how far their answers differ. Then, over the pairs of models, how that goes together
-with their similarity, with the intervals and p-values of `consilience.consistency`.
+with their similarity, with the intervals and p-values of `consilience.pairs`.
 """
 
 import logging
@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.consistency import correlate_pairs
 from consilience.errors import DataError
 from consilience.features import read_layer
 from consilience.files import derive_seed, file_digest, read_table, write_table
+from consilience.layers import last_layers
 from consilience.metrics import get_metric
-from consilience.pairs.sets import ALL, ModelSet, Similarity, pair_set, read_similarity
+from consilience.pairs.matrix import Similarity, read_similarity
+from consilience.pairs.relate import correlate_pairs
+from consilience.pairs.sets import ALL, ModelSet, pair_set
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise
@@ -123,8 +125,8 @@ def _accuracies(paths: Sequence[str | Path]) -> dict[str, float]:
         table = read_table(path)
         linear = table[table["kind"] == LINEAR]
         if len(linear):
-            last = linear[linear["layer"] == linear["layer"].iloc[-1]]
-            found[str(last["model"].iloc[0])] = float(last["top1"].mean())
+            ((model, layer),) = last_layers(linear).items()
+            found[str(model)] = float(linear.loc[linear["layer"] == layer, "top1"].mean())
     return found
 
 
@@ -252,9 +254,8 @@ def make_relation(
         names = {*similarity["dataset"].unique(), *behavior["dataset"].unique()}
         if len(names) > 1 or not len(similarity):
             raise DataError(f"{ours} and {theirs} are not of one dataset: {sorted(names)}")
-        layers = {m: names[-1] for m, names in similarity.attrs["layers"].items()}
-        domain = domains.get(names.pop(), "")
-        tables.append(relate(similarity, behavior, layers=layers, domain=domain, **settings))
+        how = {"layers": last_layers(similarity), "domain": domains.get(names.pop(), "")}
+        tables.append(relate(similarity, behavior, **how, **settings))
     table = pd.concat(tables, ignore_index=True)
     hashes = {str(Path(path).parent.name): file_digest(path) for path in similarity_paths}
     metadata = {"settings": {k: v for k, v in settings.items() if k != "methods"}}

@@ -4,11 +4,11 @@ The null hypothesis is that the samples of one side are in no relation to those 
 distribution is that of the value when the samples of one side are permuted. For metrics that are
 inner products over pairs of samples its mean, variance and skewness follow from sums of each side
 alone; for all others prepared forms are permuted with a seed. Every pair of a table meets the same
-permutations, so the null of a maximum over layers is to be had as well.
+permutations, so the null of a maximum over layers is to be had as well: see
+`consilience.alignment.align`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from consilience.errors import ConfigError, MetricError
+from consilience.errors import MetricError
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import Facts, Metric
 
@@ -139,6 +139,12 @@ def calibrate(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     return table.assign(z=z, calibrated=excess / room.where(room != 0))
 
 
+def calibrated_value(value: float, null: Null, facts: Facts) -> float:
+    """Returns `calibrated` of one value, as `calibrate` gives it of a table; NaN without room."""
+    room = best_value(facts) - null.mean
+    return (value - null.mean) / room if room else math.nan
+
+
 def false_discovery(p: pd.Series, method: Literal["bh", "by"] = "by") -> pd.Series:
     """Returns p-values adjusted for false discovery over all pairs of a table.
 
@@ -154,65 +160,3 @@ def false_discovery(p: pd.Series, method: Literal["bh", "by"] = "by") -> pd.Seri
     if known.any():
         adjusted[known] = false_discovery_control(p[known].to_numpy(float), method=method)
     return adjusted
-
-
-@dataclass(frozen=True)
-class LayerSearch:
-    """The most similar pair of layers of two models, and what a search finds by chance."""
-
-    value: float
-    layer_x: str
-    layer_y: str
-    null: Null
-    """Of the best value over all pairs of layers, searched again in every permutation."""
-    calibrated: float
-
-
-def search_layers(
-    metric: Metric,
-    x: Mapping[str, Any],
-    y: Mapping[str, Any],
-    permutations: Permutations | None = None,
-) -> LayerSearch:
-    """Returns the best pair of layers, calibrated by the null of the best.
-
-    A search over 12 × 12 layers finds more than one comparison does, in unrelated models too. So
-    all layers of y are permuted together and searched again.
-
-    Args:
-        metric: any metric whose value depends on how samples are paired.
-        x: {layer: (n, d) features} of one model.
-        y: the same of the other model.
-        permutations: number and seed (default 1000).
-
-    Raises:
-        ConfigError: the metric takes each side alone, so permutations change nothing.
-
-    Cost: |x| |y| (K + 1) comparisons; mutual kNN takes all layers of x at once.
-    """
-    if not metric.facts.paired:
-        raise ConfigError(f"metric {metric.facts.name!r} ignores how samples are paired: no null")
-    permutations = permutations or Permutations()
-    forms_x, forms_y = _prepared(metric, x), _prepared(metric, y)
-    n = len(next(iter(x.values())))
-    sign = _sign(metric.facts)
-    values = metric.compare_all(forms_x, forms_y)
-    if not np.isfinite(values).all():
-        raise MetricError(f"the metric gave {values[~np.isfinite(values)][0]} for a pair of layers")
-    row, column = np.unravel_index(np.argmax(sign * values), values.shape)
-    draws = np.empty(permutations.count)
-    for k, order in enumerate(permutations.orders(n)):
-        moved = [metric.permuted(form, order) for form in forms_y]
-        draws[k] = sign * (sign * metric.compare_all(forms_x, moved)).max()
-    best = float(values[row, column])
-    null = null_of_draws(best, draws, metric.facts)
-    calibrated = (best - null.mean) / (best_value(metric.facts) - null.mean)
-    return LayerSearch(best, list(x)[row], list(y)[column], null, calibrated)
-
-
-def _prepared(metric: Metric, layers: Mapping[str, Any]) -> Sequence[Any]:
-    from consilience.metrics import as_features  # noqa: PLC0415 - kept beside its only use
-
-    if not layers:
-        raise ConfigError("a layer search needs at least one layer on each side")
-    return [metric.prepare(as_features(f, f"layer {name!r}")) for name, f in layers.items()]

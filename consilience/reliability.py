@@ -16,6 +16,7 @@ import pandas as pd
 from consilience import __version__
 from consilience.errors import ConfigError, DataError
 from consilience.files import derive_seed, file_digest, write_table
+from consilience.samples.draw import HALVES, halve
 from consilience.similarity import Engine, list_items, similarity_table
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,11 @@ COLUMNS = [
     "layer_y",
     "value",
 ]
-HALVES = ("a", "b")
 LEAST = 4
 """Fewest stimuli of a half."""
 
 
-def halves_of(n: int, splits: int, *, seed: int, dataset: str) -> Iterator[tuple[Any, Any]]:
+def halves_of(n: int, splits: int, *, seed: int, dataset: str) -> Iterator[tuple[np.ndarray, ...]]:
     """Yields the rows of both halves of every split, in the samples' order; n odd leaves one out.
 
     Args:
@@ -55,10 +55,7 @@ def halves_of(n: int, splits: int, *, seed: int, dataset: str) -> Iterator[tuple
             "set `reliability: {splits: 0}`, or give it more samples"
         )
     for split in range(splits):
-        generator = np.random.default_rng(derive_seed(seed, "reliability", dataset, split))
-        order = generator.permutation(n)
-        size = n // 2
-        yield np.sort(order[:size]), np.sort(order[size : 2 * size])
+        yield halve(n, derive_seed(seed, "reliability", dataset, split), equal=True)
 
 
 def make_reliability(  # noqa: PLR0913 - all but the files by name
@@ -107,8 +104,8 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
     parts = []
     for split, halves in enumerate(halves_of(listing.n, splits, seed=seed, dataset=dataset)):
         for half, rows in zip(HALVES, halves, strict=True):
-            items = [item.part(rows, f"{split}{half}") for item in listing.items]
-            table = similarity_table(listing.task.part(rows), items, engine)
+            items = [item.subset(rows, f"{split}{half}") for item in listing.items]
+            table = similarity_table(listing.task.subset(rows), items, engine)
             failed = int(table["value"].isna().sum())
             if failed:
                 logger.warning("split %d, half %s: %d pairs have no value", split, half, failed)

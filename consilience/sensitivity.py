@@ -18,7 +18,7 @@ import pandas as pd
 from consilience.errors import ConfigError
 from consilience.files import derive_seed, read_table, write_table
 from consilience.metrics import Metric, get_metric
-from consilience.pairs.sets import read_similarity
+from consilience.pairs.matrix import read_similarity
 from consilience.similarity import Engine, Item, Task, list_items, similarity_table
 
 logger = logging.getLogger(__name__)
@@ -101,8 +101,8 @@ def measure_sensitivity(
         chosen, on = items, replace(task, metric=point.metric)
         if point.rows is not None:
             mark = f" n={len(point.rows)} draw={point.draw}"
-            chosen = [item.part(point.rows, mark) for item in items]
-            on = on.part(point.rows)
+            chosen = [item.subset(point.rows, mark) for item in items]
+            on = on.subset(point.rows)
         table = similarity_table(on, chosen, engine)
         if failed := int(table["value"].isna().sum()):
             reason = table["failure"].dropna().iloc[0]

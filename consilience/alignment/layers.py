@@ -1,5 +1,6 @@
-"""Reductions of a layers × layers matrix to one value, each with the null of the same reduction."""
+"""The search over all pairs of layers: one value of them all, with the null of the same search."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from consilience.calibration import Null, Permutations, null_of_draws
+from consilience.calibration import Null, Permutations, calibrated_value, null_of_draws
 from consilience.errors import ConfigError, MetricError
 from consilience.files import derive_seed
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
+from consilience.samples.draw import halve
 
 REDUCTIONS = ("max", "mean", "last", "heldout")
 """The most similar pair of layers; the mean over all pairs; the last layer of each; and the pair
@@ -18,28 +20,28 @@ that is most similar on one half of the samples, with its value on the other hal
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Which samples are looked at: all of them, those to choose layers on, and the others."""
+class LayerSplit:
+    """Which samples layers are compared on: all, those to choose a pair on, and the others."""
 
     n: int
     seed: int = 0
 
     @property
     def rows(self) -> dict[str, np.ndarray]:
-        """The rows of each part, in order."""
-        drawn = np.random.default_rng([derive_seed("halves", self.seed), self.n])
-        order = drawn.permutation(self.n)
-        return {
-            "all": np.arange(self.n),
-            "choose": np.sort(order[: self.n // 2]),
-            "report": np.sort(order[self.n // 2 :]),
-        }
+        """The rows of `all`, and of the halves, in order."""
+        return {"all": np.arange(self.n), **self.halves}
+
+    @property
+    def halves(self) -> dict[str, np.ndarray]:
+        """The rows of the halves `choose` and `report`, in order."""
+        seed = [derive_seed("halves", self.seed), self.n]
+        return dict(zip(("choose", "report"), halve(self.n, seed), strict=True))
 
     def orders(self, count: int) -> dict[str, np.ndarray]:
-        """Returns (count, rows) seeded permutations of each part."""
+        """Returns (count, rows) seeded permutations of all samples and of each half."""
         return {
-            part: Permutations(count, derive_seed(part, self.seed)).orders(len(rows))
-            for part, rows in self.rows.items()
+            name: Permutations(count, derive_seed(name, self.seed)).orders(len(rows))
+            for name, rows in self.rows.items()
         }
 
 
@@ -54,10 +56,12 @@ class Reduced:
     """Samples that the value is of."""
     layers: tuple[str, str] | None = None
     """None for the mean over all layers."""
+    calibrated: float = math.nan
+    """0 is chance, 1 a self pair; see `consilience.calibration.calibrate`."""
 
 
-Forms = dict[str, Sequence[Any]]
-"""For each part of the samples the prepared forms of all layers of a model."""
+LayerForms = dict[str, Sequence[Any]]
+"""For `all` samples and for each half the prepared forms of all layers of a model."""
 
 
 def align(
@@ -77,22 +81,30 @@ def align(
         y: the same of the other model, over the same samples.
         permutations: how many; the same for all pairs of models with as many samples.
         seed: of the halves and the permutations.
-        preprocessing: done to each part of the samples by itself.
+        preprocessing: done to all samples, and to each half by itself.
+
+    Returns:
+        One `Reduced` for each of `REDUCTIONS`, in their order. The first, `max`, is the most
+        similar pair of layers. A search over 12 × 12 layers finds more than one comparison does,
+        in unrelated models too, so its null is that of the same search.
 
     Raises:
-        ConfigError: the metric takes each side alone, so permutations change nothing.
+        ConfigError: the metric takes each side alone, so permutations change nothing; or a model
+            without layers.
         MetricError: the metric is not defined for a layer, or for a permutation.
 
     Cost: about 1.5 |x| |y| (K + 1) comparisons, and preparing every layer twice.
     """
     check_paired(metric)
+    if not (x and y):
+        raise ConfigError("a search over layers needs at least one layer on each side")
     n = len(next(iter(x.values())))
-    parts, before = Parts(n, seed), preprocessing or Preprocessing()
+    split, before = LayerSplit(n, seed), preprocessing or Preprocessing()
     forms = [
-        prepare_layers(metric, before, parts, {k: partial(_given, v) for k, v in side.items()})
+        prepare_layers(metric, before, split, {k: partial(_given, v) for k, v in side.items()})
         for side in (x, y)
     ]
-    return reduce_layers(metric, *forms, (list(x), list(y)), parts.orders(permutations))
+    return reduce_layers(metric, *forms, (list(x), list(y)), split.orders(permutations))
 
 
 def _given(x: Any) -> Any:  # noqa: ANN401
@@ -108,27 +120,28 @@ def check_paired(metric: Metric) -> None:
 def prepare_layers(
     metric: Metric,
     preprocessing: Preprocessing,
-    parts: Parts,
+    split: LayerSplit,
     layers: Mapping[str, Callable[[], Any]],
-) -> Forms:
+) -> LayerForms:
     """Returns the prepared forms of a model's layers, {layer: function that loads it}."""
-    forms: Forms = {part: [] for part in parts.rows}
-    for name, load in layers.items():
-        x = as_features(load(), f"layer {name!r}")
-        for part, rows in parts.rows.items():
+    chosen = split.rows
+    forms: LayerForms = {name: [] for name in chosen}
+    for layer, load in layers.items():
+        x = as_features(load(), f"layer {layer!r}")
+        for name, rows in chosen.items():
             try:
-                forms[part].append(metric.prepare(preprocessing(x[rows])))
+                forms[name].append(metric.prepare(preprocessing(x[rows])))
             except MetricError as error:
-                raise MetricError(f"layer {name!r}: {error}") from None
+                raise MetricError(f"layer {layer!r}: {error}") from None
     if isinstance(metric, InnerProductMetric):  # one table, so that no comparison copies it
-        return {part: np.stack(vectors) for part, vectors in forms.items()}
+        return {name: np.stack(vectors) for name, vectors in forms.items()}
     return forms
 
 
 def reduce_layers(
     metric: Metric,
-    x: Forms,
-    y: Forms,
+    x: LayerForms,
+    y: LayerForms,
     names: tuple[Sequence[str], Sequence[str]],
     orders: Mapping[str, np.ndarray],
 ) -> list[Reduced]:
@@ -139,39 +152,40 @@ def reduce_layers(
         x: prepared forms of one model.
         y: of the other. The samples of the one with fewer layers are permuted (of y, if equal).
         names: the layers of both.
-        orders: for each part of the samples (K, rows) permutations.
+        orders: (K, rows) permutations of all samples and of each half.
+
+    Raises:
+        MetricError: a value or a draw is not finite.
     """
     sign = 1 if metric.facts.larger_is_more_similar else -1
-    found = {part: metric.compare_all(x[part], y[part]) for part in x}
+    found = {name: metric.compare_all(x[name], y[name]) for name in x}
     values, places = _reduce(found, sign)
     count = len(orders["all"])
     draws = np.empty((count, len(REDUCTIONS)))
     for k in range(count):
         moved = {}
-        for part, order in orders.items():
-            a, b = x[part], y[part]
+        for name, order in orders.items():
+            a, b = x[name], y[name]
             if len(a) < len(b):
                 a = _permuted(metric, a, order[k])
             else:
                 b = _permuted(metric, b, order[k])
-            moved[part] = metric.compare_all(a, b)
+            moved[name] = metric.compare_all(a, b)
         draws[k] = _reduce(moved, sign)[0]
     if not (np.isfinite(draws).all() and np.isfinite(values).all()):
         raise MetricError("the metric is undefined for some layers or permutations of the samples")
     sizes = dict.fromkeys(REDUCTIONS, orders["all"].shape[1])
     sizes["heldout"] = orders["report"].shape[1]
-    return [
-        Reduced(
-            reduction,
-            float(value),
-            null_of_draws(float(value), column, metric.facts),
-            sizes[reduction],
-            (names[0][places[reduction][0]], names[1][places[reduction][1]])
-            if reduction in places
-            else None,
-        )
-        for reduction, value, column in zip(REDUCTIONS, values, draws.T, strict=True)
-    ]
+    reduced = []
+    for reduction, value, column in zip(REDUCTIONS, map(float, values), draws.T, strict=True):
+        null = null_of_draws(value, column, metric.facts)
+        layers = None
+        if reduction in places:
+            row, place = places[reduction]
+            layers = names[0][row], names[1][place]
+        calibrated = calibrated_value(value, null, metric.facts)
+        reduced.append(Reduced(reduction, value, null, sizes[reduction], layers, calibrated))
+    return reduced
 
 
 def _permuted(metric: Metric, forms: Sequence[Any], order: np.ndarray) -> Sequence[Any]:

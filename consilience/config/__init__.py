@@ -27,7 +27,7 @@ from consilience.files import ROOT, find
 from consilience.metrics import METRICS, get_metric, metric_code
 from consilience.registry import did_you_mean
 from consilience.renames import of_study
-from consilience.similarity import families_of
+from consilience.similarity import sharing_of
 
 
 class Known(dict[str, Any]):
@@ -131,9 +131,9 @@ class Study:
         }
 
     @cached_property
-    def families(self) -> dict[str, list[str]]:
-        """For each family of metrics that share products or neighbour lists its metric ids."""
-        return families_of(self.metrics)
+    def shared(self) -> dict[str, list[str]]:
+        """For all products and neighbour lists that metrics share, the ids of these metrics."""
+        return sharing_of(self.metrics)
 
     @cached_property
     def labelled(self) -> dict[str, bool]:

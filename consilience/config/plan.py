@@ -159,7 +159,7 @@ class Plan(Groups, Page):
     @cached_property
     def sharing(self) -> dict[str, list[str]]:
         """For each product or neighbour list that metrics share the ids of these metrics."""
-        return self.study.families if self.settings["similarity"]["together"] else {}
+        return self.study.shared if self.settings["similarity"]["together"] else {}
 
     @cached_property
     def sharing_of(self) -> dict[str, str]:

@@ -5,8 +5,6 @@ the pairs is the consistency of the two datasets, for all models and for groups 
 with an interval and a p-value that treat the models, not the pairs, as the sample.
 """
 
-from consilience.consistency.analysis import METHODS
-from consilience.consistency.correlate import correlate_pairs
 from consilience.consistency.measure import (
     Consistency,
     consistency_tables,
@@ -14,13 +12,13 @@ from consilience.consistency.measure import (
     measure_consistency,
 )
 from consilience.consistency.tables import COLUMNS
+from consilience.pairs.relate import METHODS
 
 __all__ = [
     "COLUMNS",
     "METHODS",
     "Consistency",
     "consistency_tables",
-    "correlate_pairs",
     "make_consistency",
     "measure_consistency",
 ]

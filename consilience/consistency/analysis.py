@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, pairwise
+from itertools import combinations
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from consilience.consistency.stimuli import (
     reliabilities,
     stimulus_part,
 )
-from consilience.errors import ConfigError
-from consilience.pairs.correlations import ROUNDING, Block, Floats, blocks_of
+from consilience.pairs.correlations import Block, Floats, blocks_of
 from consilience.pairs.draws import Draws
 from consilience.pairs.inference import (
     Estimate,
@@ -24,16 +23,9 @@ from consilience.pairs.inference import (
     mantel,
     mantel_incomplete,
 )
-from consilience.pairs.sets import ANCHOR, ModelSet, Similarity, pair_positions, pair_values
-from consilience.registry import did_you_mean
-
-METHODS = ("pearson", "spearman", "kendall")
-DEFAULT_METHODS = METHODS[:2]
-MIN_MODELS = 4
-"""Fewest models within one group, and beside an anchor."""
-MIN_BETWEEN = 3
-"""Fewest models in each of two groups."""
-NO_SPREAD = "no interval: resampling the models shows no spread"
+from consilience.pairs.matrix import Similarity
+from consilience.pairs.relate import LEAST, NO_SPREAD, check_settings, too_few, varies
+from consilience.pairs.sets import ANCHOR, ModelSet, pair_positions, pair_values
 
 
 @dataclass(frozen=True)
@@ -47,15 +39,8 @@ class Settings:
     min_models: int
 
     def __post_init__(self) -> None:
-        for method in self.methods:
-            if method not in METHODS:
-                raise ConfigError(
-                    f"consistency: unknown method {method!r}{did_you_mean(method, METHODS)}"
-                )
-        for name, least in (("bootstrap", 0), ("permutations", 0), ("min_models", MIN_MODELS)):
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"consistency: {name} is {value}; it must be at least {least}")
+        counts = {name: getattr(self, name) for name in LEAST}
+        check_settings("consistency", self.methods, **counts)
 
 
 @dataclass(frozen=True)
@@ -132,7 +117,7 @@ class SetResult:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _Alike:
     """Dataset pairs that have the same models and the same pairs of them."""
 
     rows: np.ndarray
@@ -166,8 +151,8 @@ def measure_set(data: Data, chosen: ModelSet, settings: Settings, draws: Draws) 
         {name: [""] * q for name in settings.methods},
         sheets,
     )
-    for part in _parts(data, chosen, values, ends):
-        _measure_part(part, values, halves, (data.names, ends), settings, draws, result)
+    for alike in _alike(data, chosen, values, ends):
+        _measure_alike(alike, values, halves, (data.names, ends), settings, draws, result)
     return result
 
 
@@ -175,7 +160,7 @@ def _ends_of_pairs(datasets: int) -> np.ndarray:
     return np.array(list(combinations(range(datasets), 2)), dtype=np.intp).reshape(-1, 2).T
 
 
-def _parts(data: Data, chosen: ModelSet, values: Floats, ends: np.ndarray) -> Iterator[_Part]:
+def _alike(data: Data, chosen: ModelSet, values: Floats, ends: np.ndarray) -> Iterator[_Alike]:
     """Yields the dataset pairs that go together."""
     models = [model for side in chosen.members for model in side]
     sizes = tuple(map(len, chosen.members))
@@ -192,11 +177,11 @@ def _parts(data: Data, chosen: ModelSet, values: Floats, ends: np.ndarray) -> It
         members = tuple(tuple(models[k] for k in side if kept[k]) for side in blocks_of(sizes))
         n_all = int((kept[first] & kept[second]).sum())
         pairs = np.flatnonzero(complete[rows[0]])
-        yield _Part(np.array(rows), np.flatnonzero(kept), members, pairs, n_all)
+        yield _Alike(np.array(rows), np.flatnonzero(kept), members, pairs, n_all)
 
 
-def _measure_part(
-    part: _Part,
+def _measure_alike(
+    alike: _Alike,
     values: Floats,
     halves: Floats | None,
     datasets: tuple[list[str], np.ndarray],
@@ -205,18 +190,18 @@ def _measure_part(
     result: SetResult,
 ) -> None:
     names, ends = datasets
-    chosen = values[:, part.pairs]
-    result.n_pairs[part.rows] = len(part.pairs)
-    result.n_models[part.rows] = len(part.models)
-    varies = np.array([_varies(row) for row in chosen])
-    first, second = _positions(part, result.chosen)
-    sizes = tuple(map(len, part.members))
+    chosen = values[:, alike.pairs]
+    result.n_pairs[alike.rows] = len(alike.pairs)
+    result.n_models[alike.rows] = len(alike.models)
+    differ = np.array([varies(row) for row in chosen])
+    first, second = _positions(alike, result.chosen)
+    sizes = tuple(map(len, alike.members))
     obstacle = too_few(first, second, sizes, settings.min_models, result.chosen.grouping == ANCHOR)
-    failed = part.n_all - len(part.pairs)
+    failed = alike.n_all - len(alike.pairs)
     measured = []
-    for row in part.rows:
-        flat = [names[d] for d in ends[:, row] if not varies[d]]
-        equal = f"all {len(part.pairs)} values of {flat[0]} are equal" if flat else ""
+    for row in alike.rows:
+        flat = [names[d] for d in ends[:, row] if not differ[d]]
+        equal = f"all {len(alike.pairs)} values of {flat[0]} are equal" if flat else ""
         said = f"ok; {failed} failed pairs left out" if failed else "ok"
         result.status[row] = obstacle or equal or said
         if not (obstacle or equal):
@@ -229,64 +214,40 @@ def _measure_part(
     block = Block(chosen[used], first, second, sizes, left, right)
     spread = block.values.std(axis=1, ddof=1)
     result.sd_x[rows], result.sd_y[rows] = spread[left], spread[right]
-    counts = draws.counts(part.members)
-    parts = None if halves is None else halves[:, :, used][..., part.pairs]
+    counts = draws.counts(alike.members)
+    on_halves = None if halves is None else halves[:, :, used][..., alike.pairs]
     for method in settings.methods:
         sheet = result.sheets[method]
         found = estimate(block, method, counts)
-        _note(sheet, found, rows, part)
+        _note(sheet, found, rows, alike)
         if settings.bootstrap:
             low, high = interval(found.z, found.drawn, found.variance, found.freedom)
             sheet.low[rows], sheet.high[rows] = np.tanh(low), np.tanh(high)
             for row in rows[np.isnan(low)]:
                 result.notes[method][row] = f"; {NO_SPREAD}"
-        if parts is not None:
-            _note_stimuli(sheet, found, stimulus_part(block, parts, method), rows, settings)
-            reliability = reliabilities(parts, method)
+        if on_halves is not None:
+            _note_stimuli(sheet, found, stimulus_part(block, on_halves, method), rows, settings)
+            reliability = reliabilities(on_halves, method)
             sheet.reliability_x[rows] = reliability[left]
             sheet.reliability_y[rows] = reliability[right]
     if settings.permutations:
-        _test(part, block, failed, values, (rows, ends), draws, result)
+        _test(alike, block, failed, values, (rows, ends), draws, result)
 
 
-def _varies(values: Floats) -> bool:
-    return len(values) > 0 and np.ptp(values) > ROUNDING * np.abs(values).max()
-
-
-def _positions(part: _Part, chosen: ModelSet) -> tuple[np.ndarray, np.ndarray]:
+def _positions(alike: _Alike, chosen: ModelSet) -> tuple[np.ndarray, np.ndarray]:
     """Returns the models of every complete pair, numbered among those that count."""
     everywhere = pair_positions(tuple(map(len, chosen.members)))
-    first, second = (np.searchsorted(part.models, side[part.pairs]) for side in everywhere)
+    first, second = (np.searchsorted(alike.models, side[alike.pairs]) for side in everywhere)
     return first, second
 
 
-def too_few(
-    first: np.ndarray, second: np.ndarray, sizes: tuple[int, ...], min_models: int, anchor: bool
-) -> str:
-    """Returns why a set has too few models, or an empty string."""
-    used = np.union1d(first, second)
-    edges = np.cumsum([0, *sizes])
-    paired = tuple(int(((used >= low) & (used < high)).sum()) for low, high in pairwise(edges))
-    for counts in (sizes, paired):
-        found = " and ".join(map(str, counts))
-        head = f"{found} model{'' if counts == (1,) else 's'}, {len(first)} pairs: at least"
-        if anchor:
-            if counts[0] < 1 or counts[1] < min_models:
-                return f"{head} {min_models} models are needed beside the anchor"
-        elif len(sizes) == 1 and counts[0] < min_models:
-            return f"{head} {min_models} models are needed"
-        elif len(sizes) == 2 and min(counts) < MIN_BETWEEN:
-            return f"{head} {MIN_BETWEEN} models are needed in each group"
-    return ""
-
-
-def _note(sheet: Sheet, found: Estimate, rows: np.ndarray, part: _Part) -> None:
+def _note(sheet: Sheet, found: Estimate, rows: np.ndarray, alike: _Alike) -> None:
     sheet.value[rows], sheet.z[rows] = found.value, found.z
     sheet.variance[rows], sheet.freedom[rows] = found.variance, found.freedom
     sheet.drawn[rows] = found.drawn
-    sheet.left_out[np.ix_(rows, part.models)] = found.left_out
-    scale = len(sheet.influence) / len(part.pairs)
-    sheet.influence[part.pairs] += scale * found.influence.sum(axis=0)
+    sheet.left_out[np.ix_(rows, alike.models)] = found.left_out
+    scale = len(sheet.influence) / len(alike.pairs)
+    sheet.influence[alike.pairs] += scale * found.influence.sum(axis=0)
 
 
 def _note_stimuli(
@@ -302,7 +263,7 @@ def _note_stimuli(
 
 
 def _test(
-    part: _Part,
+    alike: _Alike,
     block: Block,
     failed: int,
     values: Floats,
@@ -312,14 +273,14 @@ def _test(
 ) -> None:
     """Notes the p-values; where pairs failed, a relabelling may meet them on either side."""
     rows, ends = where
-    labels = draws.labels(part.members)
+    labels = draws.labels(alike.members)
     if not failed:
         for method, sheet in result.sheets.items():
             sheet.p[rows] = mantel(block, method, labels)
         return
     everywhere = pair_positions(tuple(map(len, result.chosen.members)))
-    inside = np.isin(everywhere[0], part.models) & np.isin(everywhere[1], part.models)
-    first, second = (np.searchsorted(part.models, side[inside]) for side in everywhere)
+    inside = np.isin(everywhere[0], alike.models) & np.isin(everywhere[1], alike.models)
+    first, second = (np.searchsorted(alike.models, side[inside]) for side in everywhere)
     for row in rows:
         x, y = values[ends[0, row], inside], values[ends[1, row], inside]
         pairs = PairSet(x, y, first, second, block.sizes)

@@ -9,21 +9,18 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from consilience.consistency.analysis import (
-    DEFAULT_METHODS,
-    MIN_MODELS,
-    Data,
-    Settings,
-    measure_set,
-)
+from consilience.consistency.analysis import Data, Settings, measure_set
 from consilience.consistency.differences import differences_table, is_compared
 from consilience.consistency.overlap import read_overlaps
 from consilience.consistency.stimuli import read_halves
 from consilience.consistency.tables import influence_table, main_table, means_table
 from consilience.errors import DataError
 from consilience.files import digest, file_digest, read_table, write_table
+from consilience.layers import last_layers
 from consilience.pairs.draws import Draws
-from consilience.pairs.sets import model_sets, read_similarity
+from consilience.pairs.matrix import read_similarity
+from consilience.pairs.relate import DEFAULT_METHODS, MIN_MODELS
+from consilience.pairs.sets import model_sets
 
 logger = logging.getLogger(__name__)
 
@@ -162,11 +159,9 @@ def make_consistency(
     """
     tables = _by_dataset(similarity_paths, models.index)
     halves = _by_dataset(reliability_paths, models.index)
-    layers = {
-        model: layers[-1]
-        for table in tables.values()
-        for model, layers in table.attrs.get("layers", {}).items()
-    }
+    layers: dict[str, str] = {}
+    for table in tables.values():
+        layers |= last_layers(table)
     kept = {name: table for name, table in tables.items() if len(table)}
     for name in sorted(set(tables) - set(kept)):
         logger.info("dataset %s has none of the models that count here: left out", name)

@@ -14,9 +14,11 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.correlations import Block, Floats, correlations, influences, scores
 from consilience.pairs.inference import fisher, model_variance
-from consilience.pairs.sets import ModelSet, Similarity, pair_values, read_similarity
+from consilience.pairs.matrix import Similarity, read_similarity
+from consilience.pairs.sets import ModelSet, pair_values
 
 HALVES = ("a", "b")
+"""As reliability tables name them."""
 LEAST_SPLITS = 2
 
 

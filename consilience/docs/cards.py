@@ -67,7 +67,7 @@ def metric_cards() -> str:
         ) from error
     sources = _Sources(read_variants(), entries, read_independent())
     parts = [_introduction(), "## All metrics\n", _index(found) + "\n"]
-    for module, names in _families().items():
+    for module, names in _modules().items():
         parts += [f"## {_heading(module)}\n", f"Module `{module}`.\n"]
         parts += [_card(METRICS[name], found[name], sources) for name in names]
     return "\n".join(parts)
@@ -95,11 +95,11 @@ def _introduction() -> str:
     )
 
 
-def _families() -> dict[str, list[str]]:
-    families: dict[str, list[str]] = {}
+def _modules() -> dict[str, list[str]]:
+    modules: dict[str, list[str]] = {}
     for name, cls in METRICS.items():
-        families.setdefault(cls.__module__, []).append(name)
-    return dict(sorted(families.items()))
+        modules.setdefault(cls.__module__, []).append(name)
+    return dict(sorted(modules.items()))
 
 
 def _heading(module: str) -> str:

@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from consilience.errors import DataError
 from consilience.explorer.pack import Pack
 from consilience.files import read_table
-from consilience.pairs.sets import Similarity, read_similarity
+from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.plots.heatmaps import model_order
 from consilience.plots.maps import LEAST, align, embed
 from consilience.plots.style import MetricAxis

@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-CUBE_SAMPLES = 768
-"""Above this number of samples, third-order sums are taken from so many of them: they cost n³."""
+MATRIX_CUBE_SAMPLES = 768
+"""Third-order sums of a whole matrix are taken from so many of the samples, if there are more: they
+cost their cube."""
+TILE_CUBE_SAMPLES = 512
+"""The same in the tiled pass, where the matrix is made for this alone."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +98,8 @@ def _cubes(a: np.ndarray) -> tuple[float, ...]:
     from evenly spaced ones.
     """
     n = m = len(a)
-    if n > CUBE_SAMPLES:
-        m = CUBE_SAMPLES
+    if n > MATRIX_CUBE_SAMPLES:
+        m = MATRIX_CUBE_SAMPLES
         chosen = np.linspace(0, n - 1, m).round().astype(int)
         a = a[np.ix_(chosen, chosen)]
         a = a - a.sum() / (m * (m - 1))

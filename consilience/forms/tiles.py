@@ -14,11 +14,9 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.forms.moments import Moments, tuples
+from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
 
-CUBE_SAMPLES = 512
-"""Third-order sums are taken from so many samples: they cost their cube."""
 BINS = 2**16
 """Ranks are counted in so many equal steps; values in one step count as tied (error below 1e-6)."""
 
@@ -229,9 +227,9 @@ def kernel_form(x: Rows, kernel: str, sigma: float | str) -> TileForm:
     return less(distance_form(x, apply, diagonal=np.ones(len(x))))
 
 
-def part(n: int) -> np.ndarray:
+def cube_samples(n: int) -> np.ndarray:
     """Returns the samples from which third-order sums are taken."""
-    return np.linspace(0, n - 1, min(n, CUBE_SAMPLES)).round().astype(int)
+    return np.linspace(0, n - 1, min(n, TILE_CUBE_SAMPLES)).round().astype(int)
 
 
 def scaled_cubes(moments: Moments, n: int) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from consilience.forms.moments import Moments
 from consilience.forms.rows import Rows
-from consilience.forms.tiles import TileForm, part, scaled_cubes
+from consilience.forms.tiles import TileForm, cube_samples, scaled_cubes
 from consilience.metrics._base import Metric
 
 
@@ -55,7 +55,7 @@ class InnerProductMetric(Metric):
 
     def tile_cubes(self, x: Rows) -> tuple[float, ...]:
         """Returns the third-order sums of the null of x: (n, d), from a part of the samples."""
-        return scaled_cubes(self.moments(self.prepare(x.take(part(len(x))))), len(x))
+        return scaled_cubes(self.moments(self.prepare(x.take(cube_samples(len(x))))), len(x))
 
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the inner products of all pairs of vectors."""

@@ -14,7 +14,8 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from consilience.errors import DataError
-from consilience.pairs.sets import ALL, Similarity, read_similarity
+from consilience.pairs.matrix import Similarity, read_similarity
+from consilience.pairs.sets import ALL
 from consilience.plots.style import (
     FONT,
     LETTER,

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from consilience.errors import DataError
-from consilience.pairs.sets import Similarity
+from consilience.pairs.matrix import Similarity
 from consilience.plots.heatmaps import model_order, read_all
 from consilience.plots.style import (
     DARK,

@@ -10,11 +10,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from consilience.consistency import correlate_pairs
 from consilience.errors import DataError
 from consilience.files import derive_seed
 from consilience.pairs.inference import PairSet
-from consilience.pairs.sets import ALL, ModelSet, Similarity, pair_set
+from consilience.pairs.matrix import Similarity
+from consilience.pairs.relate import correlate_pairs
+from consilience.pairs.sets import ALL, ModelSet, pair_set
 from consilience.plots.heatmaps import read_all
 from consilience.plots.style import (
     DARK,

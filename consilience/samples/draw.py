@@ -192,6 +192,30 @@ def take_per_class(part: pd.DataFrame, count: int, draw: Draw, purpose: str) -> 
     return keep
 
 
+HALVES = ("a", "b")
+"""The names of two halves."""
+
+
+def halve(n: int, seed: int | Sequence[int], *, equal: bool = False) -> tuple[np.ndarray, ...]:
+    """Returns the rows of two halves of n samples that have none in common, each in order.
+
+    Halves of which nothing outlives a table are drawn here, each step with a seed of its own. The
+    views `half=a` and `half=b` are datasets, and draw by the ids of the samples instead (see
+    `views`): their halves must not change with the number or the order of the others.
+
+    Args:
+        n: number of samples.
+        seed: a number or several.
+        equal: with n odd, the sample that is drawn last is left out; else the second half has it.
+
+    Returns:
+        (n // 2,) rows and (n - n // 2,), or (n // 2,), rows.
+    """
+    order = np.random.default_rng(seed).permutation(n)
+    size = n // 2
+    return np.sort(order[:size]), np.sort(order[size : 2 * size if equal else n])
+
+
 def part_pool(chosen: pd.DataFrame, draw: Draw) -> pd.DataFrame:
     """Returns the samples with the split `train` or `test`; what the source says is kept."""
     if (chosen["split"] != "").all():

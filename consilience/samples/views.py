@@ -8,7 +8,7 @@ The column `view` says how, as `key=value` with blanks between; what is given is
   are numbered as they first appear
 - `k=100`: so many classes, drawn
 - `per_class=10`: so many samples of each class
-- `half=a` or `half=b`: two halves without a common sample
+- `half=a` or `half=b`: two halves without a common sample, drawn by the samples' ids
 - `n=500`: so many samples, whatever their class; a larger n contains a smaller one's
 
 `seed=1` gives another draw (default 0). As with `cap`, which comes last, numbers hold for each
@@ -27,6 +27,7 @@ from consilience import files
 from consilience.errors import ConfigError, DataError
 from consilience.registry import did_you_mean
 from consilience.samples.draw import (
+    HALVES,
     Draw,
     cap_samples,
     parse_row,
@@ -57,7 +58,7 @@ _FORMS = {
     "classes": r"\S+",
     "k": r"[1-9]\d*",
     "per_class": r"[1-9]\d*",
-    "half": "a|b",
+    "half": "|".join(HALVES),
     "n": r"[1-9]\d*",
     "seed": r"\d+",
 }
@@ -216,8 +217,9 @@ def _draw_from(table: pd.DataFrame, view: View, draw: Draw, pool: bool) -> pd.Da
         return pd.Series(rank, part.index)
 
     def half(part: pd.DataFrame) -> pd.Series:
-        in_a = lowest(part, "half") < (len(part) + 1) // 2
-        return in_a if view.half == "a" else ~in_a
+        """Returns whether a sample is in the half: drawn by its id, unlike those of `halve`."""
+        in_first = lowest(part, "half") < (len(part) + 1) // 2
+        return in_first if view.half == HALVES[0] else ~in_first
 
     purpose = f"view {view.seed} per_class"
     steps: list[tuple[Any, Callable[[pd.DataFrame], pd.Series]]] = [

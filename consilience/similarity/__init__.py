@@ -5,7 +5,7 @@ runs: every pair is a function of its two features alone, computed in one order 
 """
 
 from consilience.similarity.all_pairs import compare, pairwise, pairwise_many, similarity_table
-from consilience.similarity.engine.sharing import families_of, make_family
+from consilience.similarity.engine.sharing import make_shared, sharing_of
 from consilience.similarity.items import Listing, list_items
 from consilience.similarity.store import PairStore
 from consilience.similarity.table import make_similarity
@@ -18,11 +18,11 @@ __all__ = [
     "PairStore",
     "Task",
     "compare",
-    "families_of",
     "list_items",
-    "make_family",
+    "make_shared",
     "make_similarity",
     "pairwise",
     "pairwise_many",
+    "sharing_of",
     "similarity_table",
 ]

@@ -13,6 +13,7 @@ from consilience.errors import DataError, FeaturesError
 from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
+from consilience.layers import last_layers
 from consilience.metrics import Metric, Preprocessing, get_metric
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Offer, Task, make_item
@@ -75,7 +76,7 @@ def list_items(
     table = read_table(manifest)
     attrs, table.attrs = table.attrs, {}
     if spec["layers"] != "all":
-        table = table.groupby("model", as_index=False, sort=True).tail(1)
+        table = table[table["layer"] == table["model"].map(last_layers(table))]
     n, samples_hash = int(table["n"].iloc[0]), table["samples_hash"].iloc[0]
     shared = {
         name: _of_samples(name, samples, samples_hash, metric_id) for name in metric.facts.shared
@@ -227,7 +228,7 @@ def _of_samples(
     return INPUTS[name].check(column.to_numpy(), name)
 
 
-def calibrated(task: Task, permutations: int) -> Task:
+def with_null(task: Task, permutations: int) -> Task:
     """Returns the task with the null that a study gives it.
 
     Args:

@@ -1,9 +1,10 @@
 """The pair store: values of pairs that were computed before, kept between runs.
 
-One file per (dataset, metric) beside its similarity table. A value is found again by what decides
-it: the content of both features, the metric's parameters and preprocessing, the kind of device, and
-the code.
-It is a cache: deleting it is always safe.
+One file per (dataset, metric) beside the table that is made of it. An outcome is found again by
+what decides it: the content of both features, the metric's parameters and preprocessing, the kind
+of device, and the code. What an outcome consists of is the step's own: one row for a pair of
+layers, several for a pair of models of which several things are said. It is a cache: deleting it is
+always safe.
 
 Code is the closure of the metric's module and of what fills a store (`ENGINE`): all that reads
 features and computes, and none of what only selects, draws or reports.
@@ -11,10 +12,10 @@ features and computes, and none of what only selects, draws or reports.
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
@@ -39,20 +40,29 @@ class Outcome(NamedTuple):
 
 ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")
 """What fills a store from features files and a metric: the modules that lead to all of it."""
-COLUMNS = ["spec", "hash_x", "hash_y", *Outcome._fields]
+KEYS = ["spec", "hash_x", "hash_y"]
 
 
 @dataclass
 class PairStore:
     """Outcomes by (content hash of x, content hash of y) for one metric as it stands."""
 
+    row: ClassVar[type] = Outcome
+    """A line of the file."""
+    types: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(Outcome._fields, "float64"),
+        "failure": "string",
+    }
+    """Of the columns of a line."""
+    made_by: ClassVar[tuple[str, ...]] = ENGINE
+
     path: Path | None
     spec: str
     code: str
     device: str = "cpu"
     """The kind of device that outcomes are computed on."""
-    outcomes: dict[tuple[str, str], Outcome] = field(default_factory=dict)
-    others: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
+    outcomes: dict[tuple[str, str], Any] = field(default_factory=dict)
+    others: pd.DataFrame | None = None
     """Rows of other parameters with the same code, kept for the day they come back."""
 
     @classmethod
@@ -76,7 +86,7 @@ class PairStore:
             device: the kind that outcomes are computed on (`Task.device_kind`).
             fresh: whatever the file holds is not taken.
         """
-        code = digest([metric_code(metric), code_of(*ENGINE)])
+        code = digest([metric_code(metric), code_of(*cls.made_by)])
         what = {"metric": metric.class_facts.name, "parameters": metric.parameters}
         spec = digest([what, vars(preprocessing), given, code, device])
         store = cls(Path(path) if path else None, spec, code, device)
@@ -99,16 +109,34 @@ class PairStore:
             return
         mine = table["spec"] == self.spec
         self.others = table[~mine]
-        rows = table.loc[mine, COLUMNS[1:]].itertuples(index=False)
-        for hash_x, hash_y, *outcome in rows:
-            self.outcomes[hash_x, hash_y] = Outcome(*(None if pd.isna(v) else v for v in outcome))
+        rows = table.loc[mine, [*KEYS[1:], *self.row._fields]].itertuples(index=False)
+        for hash_x, hash_y, *cells in rows:
+            self._take((hash_x, hash_y), self.row(*(None if pd.isna(v) else v for v in cells)))
 
     def write(self) -> None:
         """Replaces the file by all outcomes known now, atomically."""
         if self.path is None:
             return
-        rows = [(self.spec, *key, *outcome) for key, outcome in sorted(self.outcomes.items())]
-        table = pd.DataFrame(rows, columns=COLUMNS)
-        table = pd.concat([self.others, table]) if len(self.others) else table
-        types = dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"}
-        write_table(table.astype(types), self.path, {"code": self.code})
+        rows = [(self.spec, *key, *row) for key in sorted(self.outcomes) for row in self._rows(key)]
+        table = pd.DataFrame(rows, columns=[*KEYS, *self.row._fields])
+        if self.others is not None and len(self.others):
+            table = pd.concat([self.others, table])
+        write_table(table.astype(self.types), self.path, {"code": self.code})
+
+    def _take(self, key: tuple[str, str], row: Any) -> None:  # noqa: ANN401
+        """Takes up a line of the file."""
+        self.outcomes[key] = row
+
+    def _rows(self, key: tuple[str, str]) -> Iterator[Any]:
+        """Yields the lines of an outcome."""
+        yield self.outcomes[key]
+
+
+class RowsStore(PairStore):
+    """Outcomes of several rows each, in their order: `outcomes` holds lists of them."""
+
+    def _take(self, key: tuple[str, str], row: Any) -> None:  # noqa: ANN401
+        self.outcomes.setdefault(key, []).append(row)
+
+    def _rows(self, key: tuple[str, str]) -> Iterator[Any]:
+        yield from self.outcomes[key]

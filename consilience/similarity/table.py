@@ -10,7 +10,7 @@ import numpy as np
 from consilience import __version__
 from consilience.files import write_table
 from consilience.similarity.all_pairs import similarity_table
-from consilience.similarity.items import calibrated, list_items
+from consilience.similarity.items import list_items, with_null
 from consilience.similarity.task import Engine
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         DataError: samples have no label, and the metric needs them.
     """
     listing = list_items(manifest, spec, dataset=dataset, metric_id=metric_id, samples=samples)
-    task = calibrated(listing.task, spec["permutations"])
+    task = with_null(listing.task, spec["permutations"])
     engine = engine or Engine()
     device = task.device_kind(engine.device, listing.n)
     pair_store = task.open_store(store, device=device, fresh=fresh)

@@ -58,7 +58,7 @@ class Item:
     def _place(self, name: str) -> str:
         return f"{name} of model {self.model!r}, layer {self.layer!r}"
 
-    def part(self, rows: np.ndarray, mark: str) -> "Item":
+    def subset(self, rows: np.ndarray, mark: str) -> "Item":
         """Returns the item of some of its samples; the mark tells them from others of them."""
         loads = {
             name: partial(_rows_of, load, rows) if INPUTS[name].per_sample else load
@@ -139,15 +139,15 @@ TILED_SAMPLES = 2048
 
 
 @dataclass(frozen=True)
-class Side:
-    """One model after the tiled pass."""
+class TileSide:
+    """One side of a pair after the tiled pass: the sums of one model."""
 
     sums: TileSums
     length: float
     moments: Moments
 
     @classmethod
-    def of(cls, centring: Centring, n: int, sums: TileSums) -> "Side":
+    def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
         """Returns the side that has these sums."""
         length = centring.length(n, sums)
         return cls(sums, length, centring.moments(n, sums, length))
@@ -184,7 +184,7 @@ class Task:
             return {"kind": self.null, **vars(self.permutations)}
         return {"kind": self.null} if self.null else None
 
-    def part(self, rows: np.ndarray) -> "Task":
+    def subset(self, rows: np.ndarray) -> "Task":
         """Returns the task for some of the samples."""
         return replace(self, shared={name: x[rows] for name, x in self.shared.items()})
 
@@ -228,12 +228,12 @@ class Task:
         return (base, *vars(self.preprocessing).values()) if base else None
 
     def tile_form(self, x: np.ndarray) -> TileForm:
-        """Returns what the tiled pass needs of features x: (n, d), and its part of the null."""
+        """Returns what the tiled pass needs of features x: (n, d), and of its null."""
         rows = self.preprocessing.rows(x)
         form = self.metric.tile_form(rows)
         return replace(form, cubes=self.metric.tile_cubes(rows)) if self.null else form
 
-    def tiled_outcome(self, n: int, product: float, a: Side, b: Side) -> Outcome:
+    def tiled_outcome(self, n: int, product: float, a: TileSide, b: TileSide) -> Outcome:
         """Returns the value and the null of two models from the sums of the tiled pass."""
         centring = CENTRINGS[self.metric.centring]
         value = float(centring.product(n, product, a.sums, b.sums) / (a.length * b.length))

@@ -3,12 +3,13 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 from test_similarity import make_features
 
 from consilience.alignment import REDUCTIONS, align, make_alignment, pairs_across
-from consilience.alignment.layers import Parts
+from consilience.alignment.layers import LayerSplit
 from consilience.config import load_study
 from consilience.errors import ConfigError, MetricError
 from consilience.features import read_layer
@@ -58,12 +59,12 @@ def test_values_and_nulls_are_those_of_searching_again_by_hand(name, parameters)
     x, y = layers(rng, 26, [5, 9, 6]), layers(rng, 26, [8, 4])
     found = align(metric, x, y, permutations=7, seed=5, preprocessing=before)
     assert [r.reduction for r in found] == list(REDUCTIONS)
-    parts = Parts(26, 5)
+    split = LayerSplit(26, 5)
     sign = 1 if metric.facts.larger_is_more_similar else -1
 
     def reduced(k=None):
-        orders = {part: None if k is None else o[k] for part, o in parts.orders(7).items()}
-        made = {p: by_hand(metric, x, y, r, before, orders[p]) for p, r in parts.rows.items()}
+        orders = {part: None if k is None else o[k] for part, o in split.orders(7).items()}
+        made = {p: by_hand(metric, x, y, r, before, orders[p]) for p, r in split.rows.items()}
         best = np.argmax(sign * made["choose"])
         return [
             sign * (sign * made["all"]).max(),
@@ -103,13 +104,13 @@ def test_every_metric_of_paired_features_can_align(name):
 
 
 def test_halves_and_permutations_are_shared_and_seeded():
-    rows = Parts(31, 2).rows
+    rows = LayerSplit(31, 2).rows
     assert sorted([*rows["choose"], *rows["report"]]) == list(range(31)) == list(rows["all"])
     assert {part: len(r) for part, r in rows.items()} == {"all": 31, "choose": 15, "report": 16}
-    again, other = Parts(31, 2).rows["choose"], Parts(31, 3).rows["choose"]
+    again, other = LayerSplit(31, 2).rows["choose"], LayerSplit(31, 3).rows["choose"]
     assert np.array_equal(again, rows["choose"]) and not np.array_equal(other, again)
     # halves of one size are not permuted alike
-    orders = Parts(30, 2).orders(5)
+    orders = LayerSplit(30, 2).orders(5)
     assert not np.array_equal(orders["choose"], orders["report"])
 
 
@@ -158,6 +159,26 @@ def test_a_single_maximum_is_no_evidence():
     found = {r.reduction: r for r in align(metric, x, y, permutations=99)}
     assert found["max"].null.mean > found["last"].null.mean + 1.5 * found["last"].null.sd
     assert found["max"].null.p > 0.02
+
+
+def test_the_search_is_calibrated_by_its_maximum():
+    rng = np.random.default_rng(8)
+    shared = rng.normal(size=(60, 4))
+    x = {f"x{i}": rng.normal(size=(60, 12)) for i in range(4)}
+    y = {f"y{i}": rng.normal(size=(60, 9)) for i in range(3)}
+    metric = get_metric("mutual_knn", k=5)
+    chance = align(metric, x, y, permutations=99)[0]
+    single = 5 / 59
+    assert chance.null.mean > single
+    assert chance.null.p > 0.02
+    x["x2"], y["y1"] = x["x2"] + 3 * shared[:, [0] * 12], y["y1"] + 3 * shared[:, [0] * 9]
+    found = align(metric, x, y, permutations=99)[0]
+    assert (found.reduction, found.layers) == ("max", ("x2", "y1"))
+    assert found.null.p == 0.01
+    mean = found.null.mean
+    assert found.calibrated == pytest.approx((found.value - mean) / (1 - mean), rel=1e-12)
+    with pytest.raises(ConfigError, match="at least one layer"):
+        align(metric, {}, y)
 
 
 def test_a_metric_without_pairing_or_a_constant_layer_is_refused():
@@ -277,10 +298,15 @@ def test_damaged_store_is_started_anew(tmp_path):
     store, out = tmp_path / "store.parquet", tmp_path / "t.parquet"
     make(manifest, out, store=store, groups=groups("ad"))
     content = out.read_bytes()
-    store.write_bytes(b"PAR1 is not enough")
-    make(manifest, out, store=store, groups=groups("ad"))
-    assert out.read_bytes() == content
-    assert len(read_table(store)) == len(REDUCTIONS)
+    before = pd.DataFrame({"key": ["k"], "reduction": ["max"], "value": [0.5]})
+    for damage in (
+        lambda: store.write_bytes(b"PAR1 is not enough"),
+        lambda: write_table(before, store, {"key": "of another form"}),
+    ):
+        damage()
+        make(manifest, out, store=store, groups=groups("ad"))
+        assert out.read_bytes() == content
+        assert len(read_table(store)) == len(REDUCTIONS)
 
 
 def test_a_view_is_aligned_on_its_own_rows(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from consilience.consistency import correlate_pairs, make_consistency, measure_consistency
+from consilience.consistency import make_consistency, measure_consistency
 from consilience.errors import ConfigError, DataError
 from consilience.files import file_digest, read_table, write_table
 from consilience.pairs import correlations
@@ -22,6 +22,7 @@ from consilience.pairs.inference import (
     relabellings,
     resample_counts,
 )
+from consilience.pairs.relate import correlate_pairs
 
 SCIPY = {"pearson": stats.pearsonr, "spearman": stats.spearmanr, "kendall": stats.kendalltau}
 METHODS = tuple(SCIPY)

@@ -13,9 +13,7 @@ from consilience.calibration import (
     false_discovery,
     null_of_draws,
     pearson_p,
-    search_layers,
 )
-from consilience.errors import ConfigError, MetricError
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import get_metric
 
@@ -133,31 +131,3 @@ def test_false_discovery_is_scipys_and_keeps_gaps():
     adjusted = false_discovery(p, method="bh")
     assert adjusted.isna().tolist() == [False, True, False, False]
     assert adjusted.dropna().tolist() == pytest.approx([0.03, 0.06, 0.5])
-
-
-def test_layer_search_is_calibrated_by_its_maximum():
-    rng = np.random.default_rng(8)
-    shared = rng.normal(size=(60, 4))
-    x = {f"x{i}": rng.normal(size=(60, 12)) for i in range(4)}
-    y = {f"y{i}": rng.normal(size=(60, 9)) for i in range(3)}
-    metric = get_metric("mutual_knn", k=5)
-    chance = search_layers(metric, x, y, Permutations(99))
-    single = 5 / 59
-    assert chance.null.mean > single
-    assert chance.null.p > 0.02
-    x["x2"], y["y1"] = x["x2"] + 3 * shared[:, [0] * 12], y["y1"] + 3 * shared[:, [0] * 9]
-    found = search_layers(metric, x, y, Permutations(99))
-    assert (found.layer_x, found.layer_y) == ("x2", "y1")
-    assert found.null.p == 0.01
-    with pytest.raises(ConfigError, match="at least one layer"):
-        search_layers(metric, {}, y)
-
-
-def test_a_search_refuses_what_is_not_finite():
-    class Blank(type(get_metric("procrustes"))):
-        def compare(self, a, b):
-            return float("nan")
-
-    x = np.random.default_rng(0).normal(size=(12, 3))
-    with pytest.raises(MetricError, match="the metric gave nan for a pair of layers"):
-        search_layers(Blank(), {"one": x}, {"one": x, "two": x})

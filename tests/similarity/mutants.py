@@ -93,7 +93,7 @@ def make(folder: Path, out: Path) -> dict[str, tuple[str, int]]:
     Returns:
         {table: (SHA-256 of the file, or the error; number of pairs computed)}
     """
-    from consilience.similarity import Engine, make_family, make_similarity  # noqa: PLC0415
+    from consilience.similarity import Engine, make_shared, make_similarity  # noqa: PLC0415
 
     counts = []
     handler = logging.Handler()
@@ -110,7 +110,7 @@ def make(folder: Path, out: Path) -> dict[str, tuple[str, int]]:
     }  # fmt: skip
     together, problem = dict.fromkeys(TOGETHER, 0), ""
     try:
-        make_family(
+        make_shared(
             folder / "small" / "manifest.parquet", out / "family.parquet", dataset="small",
             specs={name: specs[name] for name in TOGETHER},
             stores={name: stores[name] for name in TOGETHER}, engine=engine,
@@ -174,7 +174,7 @@ def traced(work: Path, out: Path) -> list[str]:
 
     table.list_items = watched(table.list_items)
     all_pairs.fill_store = watched(all_pairs.fill_store)
-    similarity.make_family = watched(similarity.make_family)
+    similarity.make_shared = watched(similarity.make_shared)
     make(work / "features", out)
     return sorted(seen)
 

@@ -7,7 +7,7 @@ from test_similarity import SPEC, make, make_features
 from consilience.features import reading
 from consilience.files import read_table
 from consilience.metrics import get_metric
-from consilience.similarity import Engine, families_of, make_family, pairwise, pairwise_many, task
+from consilience.similarity import Engine, make_shared, pairwise, pairwise_many, sharing_of, task
 from consilience.similarity import items as items_module
 
 NEAR = {
@@ -49,7 +49,7 @@ def test_what_shares_is_known_by_products_distance_layers_and_preprocessing():
         return {"metric": metric, "parameters": parameters, "preprocessing": before,
                 "layers": layers, "permutations": 0}  # fmt: skip
 
-    found = families_of(
+    found = sharing_of(
         {
             "knn": spec("mutual_knn", k=3),
             "lcs": spec("lcs_knn", k=4),
@@ -64,13 +64,13 @@ def test_what_shares_is_known_by_products_distance_layers_and_preprocessing():
         }
     )
     assert sorted(map(sorted, found.values())) == [["knn", "lcs"], ["narrow", "wide"]]
-    assert {family.split("-")[0] for family in found} == {"neighbors_cosine", "distances"}
+    assert {base.split("-")[0] for base in found} == {"neighbors_cosine", "distances"}
 
 
-def family(manifest, folder, specs, **options):
+def fill(manifest, folder, specs, **options):
     stores = {id_: folder / f"{id_}.pairs.parquet" for id_ in specs}
-    out = folder / "family.parquet"
-    make_family(manifest, out, dataset="d", specs=specs, stores=stores, **options)
+    out = folder / "shared.parquet"
+    make_shared(manifest, out, dataset="d", specs=specs, stores=stores, **options)
     table = read_table(out)
     return dict(zip(table["metric"], table["computed"], strict=True)), stores
 
@@ -88,10 +88,10 @@ def read(monkeypatch):
     return seen
 
 
-def test_tables_after_a_family_are_those_without_and_compute_nothing(tmp_path, read):
+def test_tables_after_sharing_are_those_without_and_compute_nothing(tmp_path, read):
     manifest = make_features(tmp_path / "f", "abc")
     specs = {"knn": KNN, "lcs": LCS}
-    computed, stores = family(manifest, tmp_path, specs)
+    computed, stores = fill(manifest, tmp_path, specs)
     assert computed == {"knn": 15, "lcs": 15}  # five layers
     assert len(read) == 5  # each once for both
     read.clear()
@@ -103,26 +103,26 @@ def test_tables_after_a_family_are_those_without_and_compute_nothing(tmp_path, r
 
 def test_one_more_model_or_metric_makes_itself_alone(tmp_path, read):
     specs = {"knn": KNN, "lcs": LCS}
-    family(make_features(tmp_path / "f", "bc"), tmp_path, specs)
+    fill(make_features(tmp_path / "f", "bc"), tmp_path, specs)
     read.clear()
     manifest = make_features(tmp_path / "f", "bcd")
-    assert family(manifest, tmp_path, specs)[0] == {"knn": 3, "lcs": 3}
+    assert fill(manifest, tmp_path, specs)[0] == {"knn": 3, "lcs": 3}
     assert read == ["dlast"]  # other lists were kept
     read.clear()
     edit = {**LCS, "metric": "edit_knn"}
-    assert family(manifest, tmp_path, specs | {"edit": edit})[0] == {"knn": 0, "lcs": 0, "edit": 6}
+    assert fill(manifest, tmp_path, specs | {"edit": edit})[0] == {"knn": 0, "lcs": 0, "edit": 6}
     assert read == []
-    assert family(manifest, tmp_path, specs)[0] == {"knn": 0, "lcs": 0}
-    assert family(manifest, tmp_path, specs, fresh=True)[0] == {"knn": 6, "lcs": 6}
+    assert fill(manifest, tmp_path, specs)[0] == {"knn": 0, "lcs": 0}
+    assert fill(manifest, tmp_path, specs, fresh=True)[0] == {"knn": 6, "lcs": 6}
 
 
 def test_kernels_share_a_pass_where_there_are_samples_enough(tmp_path, monkeypatch):
     manifest = make_features(tmp_path / "f", "bcd")
     specs = {"a": SPEC, "b": {**SPEC, "parameters": {"kernel": "rbf", "sigma": 0.2}}}
-    computed, _ = family(manifest, tmp_path, specs)
+    computed, _ = fill(manifest, tmp_path, specs)
     assert computed == {"a": 0, "b": 0}  # each does its own
     monkeypatch.setattr(task, "TILED_SAMPLES", 1)
-    computed, stores = family(manifest, tmp_path, specs)
+    computed, stores = fill(manifest, tmp_path, specs)
     assert computed == {"a": 6, "b": 6}
     for id_, spec in specs.items():
         found = make(manifest, tmp_path / "t", stores[id_], spec)

@@ -1,10 +1,10 @@
 """Compares all pairs of models on one dataset by metrics that share products or lists."""
 
 from consilience.logs import log_to
-from consilience.similarity import Engine, make_family
+from consilience.similarity import Engine, make_shared
 
 log_to(snakemake.log[0])
-make_family(
+make_shared(
     snakemake.input.manifest,
     snakemake.output[0],
     dataset=snakemake.wildcards.dataset,

@@ -4,7 +4,7 @@ import itertools
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -65,24 +65,62 @@ def fill_store(
     if store.path and engine.shelf and (task.metric.ranked or task.metric.keeps_forms):
         shelf = Shelf(store.path.with_suffix("") / store.spec[:16], engine.shelf)
     prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
+    if not task.is_tiled(missing[0][0].shape[0]):
+        fill_by_pairs(store, missing, ByPairs.of(task, prepare), engine)
+        return
     with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
-        if task.is_tiled(missing[0][0].shape[0]):
-            store.outcomes.update(tiled_outcomes([task], [missing], engine, pool, shelf)[0])
-        else:
-            _keep(store, _compute(task, missing, engine, pool, prepare), engine.checkpoint)
+        store.outcomes.update(tiled_outcomes([task], [missing], engine, pool, shelf)[0])
     store.write()
 
 
-def _keep(
-    store: PairStore, batches: Iterable[Mapping[tuple[str, str], Outcome]], checkpoint: float
+@dataclass(frozen=True)
+class ByPairs:
+    """How outcomes are made where every pair is compared by itself.
+
+    An item is anything with a `hash`: a layer of a model, or a model with all its layers.
+    """
+
+    prepare: Callable[[Any], Any]
+    """Takes an item and returns what pairs are compared by, or the error that they then have."""
+    compare: Callable[[Any, Any], Any]
+    """Takes what two items were prepared to and returns their outcome."""
+    form_bytes: Callable[[Any], int]
+    """What a prepared item takes, about."""
+    batch: int = 16
+    """Pairs per thread between two looks at the clock."""
+
+    @classmethod
+    def of(cls, task: Task, prepare: Callable[[Item], Form | MetricError]) -> "ByPairs":
+        """Returns how a task compares layers that are prepared like this."""
+        size = task.metric.prepared_bytes
+        return cls(prepare, partial(_outcome, task), lambda item: size(*item.shape))
+
+
+def fill_by_pairs(
+    store: PairStore, missing: Sequence[tuple[Any, Any]], how: ByPairs, engine: Engine
 ) -> None:
-    """Takes up outcomes, and writes the store now and then."""
+    """Prepares the items of pairs, compares every two, and writes the store as it goes.
+
+    Every item is prepared once if the memory of the engine allows, and else in blocks; neither
+    that nor the number of threads changes an outcome. A run that is killed has what was written
+    last: at most `engine.checkpoint` seconds, and the pairs of one batch, are lost.
+
+    Args:
+        store: takes the outcomes, by the hashes of both items.
+        missing: the pairs, without those that the store knows.
+        how: prepares and compares.
+        engine: threads, memory, checkpoint.
+    """
+    if not missing:
+        return
     written = time.monotonic()
-    for batch in batches:
-        store.outcomes.update(batch)
-        if time.monotonic() - written > checkpoint:
-            store.write()
-            written = time.monotonic()
+    with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
+        for found in _compute(how, missing, engine, pool):
+            store.outcomes.update(found)
+            if time.monotonic() - written > engine.checkpoint:
+                store.write()
+                written = time.monotonic()
+    store.write()
 
 
 def fill_together(
@@ -100,23 +138,20 @@ def fill_together(
     missing = [_missing(*work, pairs, engine) for work in zip(stores, tasks, strict=True)]
     if not any(missing):
         return
-    with ExitStack() as stack:
-        stack.enter_context(threadpool_limits(1))
-        pool = stack.enter_context(ThreadPoolExecutor(engine.threads))
-        if tasks[0].is_tiled(pairs[0][0].shape[0]):
+    n = pairs[0][0].shape[0]
+    if tasks[0].is_tiled(n):
+        with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
             found = tiled_outcomes(tasks, missing, engine, pool)
-            for store, outcomes in zip(stores, found, strict=True):
-                store.outcomes.update(outcomes)
-                store.write()
-            return
+        for store, outcomes in zip(stores, found, strict=True):
+            store.outcomes.update(outcomes)
+            store.write()
+        return
+    with ExitStack() as stack:
         if folder is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=engine.scratch)))
-        lists = _Lists.of(tasks, pairs[0][0].shape[0], folder, engine.shelf)
-        for store, task, part in zip(stores, tasks, missing, strict=True):
-            if part:
-                batches = _compute(task, part, engine, pool, partial(lists.form, task))
-                _keep(store, batches, engine.checkpoint)
-                store.write()
+        lists = _Lists.of(tasks, n, folder, engine.shelf)
+        for store, task, own in zip(stores, tasks, missing, strict=True):
+            fill_by_pairs(store, own, ByPairs.of(task, partial(lists.form, task)), engine)
 
 
 @dataclass(frozen=True)
@@ -163,7 +198,12 @@ def _missing(
             f"the pair store is of values computed on {store.device!r}, and the engine computes "
             f"them on {kind!r}; open it with device={kind!r}"
         )
-    wanted = {pair_key(task.metric, x, y): ordered(task.metric, x, y) for x, y in pairs}
+    return missing_pairs(store, [ordered(task.metric, x, y) for x, y in pairs])
+
+
+def missing_pairs(store: PairStore, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Returns the pairs of items, each once, that the store does not know."""
+    wanted = {(x.hash, y.hash): (x, y) for x, y in pairs}
     missing = [pair for key, pair in wanted.items() if key not in store.outcomes]
     logger.info(
         "%d pairs: %d reused, %d to compute", len(pairs), len(pairs) - len(missing), len(missing)
@@ -172,17 +212,13 @@ def _missing(
 
 
 def _compute(
-    task: Task,
-    missing: Sequence[tuple[Item, Item]],
-    engine: Engine,
-    pool: ThreadPoolExecutor,
-    prepare: Callable[[Item], Form | MetricError],
-) -> Iterator[dict[tuple[str, str], Outcome]]:
+    how: ByPairs, missing: Sequence[tuple[Any, Any]], engine: Engine, pool: ThreadPoolExecutor
+) -> Iterator[dict[tuple[str, str], Any]]:
     """Yields outcomes in batches, holding prepared forms of two blocks of items at a time."""
     items = list({item.hash: item for pair in missing for item in pair}.values())
-    blocks = _blocks(task.metric, items, engine.max_memory // 2)
+    blocks = _blocks(how, items, engine.max_memory // 2)
     block_of = {item.hash: number for number, block in enumerate(blocks) for item in block}
-    by_blocks: dict[tuple[int, int], list[tuple[Item, Item]]] = {}
+    by_blocks: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
     for x, y in missing:
         low, high = sorted((block_of[x.hash], block_of[y.hash]))
         by_blocks.setdefault((low, high), []).append((x, y))
@@ -191,13 +227,16 @@ def _compute(
         needed = {item.hash: item for pair in by_blocks[numbers] for item in pair}
         prepared = {key: form for key, form in prepared.items() if key in needed}
         new = [item for key, item in needed.items() if key not in prepared]
-        prepared.update(zip([i.hash for i in new], pool.map(prepare, new), strict=True))
-        yield from _compare(task, by_blocks[numbers], prepared, pool, 16 * engine.threads)
+        prepared.update(zip([i.hash for i in new], pool.map(how.prepare, new), strict=True))
+        for batch in batched(by_blocks[numbers], how.batch * engine.threads):
+            forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
+            outcomes = pool.map(how.compare, *zip(*forms, strict=True))
+            yield dict(zip([(x.hash, y.hash) for x, y in batch], outcomes, strict=True))
 
 
-def _blocks(metric: Metric, items: Sequence[Item], budget: int) -> list[list[Item]]:
+def _blocks(how: ByPairs, items: Sequence[Any], budget: int) -> list[list[Any]]:
     """Returns the items in blocks whose prepared forms fit into `budget` bytes, one at least."""
-    largest = max(metric.prepared_bytes(*item.shape) for item in items)
+    largest = max(map(how.form_bytes, items))
     size = max(1, int(budget // largest))
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
 
@@ -215,20 +254,6 @@ def _prepare(task: Task, shelf: Shelf | None, item: Item) -> Form | MetricError:
         if shelf.reserve(sum(array.nbytes for array in arrays.values())):
             shelf.put(item.hash, arrays, {"moments": moments_as_notes(form.moments)})
     return form
-
-
-def _compare(
-    task: Task,
-    pairs: Sequence[tuple[Item, Item]],
-    prepared: Mapping[str, Any],
-    pool: ThreadPoolExecutor,
-    size: int,
-) -> Iterator[dict[tuple[str, str], Outcome]]:
-    for batch in batched(pairs, size):
-        forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
-        outcomes = pool.map(partial(_outcome, task), *zip(*forms, strict=True))
-        keys = [(x.hash, y.hash) for x, y in batch]
-        yield dict(zip(keys, outcomes, strict=True))
 
 
 def _outcome(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:

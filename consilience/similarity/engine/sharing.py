@@ -1,4 +1,4 @@
-"""Families: metrics whose pairs are made of the same products or neighbour lists, made once."""
+"""Sharing: metrics whose pairs are made of the same products or neighbour lists, made once."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ import pandas as pd
 from consilience.files import digest, write_table
 from consilience.metrics import get_metric
 from consilience.similarity.engine.blocks import all_pairs, fill_together
-from consilience.similarity.items import calibrated, list_items
+from consilience.similarity.items import list_items, with_null
 from consilience.similarity.store import PairStore
 from consilience.similarity.task import Engine, Item, Task
 
 
-def families_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Returns {family: metric ids} for a study's metrics that share, two of them at least.
+def sharing_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Returns {what is shared: metric ids} for a study's metrics that share, two at least.
 
     Args:
         specs: {metric id: what `make_similarity` takes}.
@@ -28,7 +28,7 @@ def families_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
         if base := get_metric(spec["metric"], **spec["parameters"]).base:
             mark = digest([spec["preprocessing"], spec["layers"]])[:8]
             found.setdefault(f"{base}-{mark}", []).append(id_)
-    return {family: ids for family, ids in found.items() if len(ids) > 1}
+    return {shared: ids for shared, ids in found.items() if len(ids) > 1}
 
 
 def fill_shared(
@@ -60,7 +60,7 @@ def fill_shared(
             fill_together(*work, pairs, engine, folder)
 
 
-def make_family(
+def make_shared(
     manifest: str | Path,
     out: str | Path,
     *,
@@ -71,7 +71,7 @@ def make_family(
     fresh: bool = False,
     engine: Engine | None = None,
 ) -> None:
-    """Fills the pair stores of a family, and writes how many pairs of each metric were computed.
+    """Fills the stores of metrics that share, and writes how many pairs of each were computed.
 
     Inner products share a pass from 2,048 samples on; below it nothing is done, and each metric
     computes its own pairs in `make_similarity`.
@@ -80,7 +80,7 @@ def make_family(
         manifest: the dataset's features manifest; features files lie beside it.
         out: the table to write: metric, pairs, computed.
         dataset: id of the dataset.
-        specs: for each metric id of the family what `make_similarity` takes.
+        specs: for each metric id what `make_similarity` takes.
         stores: for each the path of its pair store.
         shelf: folder where lists are kept between runs (default: one beside the table).
         fresh: compute all pairs again, whatever the stores hold.
@@ -93,7 +93,7 @@ def make_family(
     tasks, listing = {}, None
     for id_, spec in specs.items():
         listing = list_items(manifest, spec, dataset=dataset, metric_id=id_)
-        tasks[id_] = calibrated(listing.task, spec["permutations"])
+        tasks[id_] = with_null(listing.task, spec["permutations"])
     opened = {
         id_: task.open_store(
             stores[id_], device=task.device_kind(engine.device, listing.n), fresh=fresh

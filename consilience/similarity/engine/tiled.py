@@ -22,7 +22,7 @@ from consilience.similarity.engine.tiles import (
 )
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.similarity.store import Outcome
-from consilience.similarity.task import Engine, Item, Side, Task, attempt
+from consilience.similarity.task import Engine, Item, Task, TileSide, attempt
 
 
 def tiled_outcomes(
@@ -74,10 +74,10 @@ def _outcomes(
     n = next(iter(items.values())).shape[0]
     place = {key: number for number, key in enumerate(sums)}
     centring = CENTRINGS[task.metric.centring]
-    sides: dict[str, Side | MetricError] = {k: m for k, m in models.items() if k not in sums}
+    sides: dict[str, TileSide | MetricError] = {k: m for k, m in models.items() if k not in sums}
     for key in items.keys() & sums.keys():
         own = sums[key]
-        sides[key] = attempt(items[key], partial(Side.of, centring, n, own))
+        sides[key] = attempt(items[key], partial(TileSide.of, centring, n, own))
     outcomes = {}
     for x, y in missing:
         a, b = sides[x.hash], sides[y.hash]
