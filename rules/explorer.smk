@@ -9,7 +9,7 @@ rule explorer:
         consistency=expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
         differences=expand(
             "results/consistency/differences/{metric}.parquet",
-            metric=STUDY.metrics if GROUPED else [],
+            metric=STUDY.metrics if PLAN.grouped else [],
         ),
         behavior=expand("results/behavior/{dataset}.parquet", dataset=LABELLED),
         relation=expand(
@@ -45,7 +45,7 @@ rule explorer:
             "metrics": STUDY.metrics,
             "labels": STUDY.labels,
         },
-        group=GROUP,
+        group=PLAN.group,
         layer_pairs=SETTINGS["explorer"]["layer_pairs"],
         configfiles=[os.path.relpath(path) for path in workflow.configfiles[1:]],
         code=code("explorer", "explorer", "plots", "consistency", "pairs"),

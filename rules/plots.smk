@@ -1,21 +1,13 @@
 import re
+from types import SimpleNamespace
 
-# The grouping that colours the models, in every figure.
+from consilience.code import code_of, code_of_script
+from consilience.plots import FIGURES, targets
+
+# What a study makes, until consilience/config/plan.py says it.
 GROUP = SETTINGS["plots"]["group"] or next(
     iter(SETTINGS["consistency"]["groups"]), None
 )
-# What consistency was measured for, besides all models.
-GROUPED = CONSISTENCY["groups"] or CONSISTENCY["sets"] or CONSISTENCY["anchors"]
-# The datasets that have an alignment.
-PAIRED = [
-    d
-    for d in STUDY.datasets
-    if SETTINGS["alignment"]["metrics"] and pairs_across(ALIGNED[d], STUDY.models_on[d])
-]
-GROUP_COLUMNS = list(
-    filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
-)
-# Groupings whose distributions are drawn: name of the figure: (grouping, column of partners).
 DISTRIBUTIONS = {column: (column, None) for column in CONSISTENCY["groups"]}
 if CONSISTENCY["sets"]:
     DISTRIBUTIONS["set"] = ("set", None)
@@ -23,776 +15,77 @@ if CONSISTENCY["anchors"]:
     DISTRIBUTIONS |= {
         f"anchor_{column}": ("anchor", column) for column in CONSISTENCY["groups"]
     } or {"anchor": ("anchor", None)}
+PLAN = SimpleNamespace(
+    study=STUDY,
+    settings=SETTINGS,
+    group=GROUP,
+    group_columns=list(
+        filter(None, dict.fromkeys([GROUP, *SETTINGS["consistency"]["groups"]]))
+    ),
+    grouped=bool(
+        CONSISTENCY["groups"] or CONSISTENCY["sets"] or CONSISTENCY["anchors"]
+    ),
+    distributions=DISTRIBUTIONS,
+    labelled=LABELLED,
+    probed=bool(PROBE_FILES),
+    halved=HALVED,
+    paired=[
+        d
+        for d in STUDY.datasets
+        if SETTINGS["alignment"]["metrics"]
+        and pairs_across(ALIGNED[d], STUDY.models_on[d])
+    ],
+    curve_datasets=CURVES["datasets"] or list(STUDY.datasets),
+    curve_metrics=CURVE_METRICS if SENSITIVITIES else [],
+)
+PLOT_SCRIPT = Path(workflow.basedir, "workflow", "scripts", "plots.py")
 
 
-rule plot_similarity_heatmaps:
-    """Similarity of all models, one heat map per dataset, in one common order."""
-    input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
-        ),
-    output:
-        svg="results/figures/similarity_heatmaps_{metric}.svg",
-        pdf="results/figures/similarity_heatmaps_{metric}.pdf",
-        png=report(
-            "results/figures/similarity_heatmaps_{metric}.png",
-            caption="../workflow/report/similarity_heatmaps.rst",
-            category="Similarity",
-            labels={"figure": "similarity heatmaps", "metric": "{metric}"},
-        ),
-        csv="results/figures/similarity_heatmaps_{metric}.csv",
-    log:
-        "logs/plot_similarity_heatmaps/{metric}.log",
-    benchmark:
-        "benchmarks/plot_similarity_heatmaps/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_heatmaps", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_similarity_heatmaps.py"
+# One rule for every registered figure, called plot_ and the name of the figure.
+for figure in FIGURES.values():
 
+    rule:
+        """One figure of a study, with the table that it shows."""
+        name:
+            f"plot_{figure.name}"
+        input:
+            **figure.inputs(PLAN),
+        output:
+            svg=f"{figure.stem()}.svg",
+            pdf=f"{figure.stem()}.pdf",
+            png=report(
+                f"{figure.stem()}.png",
+                caption="../workflow/report/figure.rst",
+                category=figure.category,
+                labels=figure.labels,
+            ),
+            csv=f"{figure.stem()}.csv",
+        log:
+            f"logs/plot_{figure.name}/{figure.ending or 'all'}.log",
+        benchmark:
+            f"benchmarks/plot_{figure.name}/{figure.ending or 'all'}.tsv"
+        wildcard_constraints:
+            # The ends of such names may hold any sign of a column.
+            grouping="|".join(map(re.escape, PLAN.distributions)),
+        conda:
+            "../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=scaled(2000),
+            runtime=scaled(30),
+        params:
+            figure=figure.name,
+            stem=lambda wc, output: output.png.removesuffix(".png"),
+            said=lambda wc, figure=figure: figure.said(PLAN, "".join(wc)),
+            caption=figure.caption,
+            code=[code_of_script(PLOT_SCRIPT), code_of(figure.module)],
+        script:
+            "../workflow/scripts/plots.py"
 
-rule plot_model_map:
-    """Models of every dataset as points: the nearer, the more similar."""
-    input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
-        ),
-    output:
-        svg="results/figures/model_map_{metric}.svg",
-        pdf="results/figures/model_map_{metric}.pdf",
-        png=report(
-            "results/figures/model_map_{metric}.png",
-            caption="../workflow/report/model_map.rst",
-            category="Similarity",
-            labels={"figure": "model map", "metric": "{metric}"},
-        ),
-        csv="results/figures/model_map_{metric}.csv",
-    log:
-        "logs/plot_model_map/{metric}.log",
-    benchmark:
-        "benchmarks/plot_model_map/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_model_map", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_model_map.py"
-
-
-rule plot_similarity_scatter:
-    """Similarity of model pairs on one dataset against another."""
-    input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
-        ),
-        consistency="results/consistency/{metric}.parquet",
-    output:
-        svg="results/figures/similarity_scatter_{metric}.svg",
-        pdf="results/figures/similarity_scatter_{metric}.pdf",
-        png=report(
-            "results/figures/similarity_scatter_{metric}.png",
-            caption="../workflow/report/similarity_scatter.rst",
-            category="Consistency",
-            labels={"figure": "similarity scatter", "metric": "{metric}"},
-        ),
-        csv="results/figures/similarity_scatter_{metric}.csv",
-    log:
-        "logs/plot_similarity_scatter/{metric}.log",
-    benchmark:
-        "benchmarks/plot_similarity_scatter/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        only=list(STUDY.groups([], SETTINGS["consistency"]["models"])),
-        group=GROUP,
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_scatter", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_similarity_scatter.py"
-
-
-rule plot_similarity_accuracy:
-    """Similarity of model pairs against their gap in probe accuracy."""
-    input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
-        ),
-        probe="results/probe/accuracy.parquet",
-    output:
-        svg="results/figures/similarity_accuracy_{metric}.svg",
-        pdf="results/figures/similarity_accuracy_{metric}.pdf",
-        png=report(
-            "results/figures/similarity_accuracy_{metric}.png",
-            caption="../workflow/report/similarity_accuracy.rst",
-            category="Probe",
-            labels={"figure": "similarity accuracy", "metric": "{metric}"},
-        ),
-        csv="results/figures/similarity_accuracy_{metric}.csv",
-    log:
-        "logs/plot_similarity_accuracy/{metric}.log",
-    benchmark:
-        "benchmarks/plot_similarity_accuracy/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
-        color=SETTINGS["plots"]["gap_color"],
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_accuracy", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_similarity_accuracy.py"
-
-
-rule plot_consistency_heatmap:
-    """Consistency of all models between every two datasets, by every metric."""
-    input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
-    output:
-        svg="results/figures/consistency_heatmap.svg",
-        pdf="results/figures/consistency_heatmap.pdf",
-        png=report(
-            "results/figures/consistency_heatmap.png",
-            caption="../workflow/report/consistency_heatmap.rst",
-            category="Consistency",
-            labels={"figure": "consistency heatmap", "metric": "all"},
-        ),
-        csv="results/figures/consistency_heatmap.csv",
-    log:
-        "logs/plot_consistency_heatmap/all.log",
-    benchmark:
-        "benchmarks/plot_consistency_heatmap/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        labels=STUDY.labels,
-        code=code("plot_consistency_heatmap", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_consistency_heatmap.py"
-
-
-rule plot_consistency_heatmap_groups:
-    """Consistency between every two datasets, within and between groups of models."""
-    input:
-        "results/consistency/{metric}.parquet",
-    output:
-        svg="results/figures/consistency_heatmap_groups_{metric}.svg",
-        pdf="results/figures/consistency_heatmap_groups_{metric}.pdf",
-        png=report(
-            "results/figures/consistency_heatmap_groups_{metric}.png",
-            caption="../workflow/report/consistency_heatmap_groups.rst",
-            category="Consistency",
-            labels={"figure": "consistency heatmap groups", "metric": "{metric}"},
-        ),
-        csv="results/figures/consistency_heatmap_groups_{metric}.csv",
-    log:
-        "logs/plot_consistency_heatmap_groups/{metric}.log",
-    benchmark:
-        "benchmarks/plot_consistency_heatmap_groups/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        group=GROUP,
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_consistency_heatmap_groups", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_consistency_heatmap_groups.py"
-
-
-rule plot_consistency_distribution:
-    """Consistency over all dataset pairs, within and between groups of models."""
-    input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
-    output:
-        svg="results/figures/consistency_distribution_{grouping}.svg",
-        pdf="results/figures/consistency_distribution_{grouping}.pdf",
-        png=report(
-            "results/figures/consistency_distribution_{grouping}.png",
-            caption="../workflow/report/consistency_distribution.rst",
-            category="Consistency",
-            labels={"figure": "consistency distribution, {grouping}", "metric": "all"},
-        ),
-        csv="results/figures/consistency_distribution_{grouping}.csv",
-    log:
-        "logs/plot_consistency_distribution/{grouping}.log",
-    benchmark:
-        "benchmarks/plot_consistency_distribution/{grouping}.tsv"
-    wildcard_constraints:
-        grouping="|".join(map(re.escape, DISTRIBUTIONS)),
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        shown=lambda wc: DISTRIBUTIONS[wc.grouping],
-        labels=STUDY.labels,
-        code=code("plot_consistency_distribution", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_consistency_distribution.py"
-
-
-rule plot_similarity_behavior:
-    """Similarity of models against how far they differ in what they do."""
-    input:
-        "results/behavior/relation/{metric}.parquet",
-    output:
-        svg="results/figures/similarity_behavior_{metric}.svg",
-        pdf="results/figures/similarity_behavior_{metric}.pdf",
-        png=report(
-            "results/figures/similarity_behavior_{metric}.png",
-            caption="../workflow/report/similarity_behavior.rst",
-            category="Behavior",
-            labels={"figure": "similarity behavior", "metric": "{metric}"},
-        ),
-        csv="results/figures/similarity_behavior_{metric}.csv",
-    log:
-        "logs/plot_similarity_behavior/{metric}.log",
-    benchmark:
-        "benchmarks/plot_similarity_behavior/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_behavior", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_similarity_behavior.py"
-
-
-rule plot_consistency_groups:
-    """Mean consistency within and between groups of models."""
-    input:
-        "results/consistency/means/{metric}.parquet",
-    output:
-        svg="results/figures/consistency_groups_{metric}.svg",
-        pdf="results/figures/consistency_groups_{metric}.pdf",
-        png=report(
-            "results/figures/consistency_groups_{metric}.png",
-            caption="../workflow/report/consistency_groups.rst",
-            category="Consistency",
-            labels={"figure": "consistency groups", "metric": "{metric}"},
-        ),
-        csv="results/figures/consistency_groups_{metric}.csv",
-    log:
-        "logs/plot_consistency_groups/{metric}.log",
-    benchmark:
-        "benchmarks/plot_consistency_groups/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_consistency_groups", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_consistency_groups.py"
-
-
-rule plot_group_differences:
-    """How much more consistent one group of models is than another, by every metric."""
-    input:
-        expand("results/consistency/differences/{metric}.parquet", metric=STUDY.metrics),
-    output:
-        svg="results/figures/group_differences.svg",
-        pdf="results/figures/group_differences.pdf",
-        png=report(
-            "results/figures/group_differences.png",
-            caption="../workflow/report/group_differences.rst",
-            category="Consistency",
-            labels={"figure": "group differences", "metric": "all"},
-        ),
-        csv="results/figures/group_differences.csv",
-    log:
-        "logs/plot_group_differences/all.log",
-    benchmark:
-        "benchmarks/plot_group_differences/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        labels=STUDY.labels,
-        code=code("plot_group_differences", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_group_differences.py"
-
-
-rule plot_reliability:
-    """How much of similarity and consistency is noise of the stimuli."""
-    input:
-        "results/consistency/{metric}.parquet",
-    output:
-        svg="results/figures/reliability_{metric}.svg",
-        pdf="results/figures/reliability_{metric}.pdf",
-        png=report(
-            "results/figures/reliability_{metric}.png",
-            caption="../workflow/report/reliability.rst",
-            category="Consistency",
-            labels={"figure": "reliability", "metric": "{metric}"},
-        ),
-        csv="results/figures/reliability_{metric}.csv",
-    log:
-        "logs/plot_reliability/{metric}.log",
-    benchmark:
-        "benchmarks/plot_reliability/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_reliability", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_reliability.py"
-
-
-rule plot_sensitivity:
-    """Similarity over the number of stimuli and of neighbours."""
-    input:
-        tables=expand(
-            "results/sensitivity/{dataset}/{{metric}}.parquet",
-            dataset=CURVES["datasets"] or STUDY.datasets,
-        ),
-        stability="results/sensitivity/stability.parquet",
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet",
-            dataset=CURVES["datasets"] or STUDY.datasets,
-        ),
-    output:
-        svg="results/figures/sensitivity_{metric}.svg",
-        pdf="results/figures/sensitivity_{metric}.pdf",
-        png=report(
-            "results/figures/sensitivity_{metric}.png",
-            caption="../workflow/report/sensitivity.rst",
-            category="Similarity",
-            labels={"figure": "sensitivity", "metric": "{metric}"},
-        ),
-        csv="results/figures/sensitivity_{metric}.csv",
-    log:
-        "logs/plot_sensitivity/{metric}.log",
-    benchmark:
-        "benchmarks/plot_sensitivity/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_sensitivity", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_sensitivity.py"
-
-
-rule plot_stimuli_steps:
-    """Change of similarity from one number of stimuli to the next."""
-    input:
-        tables=expand(
-            "results/sensitivity/{dataset}/{{metric}}.parquet",
-            dataset=CURVES["datasets"] or STUDY.datasets,
-        ),
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet",
-            dataset=CURVES["datasets"] or STUDY.datasets,
-        ),
-    output:
-        svg="results/figures/stimuli_steps_{metric}.svg",
-        pdf="results/figures/stimuli_steps_{metric}.pdf",
-        png=report(
-            "results/figures/stimuli_steps_{metric}.png",
-            caption="../workflow/report/stimuli_steps.rst",
-            category="Similarity",
-            labels={"figure": "stimuli steps", "metric": "{metric}"},
-        ),
-        csv="results/figures/stimuli_steps_{metric}.csv",
-    log:
-        "logs/plot_stimuli_steps/{metric}.log",
-    benchmark:
-        "benchmarks/plot_stimuli_steps/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_stimuli_steps", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_stimuli_steps.py"
-
-
-rule plot_alignment:
-    """Alignment of models across modalities, against what language models can do."""
-    input:
-        tables=expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
-        manifests=expand("results/features/{dataset}/manifest.parquet", dataset=PAIRED),
-    output:
-        svg="results/figures/alignment_{metric}.svg",
-        pdf="results/figures/alignment_{metric}.pdf",
-        png=report(
-            "results/figures/alignment_{metric}.png",
-            caption="../workflow/report/alignment.rst",
-            category="Similarity",
-            labels={"figure": "alignment", "metric": "{metric}"},
-        ),
-        csv="results/figures/alignment_{metric}.csv",
-    log:
-        "logs/plot_alignment/{metric}.log",
-    benchmark:
-        "benchmarks/plot_alignment/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_alignment", "plots", "features/store"),
-    script:
-        "../workflow/scripts/plot_alignment.py"
-
-
-rule plot_aligned_models:
-    """Alignment of every two models across modalities, as heat maps."""
-    input:
-        expand("results/alignment/{dataset}/{{metric}}.parquet", dataset=PAIRED),
-    output:
-        svg="results/figures/aligned_models_{metric}.svg",
-        pdf="results/figures/aligned_models_{metric}.pdf",
-        png=report(
-            "results/figures/aligned_models_{metric}.png",
-            caption="../workflow/report/aligned_models.rst",
-            category="Similarity",
-            labels={"figure": "aligned models", "metric": "{metric}"},
-        ),
-        csv="results/figures/aligned_models_{metric}.csv",
-    log:
-        "logs/plot_aligned_models/{metric}.log",
-    benchmark:
-        "benchmarks/plot_aligned_models/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_aligned_models", "plots"),
-    script:
-        "../workflow/scripts/plot_aligned_models.py"
-
-
-rule plot_probe_accuracy:
-    """Accuracies of the linear probes of all models on all datasets."""
-    input:
-        "results/probe/accuracy.parquet",
-    output:
-        svg="results/figures/probe_accuracy.svg",
-        pdf="results/figures/probe_accuracy.pdf",
-        png=report(
-            "results/figures/probe_accuracy.png",
-            caption="../workflow/report/probe_accuracy.rst",
-            category="Probe",
-            labels={"figure": "probe accuracy", "metric": "all"},
-        ),
-        csv="results/figures/probe_accuracy.csv",
-    log:
-        "logs/plot_probe_accuracy/all.log",
-    benchmark:
-        "benchmarks/plot_probe_accuracy/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
-        code=code("plot_probe_accuracy", "plots", "probe/scores"),
-    script:
-        "../workflow/scripts/plot_probe_accuracy.py"
-
-
-rule plot_similarity_spread:
-    """Mean and spread over the datasets of the similarity of every two models."""
-    input:
-        similarity=expand(
-            "results/similarity/{dataset}/{{metric}}.parquet", dataset=STUDY.datasets
-        ),
-    output:
-        svg="results/figures/similarity_spread_{metric}.svg",
-        pdf="results/figures/similarity_spread_{metric}.pdf",
-        png=report(
-            "results/figures/similarity_spread_{metric}.png",
-            caption="../workflow/report/similarity_spread.rst",
-            category="Similarity",
-            labels={"figure": "similarity spread", "metric": "{metric}"},
-        ),
-        csv="results/figures/similarity_spread_{metric}.csv",
-    log:
-        "logs/plot_similarity_spread/{metric}.log",
-    benchmark:
-        "benchmarks/plot_similarity_spread/{metric}.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        group=GROUP,
-        transform=SETTINGS["plots"]["transform"],
-        label=lambda wc: STUDY.labels[wc.metric],
-        code=code("plot_similarity_spread", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_similarity_spread.py"
-
-
-rule plot_metric_agreement:
-    """Consistency by one metric against that by another."""
-    input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
-    output:
-        svg="results/figures/metric_agreement.svg",
-        pdf="results/figures/metric_agreement.pdf",
-        png=report(
-            "results/figures/metric_agreement.png",
-            caption="../workflow/report/metric_agreement.rst",
-            category="Consistency",
-            labels={"figure": "metric agreement", "metric": "all"},
-        ),
-        csv="results/figures/metric_agreement.csv",
-    log:
-        "logs/plot_metric_agreement/all.log",
-    benchmark:
-        "benchmarks/plot_metric_agreement/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        labels=STUDY.labels,
-        code=code("plot_metric_agreement", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_metric_agreement.py"
-
-
-rule plot_similarity_agreement:
-    """Mean similarity by one metric against that by another."""
-    input:
-        expand(
-            "results/similarity/{dataset}/{metric}.parquet",
-            dataset=STUDY.datasets,
-            metric=STUDY.metrics,
-        ),
-    output:
-        svg="results/figures/similarity_agreement.svg",
-        pdf="results/figures/similarity_agreement.pdf",
-        png=report(
-            "results/figures/similarity_agreement.png",
-            caption="../workflow/report/similarity_agreement.rst",
-            category="Similarity",
-            labels={"figure": "similarity agreement", "metric": "all"},
-        ),
-        csv="results/figures/similarity_agreement.csv",
-    log:
-        "logs/plot_similarity_agreement/all.log",
-    benchmark:
-        "benchmarks/plot_similarity_agreement/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        labels=STUDY.labels,
-        code=code("plot_similarity_agreement", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_similarity_agreement.py"
-
-
-rule plot_metric_distances:
-    """How far metrics differ in the consistency of anchors."""
-    input:
-        expand("results/consistency/{metric}.parquet", metric=STUDY.metrics),
-    output:
-        svg="results/figures/metric_distances.svg",
-        pdf="results/figures/metric_distances.pdf",
-        png=report(
-            "results/figures/metric_distances.png",
-            caption="../workflow/report/metric_distances.rst",
-            category="Consistency",
-            labels={"figure": "metric distances", "metric": "all"},
-        ),
-        csv="results/figures/metric_distances.csv",
-    log:
-        "logs/plot_metric_distances/all.log",
-    benchmark:
-        "benchmarks/plot_metric_distances/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        labels=STUDY.labels,
-        code=code("plot_metric_distances", "plots", "consistency", "pairs"),
-    script:
-        "../workflow/scripts/plot_metric_distances.py"
-
-
-rule plot_model_categories:
-    """Counts of the models by every two metadata columns."""
-    output:
-        svg="results/figures/model_categories.svg",
-        pdf="results/figures/model_categories.pdf",
-        png=report(
-            "results/figures/model_categories.png",
-            caption="../workflow/report/model_categories.rst",
-            category="Models",
-            labels={"figure": "model categories", "metric": "all"},
-        ),
-        csv="results/figures/model_categories.csv",
-    log:
-        "logs/plot_model_categories/all.log",
-    benchmark:
-        "benchmarks/plot_model_categories/all.tsv"
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    resources:
-        mem_mb=scaled(2000),
-        runtime=scaled(30),
-    params:
-        stem=lambda wc, output: output.png.removesuffix(".png"),
-        models=STUDY.groups(GROUP_COLUMNS),
-        columns=GROUP_COLUMNS,
-        code=code("plot_model_categories", "plots"),
-    script:
-        "../workflow/scripts/plot_model_categories.py"
+    workflow.get_rule(f"plot_{figure.name}").docstring = figure.summary
 
 
 rule all_plots:
     """All figures."""
     input:
-        expand(
-            "results/figures/{figure}_{metric}.png",
-            figure=["similarity_heatmaps", "similarity_scatter", "model_map"]
-            + (["similarity_spread"] if len(STUDY.datasets) > 1 else [])
-            + (["consistency_groups"] if GROUPED else [])
-            + (
-                ["consistency_heatmap_groups"]
-                if GROUP in CONSISTENCY["groups"]
-                else []
-            )
-            + (["similarity_accuracy"] if PROBE_FILES else [])
-            + (["similarity_behavior"] if LABELLED else [])
-            + (["reliability"] if HALVED else []),
-            metric=STUDY.metrics,
-        ),
-        expand(
-            "results/figures/{figure}_{metric}.png",
-            figure=["sensitivity"]
-            + (["stimuli_steps"] if len(CURVES["n"]) > 1 else []),
-            metric=CURVE_METRICS if SENSITIVITIES else [],
-        ),
-        expand(
-            "results/figures/{figure}_{metric}.png",
-            figure=["alignment", "aligned_models"],
-            metric=SETTINGS["alignment"]["metrics"] if PAIRED else [],
-        ),
-        expand(
-            "results/figures/{figure}.png",
-            figure=["metric_agreement", "similarity_agreement"]
-            + (["metric_distances"] if CONSISTENCY["anchors"] else []),
-        )
-        if len(STUDY.metrics) > 1
-        else [],
-        "results/figures/model_categories.png" if len(GROUP_COLUMNS) > 1 else [],
-        "results/figures/group_differences.png" if GROUPED else [],
-        "results/figures/probe_accuracy.png" if PROBE_FILES else [],
-        "results/figures/consistency_heatmap.png",
-        expand(
-            "results/figures/consistency_distribution_{grouping}.png",
-            grouping=DISTRIBUTIONS,
-        ),
+        targets(PLAN),

@@ -1,13 +1,11 @@
 """Figures: what they show, that it can be read, and that their bytes repeat."""
 
-import re
 from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from clones import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -15,19 +13,14 @@ from PIL import Image
 from consilience.consistency import measure_consistency
 from consilience.errors import ConfigError, DataError
 from consilience.files import file_digest
-from consilience.plots import (
-    MetricAxis,
-    consistency_distribution,
-    consistency_heatmap,
-    model_map,
-    model_order,
-    save_figure,
-    similarity_accuracy,
-    similarity_heatmaps,
-    similarity_scatter,
-)
-from consilience.plots.heatmaps import read_all
-from consilience.plots.maps import embed
+from consilience.plots import FIGURES, MetricAxis, model_order, save_figure
+from consilience.plots.consistency_distribution import consistency_distribution
+from consilience.plots.consistency_heatmap import consistency_heatmap
+from consilience.plots.model_map import model_map
+from consilience.plots.ordering import embed, read_all
+from consilience.plots.similarity_accuracy import similarity_accuracy
+from consilience.plots.similarity_heatmaps import similarity_heatmaps
+from consilience.plots.similarity_scatter import similarity_scatter
 from consilience.plots.style import FONT, PALETTE, ink, minus, read_groups, shorten
 
 AXIS = MetricAxis("CKA (linear, debiased)", (-1.0, 1.0))
@@ -102,7 +95,7 @@ def large():
     return all_figures(64, kinds=4)
 
 
-FIGURES = (
+DRAWN = (
     "similarity_heatmaps",
     "consistency_heatmap",
     "consistency_heatmap_column",
@@ -153,13 +146,13 @@ def check_texts(figure):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_texts_are_large_enough_inside_and_apart(name, size, request):
     figure, _ = request.getfixturevalue(size)[name]
     check_texts(figure)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_files_repeat_byte_for_byte(name, tmp_path):
     tables, models, accuracy = study(8, datasets=2, kinds=2)
     rows = consistency_of(tables, models)
@@ -451,17 +444,12 @@ def test_nothing_to_draw_is_an_error():
 
 
 def test_every_figure_has_a_caption_and_a_name_of_its_own_in_the_report():
-    text = (ROOT / "rules" / "plots.smk").read_text(encoding="utf8")
-    rules = re.findall(r"(?ms)^rule (plot_\w+):\n(.*?)(?=^rule )", text)
-    names = [
-        re.search(r'labels=\{\s*"figure": "(.+?)",\s*"metric": ".+?",?\s*\}', r)[1]
-        for _, r in rules
-    ]
-    assert len(rules) > 20
-    assert len(set(names)) == len(rules)
-    for rule, body in rules:
-        caption = re.search(r'caption="\.\./(.+?)"', body)[1]
-        assert (ROOT / caption).read_text(encoding="utf8").strip(), rule
+    assert len(FIGURES) > 20
+    assert len({facts.labels["figure"] for facts in FIGURES.values()}) == len(FIGURES)
+    for name, facts in FIGURES.items():
+        assert facts.caption.endswith("."), name
+        assert facts.summary.endswith("."), name
+        assert facts.category[0].isupper(), name
 
 
 @pytest.mark.parametrize("colors", ["viridis", "RdBu_r", "Blues"])

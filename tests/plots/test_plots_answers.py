@@ -11,24 +11,18 @@ from consilience.consistency import consistency_tables
 from consilience.errors import DataError
 from consilience.features import write_features
 from consilience.files import file_digest, write_table
-from consilience.plots import (
-    MetricAxis,
-    aligned_models,
-    alignment,
-    consistency_distribution,
-    consistency_groups,
-    consistency_heatmap_groups,
-    group_differences,
-    metric_agreement,
-    probe_accuracy,
-    read_language,
-    reliability,
-    save_figure,
-    sensitivity,
-    similarity_behavior,
-    similarity_spread,
-    stimuli_steps,
-)
+from consilience.plots import MetricAxis, save_figure
+from consilience.plots.alignment import aligned_models, alignment, read_language
+from consilience.plots.consistency_distribution import consistency_distribution
+from consilience.plots.consistency_groups import consistency_groups
+from consilience.plots.consistency_heatmap import consistency_heatmap_groups
+from consilience.plots.group_differences import group_differences
+from consilience.plots.metric_agreement import metric_agreement
+from consilience.plots.probe_accuracy import probe_accuracy
+from consilience.plots.reliability import reliability
+from consilience.plots.sensitivity import sensitivity, stimuli_steps
+from consilience.plots.similarity_behavior import similarity_behavior
+from consilience.plots.similarity_spread import similarity_spread
 from consilience.plots.style import minus
 from consilience.sensitivity import stability
 

@@ -10,13 +10,10 @@ from test_plots import check_texts, study
 
 from consilience.consistency import measure_consistency
 from consilience.errors import DataError
-from consilience.plots import (
-    Inputs,
-    metric_distances,
-    model_categories,
-    read_metrics,
-    similarity_agreement,
-)
+from consilience.plots import Inputs, read_metrics
+from consilience.plots.metric_distances import metric_distances
+from consilience.plots.model_categories import model_categories
+from consilience.plots.similarity_agreement import similarity_agreement
 
 LABELS = {
     "cka": "CKA (linear, debiased)",
