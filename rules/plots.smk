@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 from consilience.code import code_of, code_of_script
 from consilience.plots import FIGURES, targets
+from consilience.plots._stand_in import Results
 
 # What a study makes, until consilience/config/plan.py says it.
 GROUP = SETTINGS["plots"]["group"] or next(
@@ -15,6 +16,7 @@ if CONSISTENCY["anchors"]:
     DISTRIBUTIONS |= {
         f"anchor_{column}": ("anchor", column) for column in CONSISTENCY["groups"]
     } or {"anchor": ("anchor", None)}
+RESULTS = Results()
 PLAN = SimpleNamespace(
     study=STUDY,
     settings=SETTINGS,
@@ -49,21 +51,21 @@ for figure in FIGURES.values():
         name:
             f"plot_{figure.name}"
         input:
-            **figure.inputs(PLAN),
+            **figure.inputs(PLAN, RESULTS),
         output:
-            svg=f"{figure.stem()}.svg",
-            pdf=f"{figure.stem()}.pdf",
+            svg=f"{figure.stem(RESULTS)}.svg",
+            pdf=f"{figure.stem(RESULTS)}.pdf",
             png=report(
-                f"{figure.stem()}.png",
+                f"{figure.stem(RESULTS)}.png",
                 caption="../workflow/report/figure.rst",
                 category=figure.category,
                 labels=figure.labels,
             ),
-            csv=f"{figure.stem()}.csv",
+            csv=f"{figure.stem(RESULTS)}.csv",
         log:
-            f"logs/plot_{figure.name}/{figure.ending or 'all'}.log",
+            f"{figure.record('logs', RESULTS)}.log",
         benchmark:
-            f"benchmarks/plot_{figure.name}/{figure.ending or 'all'}.tsv"
+            f"{figure.record('benchmarks', RESULTS)}.tsv"
         wildcard_constraints:
             # The ends of such names may hold any sign of a column.
             grouping="|".join(map(re.escape, PLAN.distributions)),
@@ -88,4 +90,4 @@ for figure in FIGURES.values():
 rule all_plots:
     """All figures."""
     input:
-        targets(PLAN),
+        targets(PLAN, RESULTS),

@@ -87,6 +87,10 @@ def test_configuration_page_is_up_to_date():
     assert docs.fill(page) == page, "run `make docs`"
 
 
+def test_list_of_figures_is_up_to_date():
+    assert docs.FIGURE_PAGE.read_text(encoding="utf8") == docs.figure_page(), "run `make docs`"
+
+
 def test_metric_cards_are_up_to_date():
     assert docs.CARDS.read_text(encoding="utf8") == docs.metric_cards(), "run `make docs`"
 

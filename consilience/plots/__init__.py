@@ -4,7 +4,7 @@ A figure is a function in a module of this folder, registered with its facts (`f
 """
 
 from consilience.plots.drawing import draw, draw_figure, save_figure
-from consilience.plots.facts import FIGURES, Facts, Material, Plan, figure, targets
+from consilience.plots.facts import FIGURES, Facts, Material, Plan, register, targets
 from consilience.plots.inputs import (
     Inputs,
     read_axis,
@@ -28,7 +28,6 @@ __all__ = [
     "Plan",
     "draw",
     "draw_figure",
-    "figure",
     "model_order",
     "read_axis",
     "read_inputs",
@@ -36,6 +35,7 @@ __all__ = [
     "read_models",
     "read_rows",
     "read_tables",
+    "register",
     "save_figure",
     "targets",
 ]

@@ -13,18 +13,10 @@ from consilience.errors import DataError
 from consilience.features import read_header
 from consilience.files import read_table
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    ALIGNED_METRIC,
-    Plan,
-    Source,
-    figure,
-)
+from consilience.plots.facts import ALIGNED_METRIC, Plan, Source, register
 from consilience.plots.inputs import read_axis, read_tables
 from consilience.plots.matrices import draw_table
-from consilience.plots.sources import (
-    LABEL,
-    from_tables,
-)
+from consilience.plots.sources import LABEL, from_tables
 from consilience.plots.style import (
     DARK,
     FONT,
@@ -77,26 +69,26 @@ def _with_alignment(plan: Plan) -> Iterable[str]:
     return plan.paired
 
 
-TABLES = from_tables("tables", "alignment/{dataset}/{metric}.parquet", read_tables, _with_alignment)
+TABLES = from_tables("alignment", read_tables, _with_alignment)
 AXIS = Source(
-    lambda m: read_axis(read_tables(m.files["tables"]), m.said["label"]), TABLES.reads, LABEL.said
+    lambda m: read_axis(read_tables(m.files["alignment"]), m.said["label"]),
+    TABLES.reads,
+    LABEL.said,
 )
 
 
-@figure(
+@register(
     per=ALIGNED_METRIC,
     takes={
         "tables": TABLES,
         "axis": AXIS,
-        "language": from_tables(
-            "manifests", "features/{dataset}/manifest.parquet", read_language, _with_alignment
-        ),
+        "language": from_tables("manifest", read_language, _with_alignment),
     },
     category="Similarity",
     caption=(
-        "Alignment of models across modalities, reduced from all pairs of their layers; where the"
-        " features hold it, against how well the language models predict text. The band is where "
-        "95 % of the null lies."
+        "Alignment of models across modalities, reduced from all pairs of their layers; where "
+        "the features hold it, against how well the language models predict text. The band is "
+        "where 95 % of the null lies."
     ),
 )
 def alignment(
@@ -143,7 +135,7 @@ def alignment(
     return figure, table.drop(columns="scaled")
 
 
-@figure(
+@register(
     per=ALIGNED_METRIC,
     takes={"tables": TABLES, "axis": AXIS},
     category="Similarity",

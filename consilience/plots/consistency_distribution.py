@@ -11,16 +11,8 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.sets import ALL, ANCHOR
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    GROUPING,
-    figure,
-)
-from consilience.plots.sources import (
-    CONSISTENCY,
-    LABELS,
-    MODELS,
-    from_plan,
-)
+from consilience.plots.facts import GROUPING, register
+from consilience.plots.sources import CONSISTENCY, LABELS, MODELS, from_plan
 from consilience.plots.style import (
     COLUMN,
     DARK,
@@ -45,7 +37,7 @@ MAX_POINTS = 80
 """Above so many dataset pairs, boxes stand without single points."""
 
 
-@figure(
+@register(
     per=GROUPING,
     takes={
         "consistency": CONSISTENCY,
@@ -56,9 +48,9 @@ MAX_POINTS = 80
     },
     category="Consistency",
     caption=(
-        "The same correlation within and between groups of models; each point is a pair of "
-        "datasets. The band is all models (quartiles, median). Groups that are too small are "
-        "listed."
+        "Correlation, over pairs of models within and between groups, of their similarities on two "
+        "datasets; each point is a pair of datasets. The band is all models (quartiles, median). "
+        "Groups that are too small are listed."
     ),
 )
 def consistency_distribution(

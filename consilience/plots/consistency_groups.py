@@ -8,37 +8,20 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.pairs.sets import ALL
-from consilience.plots.facts import (
-    METRIC,
-    figure,
-)
+from consilience.plots.facts import METRIC, register
 from consilience.plots.rows import MAX_ROWS, add_dots, draw_rows, row_figure
-from consilience.plots.sources import (
-    GROUPED,
-    LABEL,
-    MODELS,
-    from_tables,
-)
-from consilience.plots.style import (
-    FONT,
-    GREY,
-    LIGHT,
-    METHODS,
-    PAGE,
-    pair_name,
-    read_groups,
-    style,
-)
+from consilience.plots.sources import GROUPED, LABEL, MODELS, from_tables
+from consilience.plots.style import FONT, GREY, LIGHT, METHODS, PAGE, pair_name, read_groups, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-@figure(
+@register(
     per=METRIC,
     takes={
-        "means": from_tables("means", "consistency/means/{metric}.parquet"),
+        "means": from_tables("consistency_means"),
         "models": MODELS,
         "label": LABEL,
     },

@@ -12,18 +12,8 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.sets import ALL
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    METRIC,
-    STUDY,
-    Condition,
-    figure,
-)
-from consilience.plots.sources import (
-    CONSISTENCY,
-    GROUP,
-    LABEL,
-    LABELS,
-)
+from consilience.plots.facts import METRIC, STUDY, Condition, register
+from consilience.plots.sources import CONSISTENCY, GROUP, LABEL, LABELS
 from consilience.plots.style import (
     FONT,
     LETTER,
@@ -50,7 +40,7 @@ MAX_PAIRS = 10
 """Most pairs of groups that have a panel each."""
 
 
-@figure(
+@register(
     per=STUDY,
     takes={"consistency": CONSISTENCY, "labels": LABELS},
     category="Consistency",
@@ -90,7 +80,7 @@ def consistency_heatmap(
     return figure, rows.reset_index(drop=True)
 
 
-@figure(
+@register(
     per=METRIC,
     takes={"consistency": CONSISTENCY, "group": GROUP, "label": LABEL},
     category="Consistency",
@@ -99,7 +89,7 @@ def consistency_heatmap(
         "two datasets."
     ),
     when=Condition(
-        "consistency of the groups that colour the models",
+        "groups that colour the models and have a consistency",
         lambda plan: plan.group in plan.settings["consistency"]["groups"],
     ),
 )

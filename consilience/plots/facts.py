@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-RESULTS = "results"
-"""The folder of a study's results, if nothing else is said."""
-
 
 class Plan(Protocol):
     """What figures ask of the plan of a study.
@@ -60,6 +57,19 @@ class Plan(Protocol):
     paired: Sequence[str]
     curve_datasets: Iterable[str]
     curve_metrics: Sequence[str]
+
+
+class Results(Protocol):
+    """Where the files of a study lie.
+
+    Attributes:
+        folder: of its figures.
+    """
+
+    folder: str
+
+    def __getitem__(self, kind: str) -> str:
+        """Returns the path of a kind of file as a pattern of `{dataset}` and `{metric}`."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,7 @@ class Condition:
     holds: Callable[[Plan], Any]
 
 
-ALWAYS = Condition("always", lambda _: True)
+ALWAYS = Condition("", lambda _: True)
 
 
 def every_dataset(plan: Plan) -> Iterable[str]:
@@ -107,36 +117,32 @@ def every_dataset(plan: Plan) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Files:
-    """Result tables that a figure reads.
+    """Result files of one kind that a figure reads.
 
     Attributes:
-        name: what an input of the figure's job is called.
-        pattern: path below the folder of results; a place that the figure's scope does not fill
-            stands for all datasets or metrics.
+        kind: as results name it, and as the input of the figure's job is called. A place in its
+            path that the figure's scope does not fill stands for all datasets or metrics.
         datasets: which datasets count.
     """
 
-    name: str
-    pattern: str
+    kind: str
     datasets: Callable[[Plan], Iterable[str]] = every_dataset
 
-    def paths(self, plan: Plan, wildcard: str, folder: str) -> list[str]:
+    def paths(self, plan: Plan, wildcard: str, results: Results) -> list[str]:
         """Returns the paths, with `{wildcard}` left open."""
+        pattern = results[self.kind]
         known = {"dataset": self.datasets, "metric": METRIC.among}
-        places = [part for _, part, _, _ in Formatter().parse(self.pattern) if part]
+        places = [part for _, part, _, _ in Formatter().parse(pattern) if part]
         filled = [p for p in places if p != wildcard]
         return [
-            f"{folder}/"
-            + self.pattern.format(
-                **{wildcard: f"{{{wildcard}}}"} | dict(zip(filled, v, strict=True))
-            )
+            pattern.format(**{wildcard: f"{{{wildcard}}}"} | dict(zip(filled, v, strict=True)))
             for v in product(*(list(known[place](plan)) for place in filled))
         ]
 
 
 @dataclass(frozen=True)
 class Material:
-    """What a figure is drawn from: paths of tables by name, and what the plan says, by name."""
+    """What a figure is drawn from: paths by their kind, and what the plan says, by name."""
 
     files: Mapping[str, Sequence[str | Path]]
     said: Mapping[str, Any]
@@ -215,25 +221,38 @@ class Facts:
         return {"figure": name, "metric": self.ending if metric else "all"}
 
     def reads(self) -> dict[str, Files]:
-        """Returns the files that all arguments take, by name.
+        """Returns the files that all arguments take, by kind.
 
         Raises:
-            ValueError: two arguments mean different files by one name.
+            ValueError: two arguments take one kind of different datasets.
         """
         found: dict[str, Files] = {}
         for files in (files for source in self.takes.values() for files in source.reads):
-            if found.setdefault(files.name, files) != files:
-                raise ValueError(f"figure {self.name!r}: two sets of files are called {files.name}")
+            if found.setdefault(files.kind, files) != files:
+                raise ValueError(
+                    f"figure {self.name!r}: one argument takes {files.kind!r} of other datasets "
+                    "than another"
+                )
         return found
 
-    def inputs(self, plan: Plan, folder: str = RESULTS) -> dict[str, list[str]]:
-        """Returns the paths that the figure reads, by name, as patterns of its wildcard."""
+    def inputs(self, plan: Plan, results: Results) -> dict[str, list[str]]:
+        """Returns the paths that the figure reads, by kind, as patterns of its wildcard."""
         wildcard = self.per.wildcard
-        return {name: f.paths(plan, wildcard, folder) for name, f in self.reads().items()}
+        return {kind: files.paths(plan, wildcard, results) for kind, files in self.reads().items()}
 
-    def stem(self, folder: str = RESULTS) -> str:
+    def stem(self, results: Results) -> str:
         """Returns the path of the figure's files without their endings, as a pattern."""
-        return f"{folder}/figures/{self.name}" + (f"_{self.ending}" if self.ending else "")
+        return f"{results.folder}/figures/{self.name}" + (f"_{self.ending}" if self.ending else "")
+
+    def record(self, place: str, results: Results) -> str:
+        """Returns the path of a record of the figure's job, without its ending, as a pattern.
+
+        Args:
+            place: `logs` or `benchmarks`; a study with a folder of its own has one there too.
+            results: where the study's files lie.
+        """
+        below = results.folder.removeprefix("results")
+        return f"{place}{below}/plot_{self.name}/{self.ending or 'all'}"
 
     def values(self, plan: Plan) -> list[str]:
         """Returns for which metrics, datasets or groupings a study has the figure."""
@@ -250,10 +269,10 @@ class Facts:
 
 
 FIGURES: Registry[Facts] = Registry("figure", "consilience.plots")
-"""All figures by name: any public function in this folder that `figure` decorates."""
+"""All figures by name: any public function in this folder that `register` decorates."""
 
 
-def figure(
+def register(
     *,
     per: Scope,
     takes: Mapping[str, Source],
@@ -283,10 +302,10 @@ def figure(
     return enter
 
 
-def targets(plan: Plan, folder: str = RESULTS) -> list[str]:
+def targets(plan: Plan, results: Results) -> list[str]:
     """Returns the images of all figures that a study has."""
     return [
-        f"{facts.stem(folder)}.png".replace(facts.ending or "{}", value)
+        f"{facts.stem(results)}.png".replace(facts.ending or "{}", value)
         for facts in FIGURES.values()
         for value in facts.values(plan)
     ]

@@ -10,25 +10,10 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.plots.facts import (
-    STUDY,
-    figure,
-)
+from consilience.plots.facts import STUDY, register
 from consilience.plots.rows import MAX_ROWS, add_dots, draw_rows, row_figure
-from consilience.plots.sources import (
-    GROUPED,
-    LABELS,
-    MODELS,
-    from_tables,
-)
-from consilience.plots.style import (
-    COLUMN,
-    FONT,
-    LETTER,
-    PAGE,
-    read_groups,
-    style,
-)
+from consilience.plots.sources import GROUPED, LABELS, MODELS, from_tables
+from consilience.plots.style import COLUMN, FONT, LETTER, PAGE, read_groups, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,10 +21,10 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 4
 
 
-@figure(
+@register(
     per=STUDY,
     takes={
-        "differences": from_tables("differences", "consistency/differences/{metric}.parquet"),
+        "differences": from_tables("consistency_differences"),
         "models": MODELS,
         "labels": LABELS,
     },

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from consilience.plots import mpl
-from consilience.plots.style import (
-    FONT,
-    LETTER,
-    LIGHT,
-    blank,
-    ink,
-    shorten,
-)
+from consilience.plots.style import FONT, LETTER, LIGHT, blank, ink, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.plots.facts import (
-    STUDY,
-    figure,
-)
+from consilience.plots.facts import STUDY, register
 from consilience.plots.metric_pairs import draw_pairs, share, wide_values
-from consilience.plots.sources import (
-    CONSISTENCY,
-    LABELS,
-    SEVERAL_METRICS,
-)
-from consilience.plots.style import (
-    GREY,
-    METHODS,
-    PAGE,
-    style,
-)
+from consilience.plots.sources import CONSISTENCY, LABELS, SEVERAL_METRICS
+from consilience.plots.style import GREY, METHODS, PAGE, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +21,7 @@ if TYPE_CHECKING:
 KEYS = ["dataset_x", "dataset_y", "grouping", "group_x", "group_y"]
 
 
-@figure(
+@register(
     per=STUDY,
     takes={"consistency": CONSISTENCY, "labels": LABELS},
     category="Consistency",

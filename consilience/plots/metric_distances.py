@@ -13,17 +13,10 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.sets import ANCHOR
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    STUDY,
-    Condition,
-    figure,
-)
+from consilience.plots.facts import STUDY, Condition, register
 from consilience.plots.matrices import draw_table
 from consilience.plots.metric_pairs import share, wide_values
-from consilience.plots.sources import (
-    CONSISTENCY,
-    LABELS,
-)
+from consilience.plots.sources import CONSISTENCY, LABELS
 from consilience.plots.style import (
     FONT,
     LETTER,
@@ -46,7 +39,7 @@ LEAST = 2.8
 """Narrowest column, in mm; pairs of metrics beyond those that fit are left out."""
 
 
-@figure(
+@register(
     per=STUDY,
     takes={"consistency": CONSISTENCY, "labels": LABELS},
     category="Consistency",
@@ -56,7 +49,7 @@ LEAST = 2.8
         "the sets of models that the anchor is compared with."
     ),
     when=Condition(
-        "two metrics and anchors",
+        "anchors, and two metrics or more",
         lambda plan: len(plan.study.metrics) > 1 and plan.settings["consistency"]["anchors"],
     ),
 )

@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from consilience.plots.style import (
-    DARK,
-    minus,
-    panels,
-    style,
-)
+from consilience.plots.style import DARK, minus, panels, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,16 +11,9 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    STUDY,
-    Condition,
-    figure,
-)
+from consilience.plots.facts import STUDY, Condition, register
 from consilience.plots.matrices import draw_table
-from consilience.plots.sources import (
-    MODELS,
-    from_plan,
-)
+from consilience.plots.sources import MODELS, from_plan
 from consilience.plots.style import (
     LETTER,
     PAGE,
@@ -40,7 +33,7 @@ ROW = 4.0
 LONGEST = 24
 
 
-@figure(
+@register(
     per=STUDY,
     takes={"models": MODELS, "columns": from_plan("columns", lambda plan, _: plan.group_columns)},
     category="Models",
@@ -48,7 +41,9 @@ LONGEST = 24
         "How many models of the study have which values of every two metadata columns. Groups "
         "that hardly occur together cannot be told apart by any analysis of the study."
     ),
-    when=Condition("two metadata columns", lambda plan: len(plan.group_columns) > 1),
+    when=Condition(
+        "two columns or more that group models", lambda plan: len(plan.group_columns) > 1
+    ),
 )
 def model_categories(
     models: pd.DataFrame, columns: Sequence[str], *, width: float = PAGE

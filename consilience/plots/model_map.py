@@ -12,16 +12,9 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.sets import Similarity
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    METRIC,
-    figure,
-)
+from consilience.plots.facts import METRIC, register
 from consilience.plots.ordering import LEAST, align, embed, model_order, read_all
-from consilience.plots.sources import (
-    GROUP,
-    MODELS,
-    from_similarity,
-)
+from consilience.plots.sources import GROUP, MODELS, from_similarity
 from consilience.plots.style import (
     DARK,
     FONT,
@@ -56,7 +49,7 @@ OFFSETS = [
 ]  # fmt: skip
 
 
-@figure(
+@register(
     per=METRIC,
     takes=from_similarity() | {"models": MODELS, "group": GROUP},
     category="Similarity",

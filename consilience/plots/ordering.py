@@ -10,9 +10,7 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.pairs.sets import Similarity, read_similarity
-from consilience.plots.style import (
-    MetricAxis,
-)
+from consilience.plots.style import MetricAxis
 
 if TYPE_CHECKING:
     pass

@@ -12,13 +12,7 @@ import pandas as pd
 from consilience.pairs.inference import PairSet
 from consilience.pairs.sets import ALL, ModelSet, Similarity, pair_set
 from consilience.plots import mpl
-from consilience.plots.style import (
-    PALE,
-    Groups,
-    bottom_legend,
-    minus,
-    pair_name,
-)
+from consilience.plots.style import PALE, Groups, bottom_legend, minus, pair_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

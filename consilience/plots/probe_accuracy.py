@@ -10,17 +10,9 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    STUDY,
-    figure,
-)
+from consilience.plots.facts import STUDY, register
 from consilience.plots.matrices import draw_table
-from consilience.plots.sources import (
-    GROUP,
-    MODELS,
-    PROBE,
-    PROBED,
-)
+from consilience.plots.sources import ACCURACY, GROUP, MODELS, PROBED
 from consilience.plots.style import (
     LETTER,
     PAGE,
@@ -42,9 +34,9 @@ ROW = 3.2
 """Height of a model's row, in mm: a line of text."""
 
 
-@figure(
+@register(
     per=STUDY,
-    takes={"accuracy": PROBE, "models": MODELS, "group": GROUP},
+    takes={"accuracy": ACCURACY, "models": MODELS, "group": GROUP},
     category="Probe",
     caption=(
         "Accuracy of linear probes on held-out samples, mean over seeds. Models stand by group, "

@@ -10,26 +10,10 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.sets import ALL
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    METRIC,
-    Condition,
-    figure,
-)
+from consilience.plots.facts import METRIC, Condition, register
 from consilience.plots.rows import ROW, draw_rows
-from consilience.plots.sources import (
-    CONSISTENCY,
-    LABEL,
-)
-from consilience.plots.style import (
-    DARK,
-    FONT,
-    GREY,
-    LIGHT,
-    METHODS,
-    PAGE,
-    shorten,
-    style,
-)
+from consilience.plots.sources import CONSISTENCY, LABEL
+from consilience.plots.style import DARK, FONT, GREY, LIGHT, METHODS, PAGE, shorten, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,14 +23,14 @@ MANY = 60
 """Above so many dataset pairs, intervals are pale."""
 
 
-@figure(
+@register(
     per=METRIC,
     takes={"consistency": CONSISTENCY, "label": LABEL},
     category="Consistency",
     caption=(
         "Left: reliability of the similarities of all pairs of models, from halves of the "
-        "stimuli. Right: consistency of every pair of datasets as measured, and corrected for the"
-        " noise of the stimuli."
+        "stimuli. Right: consistency of every pair of datasets as measured, and corrected for "
+        "the noise of the stimuli."
     ),
     when=Condition("similarities on halves of the stimuli", lambda plan: plan.halved),
 )

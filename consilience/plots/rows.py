@@ -8,12 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from consilience.plots import mpl
-from consilience.plots.style import (
-    DARK,
-    GREY,
-    Groups,
-    name_pairs,
-)
+from consilience.plots.style import DARK, GREY, Groups, name_pairs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,19 +11,9 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.plots import mpl
-from consilience.plots.facts import (
-    CURVE_METRIC,
-    Condition,
-    Files,
-    Plan,
-    Source,
-    figure,
-)
+from consilience.plots.facts import CURVE_METRIC, Condition, Files, Plan, Source, register
 from consilience.plots.inputs import read_rows, read_tables
-from consilience.plots.sources import (
-    from_similarity,
-    from_tables,
-)
+from consilience.plots.sources import from_similarity, from_tables
 from consilience.plots.style import (
     COLUMN,
     DARK,
@@ -65,25 +55,25 @@ def _of_metric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return rows[rows["metric"] == metric]
 
 
-CURVES = from_tables("curves", "sensitivity/{dataset}/{metric}.parquet", read_tables, _with_curves)
+CURVES = from_tables("sensitivity", read_tables, _with_curves)
 
 
-@figure(
+@register(
     per=CURVE_METRIC,
     takes=from_similarity(_with_curves)
     | {
         "tables": CURVES,
         "stability": Source(
             lambda m: _of_metric(read_rows(m.files["stability"]), m.said["metric"]),
-            (Files("stability", "sensitivity/stability.parquet"),),
+            (Files("stability"),),
             {"metric": lambda _, metric: metric},
         ),
     },
     category="Similarity",
     caption=(
         "Similarities of pairs of models on fewer stimuli and with other numbers of neighbours. "
-        "The dashed line is the number of stimuli from which on the ranking of the pairs stays as"
-        " it is."
+        "The dashed line is the number of stimuli from which on the ranking of the pairs stays "
+        "as it is."
     ),
 )
 def sensitivity(
@@ -148,13 +138,13 @@ def sensitivity(
     return figure, pd.concat(parts, ignore_index=True)[order]
 
 
-@figure(
+@register(
     per=CURVE_METRIC,
     takes=from_similarity(_with_curves) | {"tables": CURVES},
     category="Similarity",
     caption=(
-        "Absolute change of the similarities of pairs of models from one number of stimuli to the"
-        " next larger one. Boxes are quartiles, whiskers reach from 5 to 95 % of the pairs."
+        "Absolute change of the similarities of pairs of models from one number of stimuli to "
+        "the next larger one. Boxes are quartiles, whiskers reach from 5 to 95 % of the pairs."
     ),
     when=Condition(
         "curves over two numbers of stimuli",

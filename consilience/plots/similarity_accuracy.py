@@ -11,10 +11,7 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.files import derive_seed
 from consilience.pairs.sets import Similarity
-from consilience.plots.facts import (
-    METRIC,
-    figure,
-)
+from consilience.plots.facts import METRIC, register
 from consilience.plots.ordering import read_all
 from consilience.plots.points import (
     SYMBOL,
@@ -24,14 +21,7 @@ from consilience.plots.points import (
     pair_legend,
     result,
 )
-from consilience.plots.sources import (
-    GROUP,
-    MODELS,
-    PROBE,
-    PROBED,
-    from_plan,
-    from_similarity,
-)
+from consilience.plots.sources import ACCURACY, GROUP, MODELS, PROBED, from_plan, from_similarity
 from consilience.plots.style import (
     PAGE,
     Groups,
@@ -50,11 +40,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@figure(
+@register(
     per=METRIC,
     takes=from_similarity()
     | {
-        "accuracy": PROBE,
+        "accuracy": ACCURACY,
         "models": MODELS,
         "group": GROUP,
         "color": from_plan("color", lambda plan, _: plan.settings["plots"]["gap_color"]),

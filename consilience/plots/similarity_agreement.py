@@ -11,24 +11,12 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.plots.facts import (
-    STUDY,
-    Source,
-    figure,
-)
+from consilience.plots.facts import STUDY, Source, register
 from consilience.plots.inputs import Inputs, read_metrics
 from consilience.plots.metric_pairs import draw_pairs, share
 from consilience.plots.ordering import read_all
-from consilience.plots.sources import (
-    LABELS,
-    MODELS,
-    SEVERAL_METRICS,
-    similarity_files,
-)
-from consilience.plots.style import (
-    PAGE,
-    style,
-)
+from consilience.plots.sources import LABELS, MODELS, SEVERAL_METRICS, similarity_files
+from consilience.plots.style import PAGE, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +30,7 @@ _METRICS = Source(
 )
 
 
-@figure(
+@register(
     per=STUDY,
     takes={"metrics": _METRICS},
     category="Similarity",

@@ -7,33 +7,19 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.plots.facts import (
-    METRIC,
-    Condition,
-    figure,
-)
+from consilience.plots.facts import METRIC, Condition, register
 from consilience.plots.rows import draw_rows, row_figure
-from consilience.plots.sources import (
-    LABEL,
-    from_tables,
-)
-from consilience.plots.style import (
-    METHODS,
-    PAGE,
-    bottom_legend,
-    read_groups,
-    shorten,
-    style,
-)
+from consilience.plots.sources import LABEL, from_tables
+from consilience.plots.style import METHODS, PAGE, bottom_legend, read_groups, shorten, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@figure(
+@register(
     per=METRIC,
     takes={
-        "relation": from_tables("relation", "behavior/relation/{metric}.parquet"),
+        "relation": from_tables("relation"),
         "label": LABEL,
     },
     category="Behavior",
@@ -43,7 +29,7 @@ if TYPE_CHECKING:
         "disagreement, the divergence of their predictions and the consistency of their errors. "
         "Lines are 95 % intervals that resample models."
     ),
-    when=Condition("labels", lambda plan: plan.labelled),
+    when=Condition("datasets with labels", lambda plan: plan.labelled),
 )
 def similarity_behavior(
     relation: pd.DataFrame,

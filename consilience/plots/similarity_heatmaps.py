@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from consilience.plots.facts import (
-    METRIC,
-    figure,
-)
+from consilience.plots.facts import METRIC, register
 from consilience.plots.matrices import draw_matrix, name_matrix
 from consilience.plots.ordering import model_order, read_all, spread_out
-from consilience.plots.sources import (
-    GROUP,
-    MODELS,
-    from_similarity,
-)
+from consilience.plots.sources import GROUP, MODELS, from_similarity
 from consilience.plots.style import (
     PAGE,
     MetricAxis,
@@ -36,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@figure(
+@register(
     per=METRIC,
     takes=from_similarity() | {"models": MODELS, "group": GROUP},
     category="Similarity",

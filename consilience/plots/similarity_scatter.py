@@ -10,11 +10,7 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.pairs.sets import ALL, Similarity
-from consilience.plots.facts import (
-    METRIC,
-    Plan,
-    figure,
-)
+from consilience.plots.facts import METRIC, Plan, register
 from consilience.plots.ordering import read_all
 from consilience.plots.points import (
     SYMBOL,
@@ -24,22 +20,8 @@ from consilience.plots.points import (
     pair_legend,
     result,
 )
-from consilience.plots.sources import (
-    CONSISTENCY,
-    GROUP,
-    MODELS,
-    from_similarity,
-)
-from consilience.plots.style import (
-    DARK,
-    GREY,
-    PAGE,
-    Groups,
-    MetricAxis,
-    panels,
-    read_groups,
-    style,
-)
+from consilience.plots.sources import CONSISTENCY, GROUP, MODELS, from_similarity
+from consilience.plots.style import DARK, GREY, PAGE, Groups, MetricAxis, panels, read_groups, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,14 +33,14 @@ def _counting(plan: Plan, _: str) -> list[str]:
     return list(plan.study.groups([], plan.settings["consistency"]["models"]))
 
 
-@figure(
+@register(
     per=METRIC,
     takes=from_similarity(only=_counting)
     | {"consistency": CONSISTENCY, "models": MODELS, "group": GROUP},
     category="Consistency",
     caption=(
-        "Each point is a pair of models: its similarity on one dataset against that on another. r"
-        " has an interval from resampling models."
+        "Each point is a pair of models: its similarity on one dataset against that on another. "
+        "r has an interval from resampling models."
     ),
 )
 def similarity_scatter(  # noqa: PLR0913

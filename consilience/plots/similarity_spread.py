@@ -9,19 +9,10 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.plots.facts import (
-    METRIC,
-    Condition,
-    figure,
-)
+from consilience.plots.facts import METRIC, Condition, register
 from consilience.plots.matrices import draw_matrix, name_matrix
 from consilience.plots.ordering import model_order, read_all, spread_out
-from consilience.plots.sources import (
-    GROUP,
-    MODELS,
-    from_plan,
-    from_similarity,
-)
+from consilience.plots.sources import GROUP, MODELS, from_plan, from_similarity
 from consilience.plots.style import (
     DARK,
     PAGE,
@@ -41,7 +32,7 @@ TRANSFORMS = {"arccos": (np.arccos, (-1.0, 1.0)), "tan": (np.tan, (-np.pi / 2, n
 """Functions of a similarity, and the values that they take."""
 
 
-@figure(
+@register(
     per=METRIC,
     takes=from_similarity()
     | {
@@ -54,7 +45,7 @@ TRANSFORMS = {"arccos": (np.arccos, (-1.0, 1.0)), "tan": (np.tan, (-np.pi / 2, n
         "Mean and standard deviation, over datasets, of the similarity of every two models, and "
         "one against the other."
     ),
-    when=Condition("two datasets", lambda plan: len(plan.study.datasets) > 1),
+    when=Condition("two datasets or more", lambda plan: len(plan.study.datasets) > 1),
 )
 def similarity_spread(
     tables: Mapping[str, pd.DataFrame],

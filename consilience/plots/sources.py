@@ -4,16 +4,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from consilience.plots.facts import Condition, Files, Plan, Source, every_dataset
 from consilience.plots.inputs import read_models, read_rows
 
 Asked = Callable[[Plan, str], Any]
 
-GROUPED = Condition("consistency of groups, sets or anchors", lambda plan: plan.grouped)
-PROBED = Condition("labels and probes", lambda plan: plan.probed)
-SEVERAL_METRICS = Condition("two metrics", lambda plan: len(plan.study.metrics) > 1)
+GROUPED = Condition("groups, sets or anchors to measure consistency for", lambda plan: plan.grouped)
+PROBED = Condition("probes", lambda plan: plan.probed)
+SEVERAL_METRICS = Condition("two metrics or more", lambda plan: len(plan.study.metrics) > 1)
 
 
 def from_plan(name: str, of: Asked) -> Source:
@@ -27,20 +25,18 @@ def from_plan(name: str, of: Asked) -> Source:
 
 
 def from_tables(
-    name: str,
-    pattern: str,
+    kind: str,
     read: Callable[[Sequence[str | Path]], Any] = read_rows,
     datasets: Callable[[Plan], Iterable[str]] = every_dataset,
 ) -> Source:
-    """Returns an argument that is read from result tables.
+    """Returns an argument that is read from result files.
 
     Args:
-        name: of the input of the figure's job.
-        pattern: path below the folder of results.
+        kind: of the files.
         read: makes the argument of the paths; all rows in one table, if not given.
         datasets: which count.
     """
-    return Source(lambda m: read(m.files[name]), (Files(name, pattern, datasets),))
+    return Source(lambda m: read(m.files[kind]), (Files(kind, datasets),))
 
 
 MODELS_SAID: Mapping[str, Asked] = {
@@ -54,13 +50,13 @@ MODELS = Source(lambda m: read_models(m.said["models"]), said=MODELS_SAID)
 GROUP = from_plan("group", lambda plan, _: plan.group)
 LABEL = from_plan("label", METRIC_SAID["label"])
 LABELS = from_plan("labels", lambda plan, _: plan.study.labels)
-CONSISTENCY = from_tables("consistency", "consistency/{metric}.parquet")
-PROBE = from_tables("probe", "probe/accuracy.parquet")
+CONSISTENCY = from_tables("consistency")
+ACCURACY = from_tables("accuracy")
 
 
 def similarity_files(datasets: Callable[[Plan], Iterable[str]] = every_dataset) -> Files:
     """Returns the similarity tables of some datasets."""
-    return Files("similarity", "similarity/{dataset}/{metric}.parquet", datasets)
+    return Files("similarity", datasets)
 
 
 def from_similarity(
@@ -79,8 +75,3 @@ def from_similarity(
         "axis": Source(lambda m: m.similarity.axis, reads, said),
         "layers": Source(lambda m: m.similarity.layers, reads, said),
     }
-
-
-def of_metric(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Returns the rows of one metric."""
-    return rows[rows["metric"] == metric]

@@ -181,6 +181,7 @@ def test_files_repeat_byte_for_byte(name, tmp_path):
 # --- what the figures show ------------------------------------------------------------------------
 
 
+@pytest.mark.figure("similarity_heatmaps")
 def test_heatmap_table_holds_every_pair_in_one_common_order():
     tables, models, _ = study(8, kinds=2)
     _, table = similarity_heatmaps(tables, models, axis=AXIS)
@@ -228,6 +229,7 @@ def test_brighter_is_more_similar_in_either_direction():
     assert min(images) > 0.8
 
 
+@pytest.mark.figure("similarity_scatter")
 def test_scatter_of_many_dataset_pairs_shows_the_extremes_and_says_so():
     tables, models, _ = study(8, datasets=5, kinds=2)
     rows = consistency_of(tables, models)
@@ -242,6 +244,7 @@ def test_scatter_of_many_dataset_pairs_shows_the_extremes_and_says_so():
     assert (picked[0], picked[-1]) == (value.min(), value.max())
 
 
+@pytest.mark.figure("similarity_scatter")
 def test_scatter_titles_carry_r_its_interval_and_n():
     tables, models, _ = study(8, kinds=2)
     rows = consistency_of(tables, models)
@@ -258,6 +261,24 @@ def test_scatter_titles_carry_r_its_interval_and_n():
         np.testing.assert_allclose(y, np.polyval(line, x), atol=1e-9)
 
 
+@pytest.mark.figure("consistency_heatmap")
+def test_cells_of_dataset_pairs_hold_the_numbers_of_all_models():
+    tables, models, _ = study(8, kinds=2)
+    rows = consistency_of(tables, models)
+    both = pd.concat([rows, rows.assign(metric="other", value=-rows["value"])])
+    figure, table = consistency_heatmap(both, labels={"other": "another metric"})
+    base = rows[(rows["grouping"] == "all") & (rows["method"] == "pearson")]
+    assert table["value"].tolist() == [*base["value"], *-base["value"]]
+    assert figure.axes[1].get_title().startswith("another metric")
+    known = base.set_index(["dataset_x", "dataset_y"])["value"]
+    for axes, sign in zip(figure.axes[:2], (1, -1), strict=True):
+        at = {text.get_position(): text.get_text() for text in axes.texts}
+        for (x, y), value in known.items():
+            place = int(x[-1]) + 0.5, int(y[-1]) + 0.5
+            assert at[place].startswith(minus(f"{sign * value:.2f}"))
+
+
+@pytest.mark.figure("consistency_distribution")
 def test_distribution_lists_what_is_too_small():
     tables, models, _ = study(8, kinds=2)
     models["kind"] = ["few", "few", *["many"] * 6]
@@ -270,6 +291,7 @@ def test_distribution_lists_what_is_too_small():
     assert set(table["grouping"]) == {"all", "kind"}
 
 
+@pytest.mark.figure("similarity_accuracy")
 def test_accuracy_gap_table_and_r():
     tables, models, accuracy = study(9, kinds=2)
     _, table = similarity_accuracy(tables, accuracy, models, axis=AXIS, group="kind")
@@ -355,6 +377,7 @@ def test_a_dataset_with_too_few_models_is_left_out_of_the_map_and_named():
         model_map({"dataset_1": few}, models, axis=AXIS, group="kind")
 
 
+@pytest.mark.figure("model_map")
 def test_maps_of_turned_datasets_coincide():
     rng = np.random.default_rng(2)
     points = rng.uniform(0, 0.4, size=(8, 2))

@@ -95,6 +95,7 @@ def test_texts_are_large_enough_inside_and_apart(name, any_size):
     check_texts(figure)
 
 
+@pytest.mark.figure("model_categories")
 def test_categories_are_counted_for_every_two_columns(small):
     models = metadata(list(small.models.index))
     _, table = small.draw("model_categories")
@@ -106,6 +107,7 @@ def test_categories_are_counted_for_every_two_columns(small):
     assert "none" in set(table.loc[table["column_y"] == "training_data", "value_y"])
 
 
+@pytest.mark.figure("metric_distances")
 def test_distances_of_metrics_are_those_of_scipy(small):
     figure, table = small.draw("metric_distances")
     rows = small.rows[(small.rows["method"] == "pearson") & (small.rows["grouping"] == "anchor")]
@@ -147,6 +149,7 @@ def test_many_metrics_are_named_by_numbers(small, count):
     check_texts(figure)
 
 
+@pytest.mark.figure("similarity_agreement")
 def test_agreement_of_similarities_is_between_means_over_common_datasets(small):
     _, table = small.draw("similarity_agreement")
     every = {name: pd.concat(inputs.tables) for name, inputs in small.inputs.items()}
