@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from test_plots_answers import aligned
 from consilience.code import closure
 from consilience.consistency import make_consistency
 from consilience.features import write_features
-from consilience.files import file_digest, write_table
+from consilience.files import write_table
 from consilience.plots import FIGURES, Facts, Material, draw_figure, register, save_figure, targets
 from consilience.plots import mpl as lazy
 from consilience.plots._stand_in import Results
@@ -105,6 +106,16 @@ def asked(facts, value, made):
     return files, facts.said(plan, value)
 
 
+def content(path):
+    """The bytes of a figure, but for the ids of clips in an SVG.
+
+    These are hashes of places to the last bit, and the solver behind matplotlib's layouts goes by
+    memory addresses.
+    """
+    found = path.read_bytes()
+    return re.sub(rb"\bp[0-9a-f]{10}\b", b"clip", found) if path.suffix == ".svg" else found
+
+
 CASES = [(name, k) for name in FIGURES for k in range(3 if "distribution" in name else 1)]
 
 
@@ -119,7 +130,7 @@ def test_a_figure_is_drawn_from_its_facts_alone(name, k, made, tmp_path):
     check_texts(figure)
     draw_figure(name, tmp_path / "two" / name, files, said)
     for path in paths:
-        assert file_digest(path) == file_digest(tmp_path / "two" / path.name), path.name
+        assert content(path) == content(tmp_path / "two" / path.name), path.name
     shown = pd.read_csv(tmp_path / "two" / f"{name}.csv")
     assert list(shown.columns) == list(table.columns)
 
