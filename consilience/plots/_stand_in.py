@@ -21,7 +21,9 @@ class Results:
     """Where the files of one study lie, as patterns for rules."""
 
     folder: str = "results"
+    common: str = "results"
 
     def __getitem__(self, name: str) -> str:
         """Returns the path of a kind of file, with its wildcards."""
-        return f"{self.folder}/{PATTERNS[name]}"
+        folder = self.common if name == "manifest" else self.folder
+        return f"{folder}/{PATTERNS[name]}"

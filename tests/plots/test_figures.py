@@ -62,8 +62,8 @@ def plan_of(study, **changes):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The plan of a small study whose result files lie in a folder, and where they lie."""
-    results = Results(str(tmp_path_factory.mktemp("study") / "results"))
-    folder = Path(results.folder)
+    folder = tmp_path_factory.mktemp("study") / "results"
+    results = Results(str(folder), str(folder))
     tables, study = write_study(folder, models=8, datasets=3, metrics=2, n=40)
     plan = plan_of(study)
     names, generator = list(study["models"]), np.random.default_rng(0)
