@@ -47,7 +47,7 @@ bench: setup ## measure planning time and speed (minutes)
 	$(BIN)/python benchmarks/explorer.py
 	$(BIN)/python benchmarks/consistency.py
 
-docs: setup ## write config/metrics.md and the tables of config/README.md from the code
+docs: setup ## write config/{metrics,figures}.md and the tables of config/README.md from the code
 	$(BIN)/python -m consilience.docs
 
 clean: ## delete results, logs and the virtual environment

@@ -39,8 +39,7 @@ def test_one_noun_finds_every_room(step):
     assert (ROOT / "rules" / f"{step}.smk").exists()
     assert (package / f"{step}.py").exists() or (package / step / "__init__.py").exists()
     assert (ROOT / "tests" / step / f"test_{step}.py").exists()
-    script = "plot_*" if step == "plots" else step
-    assert list((ROOT / "workflow" / "scripts").glob(f"{script}.py"))
+    assert (ROOT / "workflow" / "scripts" / f"{step}.py").exists()
     rules = (ROOT / "rules" / f"{step}.smk").read_text()
     assert f"rule all_{step}:" in rules
     assert f"rules/{step}.smk" in (ROOT / "Snakefile").read_text()
@@ -69,9 +68,8 @@ def test_modules_and_functions_are_short(path):
 @pytest.mark.parametrize("path", sorted((ROOT / "rules").glob("*.smk")), ids=lambda p: p.name)
 def test_rules_say_everything_in_one_order(path):
     wanted = ["log:", "benchmark:", "conda:", "threads:", "script:"]
-    for block in re.split(r"^rule (?!all)", path.read_text(encoding="utf8"), flags=re.MULTILINE)[
-        1:
-    ]:
+    text = path.read_text(encoding="utf8")
+    for block in re.split(r"^ *rule\b(?! all)", text, flags=re.MULTILINE)[1:]:
         rule = re.split(r"^\S", block.partition("\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
         positions = [rule.find(f"    {key}") for key in wanted]
         assert -1 not in positions, (block[:30], positions)
@@ -93,6 +91,10 @@ def test_pages_on_results_are_up_to_date():
     assert docs.RESULTS.read_text(encoding="utf8") == docs.results_page(), "run `make docs`"
     page = docs.README.read_text(encoding="utf8")
     assert docs.fill_readme(page) == page, "run `make docs`"
+
+
+def test_list_of_figures_is_up_to_date():
+    assert docs.FIGURE_PAGE.read_text(encoding="utf8") == docs.figure_page(), "run `make docs`"
 
 
 def test_metric_cards_are_up_to_date():

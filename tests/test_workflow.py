@@ -449,8 +449,8 @@ def test_editing_a_model_source(study):
     assert not per_model("features", DATA, ["p4", "p6", "p8"]) & planned(study)
 
 
-def test_editing_a_plot_script(study):
-    with (study / "workflow" / "scripts" / "plot_model_map.py").open("a") as stream:
+def test_editing_a_figure(study):
+    with (study / "consilience" / "plots" / "model_map.py").open("a") as stream:
         stream.write("# edited\n")
     assert planned(study) == {("plot_model_map", "knn"), ("plot_model_map", "cka")}
 

@@ -1,9 +1,13 @@
 """Which groups of models a study looks at."""
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from consilience.config.catalogs import Row
+from consilience.plots import FIGURES, targets
+from consilience.plots.facts import Facts
+from consilience.results import Results
 
 if TYPE_CHECKING:
     from consilience.config import Study
@@ -18,6 +22,7 @@ class Groups:
     """The part of a plan that is about groups, sets and anchors."""
 
     study: "Study"
+    results: Results
     settings: dict[str, Any]
 
     @property
@@ -66,3 +71,18 @@ class Groups:
             by_group = {f"anchor_{c}": ("anchor", c) for c in settings["groups"]}
             shown |= by_group or {"anchor": ("anchor", None)}
         return shown
+
+    @property
+    def figures(self) -> list[Facts]:
+        """All figures that there are; a study has those of which it has what they show."""
+        return list(FIGURES.values())
+
+    @property
+    def drawn(self) -> list[str]:
+        """The figures of the study."""
+        return targets(self, self.results)
+
+    @property
+    def distribution_pattern(self) -> str:
+        """A pattern of the ends of such figures' names, which may hold any sign of a column."""
+        return "|".join(map(re.escape, self.distributions))

@@ -14,8 +14,7 @@ from consilience.errors import DataError
 from consilience.explorer.pack import Pack
 from consilience.files import read_table
 from consilience.pairs.matrix import Similarity, read_similarity
-from consilience.plots.heatmaps import model_order
-from consilience.plots.maps import LEAST, align, embed
+from consilience.plots.ordering import LEAST, align, embed, model_order
 from consilience.plots.style import MetricAxis
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,6 @@ of a correlation holds. Here the unit that is resampled and relabelled is the mo
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
-from scipy.stats import kendalltau
 
 from consilience.pairs.correlations import (
     ROUNDING,
@@ -221,6 +219,8 @@ def interval(z: Floats, drawn: Floats, variance: Floats, freedom: Floats) -> tup
         (q,) low and high z; NaN where resampling carries no information: fewer than half of the
         replicates defined, or no spread at all (as for identical similarities).
     """
+    from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need no interval
+
     low, high = np.full((2, len(z)), np.nan)
     defined = np.isfinite(drawn).sum(axis=1)
     known = (defined * 2 >= drawn.shape[1]) & (defined >= 2) & (variance > ROUNDING)
@@ -273,6 +273,8 @@ def mantel(block: Block, method: str, labels: Ints) -> Floats:
 def _relabelled(block: Block, x: Floats, y: Floats, method: str) -> Floats:
     """Returns (q,) correlations of x (d, p) with relabelled y (d, p), both standardised."""
     if method == "kendall":
+        from scipy.stats import kendalltau  # noqa: PLC0415 - as above
+
         pairs = zip(block.left, block.right, strict=True)
         return np.array([kendalltau(x[a], y[b]).statistic for a, b in pairs])
     return (x @ y.T / x.shape[1])[block.left, block.right]  # relabelling keeps mean and variance
@@ -293,6 +295,8 @@ def mantel_incomplete(pairs: PairSet, method: str, labels: Ints) -> float:
         cells = labels[pairs.first, chunk] * m + labels[pairs.second, chunk]
         relabelled = square.ravel()[cells]
         if method == "kendall":
+            from scipy.stats import kendalltau  # noqa: PLC0415 - as above
+
             columns = relabelled.T
             found.append([kendalltau(x, c, nan_policy="omit").statistic for c in columns])
         else:

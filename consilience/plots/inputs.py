@@ -100,6 +100,6 @@ def read_tables(paths: Iterable[str | Path]) -> dict[str, pd.DataFrame]:
     return {Path(path).parent.name: read_table(path) for path in paths}
 
 
-def read_consistency(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Returns the rows of consistency tables, in the order of the paths."""
+def read_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Returns the rows of all tables, in the order of the paths."""
     return pd.concat([read_table(path) for path in paths], ignore_index=True)

@@ -1,19 +1,39 @@
 """How much of similarity and consistency is noise of the stimuli."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from consilience.errors import DataError
 from consilience.pairs.sets import ALL
-from consilience.plots.intervals import ROW, draw_rows
+from consilience.plots import mpl
+from consilience.plots.facts import METRIC, Condition, register
+from consilience.plots.rows import ROW, draw_rows
+from consilience.plots.sources import CONSISTENCY, LABEL
 from consilience.plots.style import DARK, FONT, GREY, LIGHT, METHODS, PAGE, shorten, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MANY = 60
 """Above so many dataset pairs, intervals are pale."""
 
 
+@register(
+    per=METRIC,
+    takes={"consistency": CONSISTENCY, "label": LABEL},
+    category="Consistency",
+    caption=(
+        "Left: reliability of the similarities of all pairs of models, from halves of the "
+        "stimuli. Right: consistency of every pair of datasets as measured, and corrected for "
+        "the noise of the stimuli."
+    ),
+    when=Condition("similarities on halves of the stimuli", lambda plan: plan.halved),
+)
 def reliability(
     consistency: pd.DataFrame,
     *,
@@ -49,7 +69,7 @@ def reliability(
     names = points["label"].tolist()
     with style():
         height = max(ROW * len(names) + 24, width * 0.5)
-        figure = Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+        figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
         left, right = figure.subplots(1, 2)
         draw_rows(left, points, names)
         left.set_yticks(range(len(names)), shorten(names, 20))

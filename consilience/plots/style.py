@@ -1,24 +1,26 @@
 """What all figures share: sizes, one palette, one colour per group, axes from a metric's facts."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from consilience.errors import ConfigError
+from consilience.plots import mpl
 from consilience.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 COLUMN, PAGE = 85.0, 175.0
 """Widths of one and of two columns of a paper, in mm."""
@@ -135,7 +137,7 @@ class Groups:
         """Returns one legend entry per group among the models, with its size."""
         counts = pd.Series([self.of[model] for model in models]).value_counts()
         return [
-            Line2D(
+            mpl.Line2D(
                 [], [], linestyle="", marker=marker or self.marker(name), markersize=4.5,
                 color=self.color(name), label=f"{name} (n = {counts[name]})",
             )
@@ -194,8 +196,10 @@ def panels(count: int, *, width: float, height: float, columns: int, extra: floa
     """
     columns = min(count, columns)
     rows = -(-count // columns)
-    figure = Figure(figsize=(width / 25.4, (rows * height + extra) / 25.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = mpl.Figure(
+        figsize=(width / 25.4, (rows * height + extra) / 25.4), layout="constrained"
+    )
+    mpl.FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, columns)
     for position in range(count):
         figure.add_subplot(grid[divmod(position, columns)])
@@ -246,12 +250,12 @@ def color_scale(
     low: float, high: float, *, colors: str = "viridis", turned: bool = False
 ) -> ScalarMappable:
     """Returns a scale of colours, from its other end if turned."""
-    return ScalarMappable(Normalize(low, high), mpl.colormaps[colors + "_r" * turned])
+    return mpl.ScalarMappable(mpl.Normalize(low, high), mpl.colormaps[colors + "_r" * turned])
 
 
 def ink(color: Sequence[float] | str) -> str:
     """Returns black or white, whichever is easier to read on a colour (at least 4.5 : 1, WCAG)."""
-    rgb = np.array(mpl.colors.to_rgb(color))
+    rgb = np.array(mpl.to_rgb(color))
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"
 

@@ -9,7 +9,7 @@ from explorer_page import DRAWN, SIZES, choose, shown
 
 from consilience.explorer import make_explorer, remake_explorer
 from consilience.files import read_table, write_table
-from consilience.plots.maps import embed
+from consilience.plots.ordering import embed
 
 METRICS = ("cka", "linear_regression", "mutual_knn_k5", "procrustes")
 

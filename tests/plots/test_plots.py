@@ -1,13 +1,11 @@
 """Figures: what they show, that it can be read, and that their bytes repeat."""
 
-import re
 from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from clones import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
@@ -15,19 +13,14 @@ from PIL import Image
 from consilience.consistency import measure_consistency
 from consilience.errors import ConfigError, DataError
 from consilience.files import file_digest
-from consilience.plots import (
-    MetricAxis,
-    consistency_distribution,
-    consistency_heatmap,
-    model_map,
-    model_order,
-    save_figure,
-    similarity_accuracy,
-    similarity_heatmaps,
-    similarity_scatter,
-)
-from consilience.plots.heatmaps import read_all
-from consilience.plots.maps import embed
+from consilience.plots import FIGURES, MetricAxis, model_order, save_figure
+from consilience.plots.consistency_distribution import consistency_distribution
+from consilience.plots.consistency_heatmap import consistency_heatmap
+from consilience.plots.model_map import model_map
+from consilience.plots.ordering import embed, read_all
+from consilience.plots.similarity_accuracy import similarity_accuracy
+from consilience.plots.similarity_heatmaps import similarity_heatmaps
+from consilience.plots.similarity_scatter import similarity_scatter
 from consilience.plots.style import FONT, PALETTE, ink, minus, read_groups, shorten
 
 AXIS = MetricAxis("CKA (linear, debiased)", (-1.0, 1.0))
@@ -102,7 +95,7 @@ def large():
     return all_figures(64, kinds=4)
 
 
-FIGURES = (
+DRAWN = (
     "similarity_heatmaps",
     "consistency_heatmap",
     "consistency_heatmap_column",
@@ -153,13 +146,13 @@ def check_texts(figure):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_texts_are_large_enough_inside_and_apart(name, size, request):
     figure, _ = request.getfixturevalue(size)[name]
     check_texts(figure)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_files_repeat_byte_for_byte(name, tmp_path):
     tables, models, accuracy = study(8, datasets=2, kinds=2)
     rows = consistency_of(tables, models)
@@ -188,6 +181,7 @@ def test_files_repeat_byte_for_byte(name, tmp_path):
 # --- what the figures show ------------------------------------------------------------------------
 
 
+@pytest.mark.figure("similarity_heatmaps")
 def test_heatmap_table_holds_every_pair_in_one_common_order():
     tables, models, _ = study(8, kinds=2)
     _, table = similarity_heatmaps(tables, models, axis=AXIS)
@@ -235,6 +229,7 @@ def test_brighter_is_more_similar_in_either_direction():
     assert min(images) > 0.8
 
 
+@pytest.mark.figure("similarity_scatter")
 def test_scatter_of_many_dataset_pairs_shows_the_extremes_and_says_so():
     tables, models, _ = study(8, datasets=5, kinds=2)
     rows = consistency_of(tables, models)
@@ -249,6 +244,7 @@ def test_scatter_of_many_dataset_pairs_shows_the_extremes_and_says_so():
     assert (picked[0], picked[-1]) == (value.min(), value.max())
 
 
+@pytest.mark.figure("similarity_scatter")
 def test_scatter_titles_carry_r_its_interval_and_n():
     tables, models, _ = study(8, kinds=2)
     rows = consistency_of(tables, models)
@@ -265,6 +261,24 @@ def test_scatter_titles_carry_r_its_interval_and_n():
         np.testing.assert_allclose(y, np.polyval(line, x), atol=1e-9)
 
 
+@pytest.mark.figure("consistency_heatmap")
+def test_cells_of_dataset_pairs_hold_the_numbers_of_all_models():
+    tables, models, _ = study(8, kinds=2)
+    rows = consistency_of(tables, models)
+    both = pd.concat([rows, rows.assign(metric="other", value=-rows["value"])])
+    figure, table = consistency_heatmap(both, labels={"other": "another metric"})
+    base = rows[(rows["grouping"] == "all") & (rows["method"] == "pearson")]
+    assert table["value"].tolist() == [*base["value"], *-base["value"]]
+    assert figure.axes[1].get_title().startswith("another metric")
+    known = base.set_index(["dataset_x", "dataset_y"])["value"]
+    for axes, sign in zip(figure.axes[:2], (1, -1), strict=True):
+        at = {text.get_position(): text.get_text() for text in axes.texts}
+        for (x, y), value in known.items():
+            place = int(x[-1]) + 0.5, int(y[-1]) + 0.5
+            assert at[place].startswith(minus(f"{sign * value:.2f}"))
+
+
+@pytest.mark.figure("consistency_distribution")
 def test_distribution_lists_what_is_too_small():
     tables, models, _ = study(8, kinds=2)
     models["kind"] = ["few", "few", *["many"] * 6]
@@ -277,6 +291,7 @@ def test_distribution_lists_what_is_too_small():
     assert set(table["grouping"]) == {"all", "kind"}
 
 
+@pytest.mark.figure("similarity_accuracy")
 def test_accuracy_gap_table_and_r():
     tables, models, accuracy = study(9, kinds=2)
     _, table = similarity_accuracy(tables, accuracy, models, axis=AXIS, group="kind")
@@ -362,6 +377,7 @@ def test_a_dataset_with_too_few_models_is_left_out_of_the_map_and_named():
         model_map({"dataset_1": few}, models, axis=AXIS, group="kind")
 
 
+@pytest.mark.figure("model_map")
 def test_maps_of_turned_datasets_coincide():
     rng = np.random.default_rng(2)
     points = rng.uniform(0, 0.4, size=(8, 2))
@@ -451,17 +467,12 @@ def test_nothing_to_draw_is_an_error():
 
 
 def test_every_figure_has_a_caption_and_a_name_of_its_own_in_the_report():
-    text = (ROOT / "rules" / "plots.smk").read_text(encoding="utf8")
-    rules = re.findall(r"(?ms)^rule (plot_\w+):\n(.*?)(?=^rule )", text)
-    names = [
-        re.search(r'labels=\{\s*"figure": "(.+?)",\s*"metric": ".+?",?\s*\}', r)[1]
-        for _, r in rules
-    ]
-    assert len(rules) > 20
-    assert len(set(names)) == len(rules)
-    for rule, body in rules:
-        caption = re.search(r'caption="\.\./(.+?)"', body)[1]
-        assert (ROOT / caption).read_text(encoding="utf8").strip(), rule
+    assert len(FIGURES) > 20
+    assert len({facts.labels["figure"] for facts in FIGURES.values()}) == len(FIGURES)
+    for name, facts in FIGURES.items():
+        assert facts.caption.endswith("."), name
+        assert facts.summary.endswith("."), name
+        assert facts.category[0].isupper(), name
 
 
 @pytest.mark.parametrize("colors", ["viridis", "RdBu_r", "Blues"])

@@ -11,24 +11,18 @@ from consilience.consistency import consistency_tables
 from consilience.errors import DataError
 from consilience.features import write_features
 from consilience.files import file_digest, write_table
-from consilience.plots import (
-    MetricAxis,
-    aligned_models,
-    alignment,
-    consistency_distribution,
-    consistency_groups,
-    consistency_heatmap_groups,
-    group_differences,
-    metric_agreement,
-    probe_accuracy,
-    read_language,
-    reliability,
-    save_figure,
-    sensitivity,
-    similarity_behavior,
-    similarity_spread,
-    stimuli_steps,
-)
+from consilience.plots import MetricAxis, save_figure
+from consilience.plots.alignment import aligned_models, alignment, read_language
+from consilience.plots.consistency_distribution import consistency_distribution
+from consilience.plots.consistency_groups import consistency_groups
+from consilience.plots.consistency_heatmap import consistency_heatmap_groups
+from consilience.plots.group_differences import group_differences
+from consilience.plots.metric_agreement import metric_agreement
+from consilience.plots.probe_accuracy import probe_accuracy
+from consilience.plots.reliability import reliability
+from consilience.plots.sensitivity import sensitivity, stimuli_steps
+from consilience.plots.similarity_behavior import similarity_behavior
+from consilience.plots.similarity_spread import similarity_spread
 from consilience.plots.style import minus
 from consilience.sensitivity import stability
 
@@ -188,6 +182,7 @@ def test_files_repeat_byte_for_byte(small, tmp_path):
 # --- what the figures show ------------------------------------------------------------------------
 
 
+@pytest.mark.figure("consistency_groups")
 def test_groups_stand_by_their_mean_with_the_numbers_of_the_table(medium):
     figure, table = medium.draw("consistency_groups")
     means = medium.found.means
@@ -201,6 +196,7 @@ def test_groups_stand_by_their_mean_with_the_numbers_of_the_table(medium):
     assert best["group_x"] in top
 
 
+@pytest.mark.figure("group_differences")
 def test_differences_are_the_means_with_simultaneous_intervals(medium):
     _, table = medium.draw("group_differences")
     assert set(table["dataset_x"]) == {"*"}
@@ -227,6 +223,7 @@ def test_differences_that_are_too_many_are_left_out_and_counted(small):
     assert few.axes[0].get_ylabel() == "set"
 
 
+@pytest.mark.figure("similarity_behavior")
 def test_behavior_keeps_domains_together(medium):
     figure, table = medium.draw("similarity_behavior")
     assert table["domain"].is_monotonic_increasing
@@ -235,6 +232,7 @@ def test_behavior_keeps_domains_together(medium):
     assert labels == ["dataset_0", "dataset_2", "dataset_1", "dataset_3"]
 
 
+@pytest.mark.figure("sensitivity")
 def test_curves_average_draws_and_count_pairs(small):
     _, table = small.draw("sensitivity")
     row = table[(table["dataset"] == "dataset_1") & (table["axis"] == "n")].iloc[0]
@@ -247,6 +245,7 @@ def test_curves_average_draws_and_count_pairs(small):
     assert row["median"] == pytest.approx(mean.median(), abs=1e-12)
 
 
+@pytest.mark.figure("stimuli_steps")
 def test_steps_are_changes_of_every_pair_between_means_over_draws(small):
     _, table = small.draw("stimuli_steps")
     row = table[(table["dataset"] == "dataset_1") & (table["n_to"] == 1000)].iloc[0]
@@ -261,6 +260,7 @@ def test_steps_are_changes_of_every_pair_between_means_over_draws(small):
     assert len(table) == 2 * 3
 
 
+@pytest.mark.figure("consistency_heatmap_groups")
 def test_heatmaps_of_groups_show_all_models_first_and_say_what_they_leave_out(small):
     figure, table = small.draw("consistency_heatmap_groups")
     rows = small.found.table
@@ -286,6 +286,7 @@ def test_heatmaps_of_groups_show_all_models_first_and_say_what_they_leave_out(sm
     check_texts(figure)
 
 
+@pytest.mark.figure("consistency_distribution")
 def test_distribution_of_an_anchor_has_a_row_for_every_group_of_partners(medium):
     figure, table = medium.draw("anchors")
     anchor = medium.models.index[0]
@@ -324,6 +325,7 @@ def test_one_dataset_takes_one_column(small):
         check_texts(figure)
 
 
+@pytest.mark.figure("alignment")
 def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(small):
     _, table = small.draw("alignment")
     turned = {
@@ -338,6 +340,7 @@ def test_alignment_puts_language_models_on_the_axis_whichever_side_they_are_on(s
     assert table.loc[table["dataset"] == "dataset_1", "bits_per_byte"].isna().all()
 
 
+@pytest.mark.figure("aligned_models")
 def test_matrices_of_alignment_hold_every_pair_of_two_groups(small):
     figure, table = small.draw("aligned_models")
     assert set(table["reduction"]) == {"max", "heldout"}
@@ -356,6 +359,7 @@ def test_matrices_of_alignment_hold_every_pair_of_two_groups(small):
     assert shown[1 * len(partners) + 2] == pytest.approx(value, abs=0.005)
 
 
+@pytest.mark.figure("probe_accuracy")
 def test_accuracies_stand_by_group_and_take_the_linear_probe(small):
     models, accuracy = small.models, small.accuracy
     other = accuracy.assign(kind="knn", accuracy=1.0)
@@ -366,6 +370,7 @@ def test_accuracies_stand_by_group_and_take_the_linear_probe(small):
     assert [kind for kind in kinds if kind] == sorted(kind for kind in kinds if kind)
 
 
+@pytest.mark.figure("reliability")
 def test_reliability_figure_counts_what_has_no_correction(small):
     table = small.found.table.copy()
     first = table.index[table["grouping"] == "all"][0]
@@ -374,6 +379,7 @@ def test_reliability_figure_counts_what_has_no_correction(small):
     assert figure.axes[1].get_title() == "dataset pairs: 2, 1 without"
 
 
+@pytest.mark.figure("similarity_spread")
 def test_spread_is_the_mean_and_deviation_over_datasets(small):
     _, table = small.draw("similarity_spread")
     every = pd.concat(small.tables.values())
@@ -405,6 +411,7 @@ def test_spread_of_transformed_similarities(small, name, function):
         similarity_spread(small.tables, small.models, axis=wide, transform=name)
 
 
+@pytest.mark.figure("metric_agreement")
 def test_metric_agreement_pairs_the_same_datasets_and_groups(small):
     _, table = small.draw("metric_agreement")
     np.testing.assert_allclose(table["value_y"], table["value_x"] ** 3, atol=1e-12)

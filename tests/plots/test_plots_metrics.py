@@ -10,13 +10,10 @@ from test_plots import check_texts, study
 
 from consilience.consistency import measure_consistency
 from consilience.errors import DataError
-from consilience.plots import (
-    Inputs,
-    metric_distances,
-    model_categories,
-    read_metrics,
-    similarity_agreement,
-)
+from consilience.plots import Inputs, read_metrics
+from consilience.plots.metric_distances import metric_distances
+from consilience.plots.model_categories import model_categories
+from consilience.plots.similarity_agreement import similarity_agreement
 
 LABELS = {
     "cka": "CKA (linear, debiased)",
@@ -98,6 +95,7 @@ def test_texts_are_large_enough_inside_and_apart(name, any_size):
     check_texts(figure)
 
 
+@pytest.mark.figure("model_categories")
 def test_categories_are_counted_for_every_two_columns(small):
     models = metadata(list(small.models.index))
     _, table = small.draw("model_categories")
@@ -109,6 +107,7 @@ def test_categories_are_counted_for_every_two_columns(small):
     assert "none" in set(table.loc[table["column_y"] == "training_data", "value_y"])
 
 
+@pytest.mark.figure("metric_distances")
 def test_distances_of_metrics_are_those_of_scipy(small):
     figure, table = small.draw("metric_distances")
     rows = small.rows[(small.rows["method"] == "pearson") & (small.rows["grouping"] == "anchor")]
@@ -150,6 +149,7 @@ def test_many_metrics_are_named_by_numbers(small, count):
     check_texts(figure)
 
 
+@pytest.mark.figure("similarity_agreement")
 def test_agreement_of_similarities_is_between_means_over_common_datasets(small):
     _, table = small.draw("similarity_agreement")
     every = {name: pd.concat(inputs.tables) for name, inputs in small.inputs.items()}

@@ -28,7 +28,7 @@ from consilience.features.extract import extract_features
 from consilience.files import derive_seed, read_table
 from consilience.metrics import Preprocessing, get_metric
 from consilience.models import load_model
-from consilience.plots import similarity_accuracy
+from consilience.plots.similarity_accuracy import similarity_accuracy
 from consilience.plots.style import MetricAxis
 from consilience.probe import (
     ProbeSettings,

@@ -1,0 +1,98 @@
+"""From a figure to its files: vector and raster formats, and the table that it shows.
+
+Only matplotlib's Figure is used, never its global state, so nothing needs a screen.
+"""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from consilience.errors import DataError
+from consilience.files import atomic
+from consilience.plots import mpl
+from consilience.plots.facts import FIGURES, Material
+from consilience.plots.style import COLUMN, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
+
+DPI = 300
+NO_DATES = {
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+def draw_figure(
+    name: str, stem: str | Path, files: Mapping[str, Sequence[str | Path]], said: Mapping[str, Any]
+) -> None:
+    """Draws a registered figure from the files of a study.
+
+    Args:
+        name: of the figure.
+        stem: path of the figure's files without their endings.
+        files: {name: paths} of the result tables that the figure's facts ask for.
+        said: {name: value} that the facts take from the study's plan.
+
+    Raises:
+        ConfigError: there is no such figure.
+    """
+    facts = FIGURES[name]
+    draw(stem, facts.function, **facts.arguments(Material(files, said)))
+
+
+def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> list[Path]:
+    """Writes `stem`.svg, .pdf, .png (300 dpi) and .csv, each whole or not at all.
+
+    The bytes depend on figure and table alone: no date, no random ids.
+
+    Returns:
+        the four paths.
+    """
+    stem = Path(stem)
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in (*NO_DATES, "csv")]
+    with style():
+        for _ in range(2):  # the layout settles at the second pass: every format gets the same
+            figure.draw_without_rendering()
+        for path, (kind, metadata) in zip(paths, NO_DATES.items(), strict=False):
+            with atomic(path) as temporary:
+                figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+    with atomic(paths[-1]) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return paths
+
+
+def draw(
+    stem: str | Path,
+    function: Callable[..., tuple[Figure, pd.DataFrame]],
+    *tables: Any,  # noqa: ANN401
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Writes the figure that a function makes of tables, or one that says why there is none.
+
+    A study too small for a figure is no failure of the study, but nobody should wonder where the
+    figure is.
+    """
+    try:
+        figure, table = function(*tables, **settings)
+    except DataError as error:
+        logger.warning("%s: %s", stem, error)
+        figure, table = _say(str(error)), pd.DataFrame({"reason": [str(error)]})
+    save_figure(figure, table, stem)
+
+
+def _say(reason: str) -> Figure:
+    with style():
+        figure = mpl.Figure(figsize=(COLUMN / 25.4, 1))
+        text = textwrap.fill(f"Not drawn: {reason}", 55)
+        figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure

@@ -1,0 +1,78 @@
+"""Similarity of models and how far they differ in what they do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from consilience.errors import DataError
+from consilience.plots.facts import METRIC, Condition, register
+from consilience.plots.rows import draw_rows, row_figure
+from consilience.plots.sources import LABEL, from_tables
+from consilience.plots.style import METHODS, PAGE, bottom_legend, read_groups, shorten, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@register(
+    per=METRIC,
+    takes={
+        "relation": from_tables("relation"),
+        "label": LABEL,
+    },
+    category="Behavior",
+    caption=(
+        "Correlation, over pairs of models of a dataset, of their similarity with how far they "
+        "differ in what they do: the gap of their probe accuracies, and where logits exist their "
+        "disagreement, the divergence of their predictions and the consistency of their errors. "
+        "Lines are 95 % intervals that resample models."
+    ),
+    when=Condition("datasets with labels", lambda plan: plan.labelled),
+)
+def similarity_behavior(
+    relation: pd.DataFrame,
+    *,
+    label: str,
+    method: str = "pearson",
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws how similarity goes together with differences in behavior: a row per dataset.
+
+    Datasets of a domain stand together and have one colour.
+
+    Args:
+        relation: rows of `results/behavior/relation` of one metric.
+        label: the metric's name for the reader.
+        method: `pearson` or `spearman`.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: the rows of `relation` that it shows.
+
+    Raises:
+        DataError: no dataset has a value.
+    """
+    chosen = relation[relation["method"] == method]
+    table = chosen[chosen["value"].notna()].sort_values(["domain", "dataset"], kind="stable")
+    if table.empty:
+        why = ", ".join(sorted(set(chosen["status"]))) or "no labelled dataset"
+        raise DataError(f"no dataset has a relation of similarity and behavior: {why}")
+    datasets = table["dataset"].unique().tolist()
+    domains = read_groups(table.drop_duplicates("dataset").set_index("dataset"), "domain")
+    rows = table.assign(label=table["dataset"], color=domains.colors(table["dataset"]))
+    measures = table["measure"].unique().tolist()
+    with style():
+        figure = row_figure([len(datasets)], len(measures), width=width, extra=22)
+        for axes, measure in zip(figure.axes, measures, strict=True):
+            draw_rows(axes, rows[rows["measure"] == measure], datasets)
+            axes.set_title(measure.replace("_", " "))
+        figure.axes[0].set_yticks(range(len(datasets)), shorten(datasets, 20))
+        figure.suptitle(f"{label} and behavior")
+        heading = (
+            f"{METHODS[method]} of similarity and difference in behavior, over model pairs\n"
+            "(line: 95 % interval over models; colour: domain, n = datasets)"
+        )
+        bottom_legend(figure, domains.legend(datasets, "o"), heading, width)
+    return figure, table.reset_index(drop=True)

@@ -1,0 +1,280 @@
+"""Every registered figure: its facts, that they suffice to draw it, and that it has a test."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from clones import ROOT, clone_to
+from synthetic import write_study
+from test_plots import check_texts
+from test_plots_answers import aligned
+
+from consilience.code import closure
+from consilience.consistency import make_consistency
+from consilience.features import write_features
+from consilience.files import write_table
+from consilience.plots import FIGURES, Facts, Material, draw_figure, register, save_figure, targets
+from consilience.plots import mpl as lazy
+from consilience.plots.facts import ALWAYS, DATASET, METRIC, STUDY, Files, Source
+from consilience.plots.sources import ACCURACY, CONSISTENCY, from_similarity
+from consilience.results import Results
+from consilience.sensitivity import make_stability
+
+HOMES = {facts.module for facts in FIGURES.values()}
+HEAVY = ("matplotlib", "scipy", "sklearn", "torch")
+
+
+def plan_of(study, **changes):
+    """A plan in which a study has everything that any figure shows."""
+    columns = ["family", "objective"]
+    plan = {
+        "study": SimpleNamespace(
+            **{key: study[key] for key in ("models", "datasets", "metrics", "labels")},
+            groups=lambda columns, query=None: {
+                m: {c: row[c] for c in columns} for m, row in study["models"].items()
+            },
+        ),
+        "settings": {
+            "plots": {"gap_color": "group", "transform": "none"},
+            "consistency": {"groups": columns, "anchors": ["model_00", "model_01"], "models": None},
+            "alignment": {"metrics": list(study["metrics"])},
+            "sensitivity": {"n": [20, 40]},
+        },
+        "group": "family", "group_columns": columns, "grouped": True,
+        "distributions": {
+            "family": ("family", None), "set": ("set", None),
+            "anchor_family": ("anchor", "family"),
+        },
+        "labelled": list(study["datasets"]), "probed": True, "halved": list(study["datasets"]),
+        "paired": list(study["datasets"])[:2],
+        "curve_datasets": list(study["datasets"])[1:], "curve_metrics": list(study["metrics"])[:1],
+    }  # fmt: skip
+    return SimpleNamespace(**plan | changes)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The plan of a small study whose result files lie in a folder, and where they lie."""
+    folder = tmp_path_factory.mktemp("study") / "results"
+    results = Results(str(folder), str(folder))
+    tables, study = write_study(folder, models=8, datasets=3, metrics=2, n=40)
+    plan = plan_of(study)
+    names, generator = list(study["models"]), np.random.default_rng(0)
+    for metric in study["metrics"]:
+        outs = {"table": "consistency", "means": "consistency_means",
+                "differences": "consistency_differences"}  # fmt: skip
+        make_consistency(
+            [path for path in tables["similarity"] if path.stem == metric],
+            pd.DataFrame.from_dict(study["models"], orient="index"),
+            {name: results[kind].format(metric=metric) for name, kind in outs.items()},
+            reliability_paths=sorted(folder.glob(f"reliability/*/{metric}.parquet")),
+            groups=["family", "objective"], anchors=names[:2], bootstrap=100, permutations=99,
+            sets={"first": names[:4], "second": names[4:]}, seed=0,
+        )  # fmt: skip
+        for dataset in plan.paired:
+            path = results["alignment"].format(dataset=dataset, metric=metric)
+            facts = {"bounds": [0, 1], "larger_is_more_similar": True}
+            write_table(aligned(names, dataset, generator), path, {"facts": facts})
+    for dataset in plan.paired:
+        manifest = Path(results["manifest"].format(dataset=dataset))
+        for k, model in enumerate(names[:4]):
+            header = {"model": {"model": model}, "dataset": dataset, "samples_hash": "0",
+                      "language": {"bits_per_byte": 1.5 - 0.1 * k}}  # fmt: skip
+            layers = {"last": np.zeros((3, 2), np.float32)}
+            write_features(manifest.with_name(f"{model}.safetensors"), layers, header, list("abc"))
+        files = pd.DataFrame({"file": [f"{model}.safetensors" for model in names[:4]]})
+        write_table(files, manifest, {})
+    make_stability(tables["sensitivity"], results["stability"])
+    return plan, results
+
+
+def asked(facts, value, made):
+    """What the job of one figure is given: its files, and what the plan says."""
+    plan, results = made
+    place = {facts.per.wildcard: value} if value else {}
+    files = {
+        kind: [path.format(**place) for path in paths]
+        for kind, paths in facts.inputs(plan, results).items()
+    }
+    return files, facts.said(plan, value)
+
+
+def content(path):
+    """The bytes of a figure, but for the ids of clips in an SVG.
+
+    These are hashes of places to the last bit, and the solver behind matplotlib's layouts goes by
+    memory addresses.
+    """
+    found = path.read_bytes()
+    return re.sub(rb"\bp[0-9a-f]{10}\b", b"clip", found) if path.suffix == ".svg" else found
+
+
+CASES = [(name, k) for name in FIGURES for k in range(3 if "distribution" in name else 1)]
+
+
+@pytest.mark.parametrize(("name", "k"), CASES)
+def test_a_figure_is_drawn_from_its_facts_alone(name, k, made, tmp_path):
+    """As the script does it; it can be read, its bytes repeat, and its table is beside it."""
+    facts = FIGURES[name]
+    files, said = asked(facts, facts.values(made[0])[k], made)
+    figure, table = facts.function(**facts.arguments(Material(files, said)))
+    assert len(table)
+    paths = save_figure(figure, table, tmp_path / "one" / name)
+    check_texts(figure)
+    draw_figure(name, tmp_path / "two" / name, files, said)
+    for path in paths:
+        assert content(path) == content(tmp_path / "two" / path.name), path.name
+    shown = pd.read_csv(tmp_path / "two" / f"{name}.csv")
+    assert list(shown.columns) == list(table.columns)
+
+
+def marked():
+    """The figures that a test in this folder names by its marker."""
+    found = set()
+    for path in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+            for mark in getattr(node, "decorator_list", []):
+                if ast.unparse(mark).startswith("pytest.mark.figure("):
+                    found.add(ast.literal_eval(mark.args[0]))
+    return found
+
+
+def test_every_figure_has_a_test_of_what_it_shows():
+    """That it can be drawn is not enough: write one in tests/plots and mark it with its name."""
+    assert marked() == set(FIGURES)
+
+
+def test_a_study_has_the_figures_of_what_it_has(made):
+    plan, results = made
+    every = targets(plan, results)
+    assert len(every) == len(set(every))
+    names = {name for name in FIGURES if FIGURES[name].values(plan)}
+    assert names == set(FIGURES)
+    settings, study = plan.settings, plan.study
+    one = SimpleNamespace(**vars(study) | {"metrics": {"cka": study.metrics["cka"]}})
+    single = SimpleNamespace(**vars(study) | {"datasets": {"data_00": {}}})
+    bare = settings | {"consistency": {"groups": [], "anchors": [], "models": None}}
+    lacking = [
+        ({"probed": False}, {"probe_accuracy", "similarity_accuracy"}),
+        ({"labelled": []}, {"similarity_behavior"}),
+        ({"halved": []}, {"reliability"}),
+        ({"paired": []}, {"alignment", "aligned_models"}),
+        ({"curve_metrics": []}, {"sensitivity", "stimuli_steps"}),
+        ({"settings": settings | {"sensitivity": {"n": [20]}}}, {"stimuli_steps"}),
+        ({"grouped": False}, {"consistency_groups", "group_differences"}),
+        ({"distributions": {}}, {"consistency_distribution"}),
+        ({"group_columns": ["family"]}, {"model_categories"}),
+        ({"group": "size"}, {"consistency_heatmap_groups"}),
+        ({"settings": bare}, {"metric_distances", "consistency_heatmap_groups"}),
+        ({"study": one}, {"metric_distances", "metric_agreement", "similarity_agreement"}),
+        ({"study": single}, {"similarity_spread"}),
+    ]
+    for changes, absent in lacking:
+        other = SimpleNamespace(**vars(plan) | changes)
+        assert names - {n for n in FIGURES if FIGURES[n].values(other)} == absent, changes
+
+
+# --- what an edit redraws, and what a plan waits for ----------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_edit_of_another_figure_redraws_nothing(name):
+    module = FIGURES[name].module
+    assert HOMES & set(closure(module)) == {module}
+    assert {"consilience.plots.facts", "consilience.plots.style"} <= set(closure(module))
+
+
+def test_the_explorer_takes_orders_and_colours_but_no_figure():
+    found = set(closure("consilience.explorer"))
+    assert "consilience.plots.ordering" in found
+    assert not found & HOMES
+
+
+def loaded(code):
+    """Which of the heavy libraries an interpreter has loaded after some code."""
+    code += f"\nimport sys\nprint(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+def test_facts_are_read_without_a_drawing_library():
+    read = "from consilience.plots import FIGURES\nassert all(f.caption for f in FIGURES.values())"
+    assert loaded(read) == []
+    assert "matplotlib" not in loaded("import consilience.explorer")
+    assert "matplotlib" in loaded("from consilience.plots import mpl\nmpl.Figure()")
+
+
+@pytest.mark.workflow
+def test_a_plan_loads_no_drawing_library(tmp_path):
+    clone_to(tmp_path)
+    code = f"""
+import atexit, sys
+from snakemake.cli import main
+atexit.register(lambda: print("loaded:", *(n for n in sys.modules if n.startswith({HEAVY}))))
+atexit.register(lambda: print("read:", "consilience.plots.model_map" in sys.modules))
+main(["-n", "all_plots"])
+"""
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "plot_model_map" in done.stdout + done.stderr
+    assert "read: True" in done.stdout
+    assert "\nloaded:\n" in done.stdout, done.stdout[-1000:]
+
+
+# --- facts ----------------------------------------------------------------------------------------
+
+
+def toy(consistency, tables=None, axis=None, layers=None):
+    """Draws nothing.
+
+    Whatever it is given.
+    """
+
+
+def test_a_figure_of_a_dataset_reads_all_metrics_of_it(made):
+    plan, _ = made
+    facts = Facts(toy, DATASET, from_similarity(), "Toys", "A toy.", ALWAYS)
+    results = Results("results/mini")
+    folder = "results/mini/similarity/{dataset}"
+    assert facts.inputs(plan, results) == {
+        "similarity": [f"{folder}/{metric}.parquet" for metric in plan.study.metrics]
+    }
+    assert facts.stem(results) == "results/mini/figures/toy_{dataset}"
+    assert facts.record("logs", results) == "logs/mini/plot_toy/{dataset}"
+    assert facts.labels == {"figure": "toy, {dataset}", "metric": "all"}
+    assert facts.values(plan) == list(plan.study.datasets)
+    assert facts.summary == "Draws nothing."
+    whole = Facts(toy, STUDY, {"consistency": CONSISTENCY}, "Toys", "A toy.", ALWAYS)
+    assert len(whole.inputs(plan, results)["consistency"]) == len(plan.study.metrics)
+    assert whole.record("logs", Results()) == "logs/plot_toy/all"
+    assert whole.labels == {"figure": "toy", "metric": "all"}
+
+
+def test_facts_that_contradict_themselves_are_refused():
+    def enter(function, **takes):
+        register(per=METRIC, takes=takes, category="Toys", caption="A toy.")(function)
+
+    with pytest.raises(ValueError, match="figure 'toy' has no argument accuracy"):
+        enter(toy, accuracy=ACCURACY)
+    other = Source(lambda m: m.similarity.tables, (Files("similarity", lambda plan: ["one"]),))
+    with pytest.raises(ValueError, match="takes 'similarity' of other datasets than another"):
+        enter(toy, tables=other, axis=from_similarity()["axis"])
+    with pytest.raises(ValueError, match="figure 'model_map' is registered twice"):
+        enter(FIGURES["model_map"].function)
+    assert "toy" not in FIGURES
+    with pytest.raises(AttributeError, match="add it to the table"):
+        _ = lazy.pyplot
