@@ -8,7 +8,7 @@ for a pair of models of which several things are said. It is a cache: deleting i
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
 ENGINE = ("consilience.similarity.engine.blocks", "consilience.similarity.items")
 """What makes a value of features and a metric: its code is part of what a pair is found by."""
 KEYS = ["spec", "hash_x", "hash_y"]
+Key = tuple[str, str]
 
 
 @dataclass
@@ -54,7 +55,7 @@ class PairStore:
     path: Path | None
     spec: str
     code: str
-    outcomes: dict[tuple[str, str], Any] = field(default_factory=dict)
+    outcomes: dict[Key, Any] = field(default_factory=dict)
     others: pd.DataFrame | None = None
     """Rows of other parameters with the same code, kept for the day they come back."""
 
@@ -93,34 +94,38 @@ class PairStore:
             return
         mine = table["spec"] == self.spec
         self.others = table[~mine]
-        rows = table.loc[mine, [*KEYS[1:], *self.row._fields]].itertuples(index=False)
-        for hash_x, hash_y, *cells in rows:
-            self._take((hash_x, hash_y), self.row(*(None if pd.isna(v) else v for v in cells)))
+        lines = table.loc[mine, [*KEYS[1:], *self.row._fields]].itertuples(index=False)
+        row, isna = self.row, pd.isna
+        self._take(
+            ((x, y), row(*(None if isna(cell) else cell for cell in cells)))
+            for x, y, *cells in lines
+        )
 
     def write(self) -> None:
         """Replaces the file by all outcomes known now, atomically."""
         if self.path is None:
             return
-        rows = [(self.spec, *key, *row) for key in sorted(self.outcomes) for row in self._rows(key)]
-        table = pd.DataFrame(rows, columns=[*KEYS, *self.row._fields])
+        lines = [(self.spec, *key, *row) for key, row in self._lines()]
+        table = pd.DataFrame(lines, columns=[*KEYS, *self.row._fields])
         if self.others is not None and len(self.others):
             table = pd.concat([self.others, table])
         write_table(table.astype(self.types), self.path, {"code": self.code})
 
-    def _take(self, key: tuple[str, str], row: Any) -> None:  # noqa: ANN401
-        """Takes up a line of the file."""
-        self.outcomes[key] = row
+    def _take(self, lines: Iterable[tuple[Key, Any]]) -> None:
+        """Takes up the lines of the file."""
+        self.outcomes.update(lines)
 
-    def _rows(self, key: tuple[str, str]) -> Iterator[Any]:
-        """Yields the lines of an outcome."""
-        yield self.outcomes[key]
+    def _lines(self) -> Iterable[tuple[Key, Any]]:
+        """Returns the lines of the file, the pairs in one order."""
+        return sorted(self.outcomes.items())
 
 
 class RowsStore(PairStore):
     """Outcomes of several rows each, in their order: `outcomes` holds lists of them."""
 
-    def _take(self, key: tuple[str, str], row: Any) -> None:  # noqa: ANN401
-        self.outcomes.setdefault(key, []).append(row)
+    def _take(self, lines: Iterable[tuple[Key, Any]]) -> None:
+        for key, row in lines:
+            self.outcomes.setdefault(key, []).append(row)
 
-    def _rows(self, key: tuple[str, str]) -> Iterator[Any]:
-        yield from self.outcomes[key]
+    def _lines(self) -> Iterable[tuple[Key, Any]]:
+        return [(key, row) for key in sorted(self.outcomes) for row in self.outcomes[key]]
