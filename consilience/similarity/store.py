@@ -12,7 +12,7 @@ features and computes, and none of what only selects, draws or reports.
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -41,6 +41,7 @@ class Outcome(NamedTuple):
 ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")
 """What fills a store from features files and a metric: the modules that lead to all of it."""
 KEYS = ["spec", "hash_x", "hash_y"]
+Key = tuple[str, str]
 
 
 @dataclass
@@ -61,7 +62,7 @@ class PairStore:
     code: str
     device: str = "cpu"
     """The kind of device that outcomes are computed on."""
-    outcomes: dict[tuple[str, str], Any] = field(default_factory=dict)
+    outcomes: dict[Key, Any] = field(default_factory=dict)
     others: pd.DataFrame | None = None
     """Rows of other parameters with the same code, kept for the day they come back."""
 
@@ -109,34 +110,38 @@ class PairStore:
             return
         mine = table["spec"] == self.spec
         self.others = table[~mine]
-        rows = table.loc[mine, [*KEYS[1:], *self.row._fields]].itertuples(index=False)
-        for hash_x, hash_y, *cells in rows:
-            self._take((hash_x, hash_y), self.row(*(None if pd.isna(v) else v for v in cells)))
+        lines = table.loc[mine, [*KEYS[1:], *self.row._fields]].itertuples(index=False)
+        row, isna = self.row, pd.isna
+        self._take(
+            ((x, y), row(*(None if isna(cell) else cell for cell in cells)))
+            for x, y, *cells in lines
+        )
 
     def write(self) -> None:
         """Replaces the file by all outcomes known now, atomically."""
         if self.path is None:
             return
-        rows = [(self.spec, *key, *row) for key in sorted(self.outcomes) for row in self._rows(key)]
-        table = pd.DataFrame(rows, columns=[*KEYS, *self.row._fields])
+        lines = [(self.spec, *key, *row) for key, row in self._lines()]
+        table = pd.DataFrame(lines, columns=[*KEYS, *self.row._fields])
         if self.others is not None and len(self.others):
             table = pd.concat([self.others, table])
         write_table(table.astype(self.types), self.path, {"code": self.code})
 
-    def _take(self, key: tuple[str, str], row: Any) -> None:  # noqa: ANN401
-        """Takes up a line of the file."""
-        self.outcomes[key] = row
+    def _take(self, lines: Iterable[tuple[Key, Any]]) -> None:
+        """Takes up the lines of the file."""
+        self.outcomes.update(lines)
 
-    def _rows(self, key: tuple[str, str]) -> Iterator[Any]:
-        """Yields the lines of an outcome."""
-        yield self.outcomes[key]
+    def _lines(self) -> Iterable[tuple[Key, Any]]:
+        """Returns the lines of the file, the pairs in one order."""
+        return sorted(self.outcomes.items())
 
 
 class RowsStore(PairStore):
     """Outcomes of several rows each, in their order: `outcomes` holds lists of them."""
 
-    def _take(self, key: tuple[str, str], row: Any) -> None:  # noqa: ANN401
-        self.outcomes.setdefault(key, []).append(row)
+    def _take(self, lines: Iterable[tuple[Key, Any]]) -> None:
+        for key, row in lines:
+            self.outcomes.setdefault(key, []).append(row)
 
-    def _rows(self, key: tuple[str, str]) -> Iterator[Any]:
-        yield from self.outcomes[key]
+    def _lines(self) -> Iterable[tuple[Key, Any]]:
+        return [(key, row) for key in sorted(self.outcomes) for row in self.outcomes[key]]
