@@ -48,7 +48,9 @@ rule explorer:
         group=PLAN.group,
         layer_pairs=SETTINGS["explorer"]["layer_pairs"],
         configfiles=[os.path.relpath(path) for path in workflow.configfiles[1:]],
-        code=code("explorer", "explorer", "plots", "consistency", "pairs"),
+        code=code_of_script(
+            Path(workflow.basedir, "workflow", "scripts", "explorer.py")
+        ),
         page=[
             file_digest(path)
             for path in sorted(
