@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 
 from consilience import datasets, models
-from consilience.datasets import huggingface, webdataset
 from consilience.errors import ConsilienceError, DataError
 from consilience.files import write_table
 
@@ -20,8 +19,7 @@ log = logging.getLogger(__name__)
 
 Row = Mapping[str, str]
 
-REMOTE_DATASETS = {"huggingface": huggingface.is_remote, "webdataset": webdataset.is_remote}
-LOCAL_MODELS = frozenset({"imported", "raw", "trained"})
+LOCAL_MODELS = frozenset({"imported", "raw"})
 """Sources whose models are never fetched."""
 _LOCAL_PREFIXES = ("package:", "sdist:", "local-dir:")
 
@@ -37,8 +35,11 @@ def list_remote(model_rows: Mapping[str, Row], dataset_rows: Mapping[str, Row]) 
 
 
 def _is_remote_data(row: Row) -> bool:
-    source = row.get("source", "")
-    return source in REMOTE_DATASETS and REMOTE_DATASETS[source](row)
+    """Returns what the row's source says; one that fetches nothing says nothing."""
+    if row["source"] not in datasets.list_sources():
+        return False
+    source = importlib.import_module(f"{datasets.__name__}.{row['source']}")
+    return hasattr(source, "is_remote") and source.is_remote(row)
 
 
 def _is_remote_model(row: Row) -> bool:

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from consilience.errors import DataError
 from consilience.explorer.pack import Pack
 from consilience.files import read_table
+from consilience.layers import last_layers
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.plots.ordering import LEAST, align, embed, model_order
 from consilience.plots.style import MetricAxis
@@ -92,7 +93,7 @@ def _read(path: str | Path) -> _Table:
         )
     (dataset,), (metric,) = ids
     names = rows.attrs["layers"]
-    last = {model: layers[-1] for model, layers in names.items()}
+    last = last_layers(rows)
     calibrated = rows.assign(value=rows["calibrated"].replace([np.inf, -np.inf], np.nan))
     return _Table(
         dataset, metric, rows, read_similarity(rows, dataset, last),
@@ -185,7 +186,7 @@ def _range(similarities: Sequence[Similarity], axis: MetricAxis) -> list[float] 
 def _failures(table: _Table) -> list[list[str]]:
     """Returns [model, model, reason] for pairs of last layers without a value."""
     failed = table.rows[table.rows["value"].isna()]
-    last = {model: layers[-1] for model, layers in table.layers.items()}
+    last = last_layers(table.rows)
     kept = (failed["layer_x"] == failed["model_x"].map(last)) & (
         failed["layer_y"] == failed["model_y"].map(last)
     )
@@ -326,9 +327,9 @@ def add_curves(contents: Contents, paths: Iterable[str | Path]) -> None:
 def _last_layers(rows: pd.DataFrame) -> pd.DataFrame:
     """Keeps pairs of different models, of the last layers where the table says which these are."""
     rows = rows[(rows["model_x"] != rows["model_y"]) & rows["value"].notna()]
-    names = rows.attrs.get("layers", {})
+    names = last_layers(rows)
     for side in "xy":
-        last = rows[f"model_{side}"].map({m: own[-1] for m, own in names.items()})
+        last = rows[f"model_{side}"].map(names)
         rows = rows[last.isna() | (rows[f"layer_{side}"] == last)]
     return rows
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.files import read_table
+from consilience.layers import last_layers
 from consilience.plots.style import MetricAxis
 
 
@@ -31,11 +32,7 @@ class Inputs:
     @cached_property
     def layers(self) -> dict[str, str]:
         """The last layer of each model."""
-        return {
-            model: layers[-1]
-            for table in self.tables.values()
-            for model, layers in table.attrs["layers"].items()
-        }
+        return {m: layer for t in self.tables.values() for m, layer in last_layers(t).items()}
 
 
 def read_inputs(
