@@ -4,7 +4,7 @@ from consilience.features.extract import extract_features
 from consilience.logs import log_to
 
 log_to(snakemake.log[0])
-model, dataset, _code = snakemake.params.extraction
+model, dataset = snakemake.params.extraction
 settings = snakemake.config.get("features", {})
 extract_features(
     model["row"],
