@@ -184,10 +184,10 @@ def test_study_is_complete(study):
     expected = [
         *(f"samples/{d}.parquet" for d in DATASETS),
         *(f"features/{d}/{m}.safetensors" for d in DATASETS for m in MODELS),
-        *(f"features/{d}/manifest.parquet" for d in DATASETS),
-        *(f"similarity/{d}/{METRIC}.parquet" for d in DATASETS),
-        *(f"probe/{d}/{m}.parquet" for d in DATASETS for m in MODELS),
-        f"consistency/{METRIC}.parquet",
+        *(f"study/features/{d}/manifest.parquet" for d in DATASETS),
+        *(f"study/similarity/{d}/{METRIC}.parquet" for d in DATASETS),
+        *(f"study/probe/{d}/{m}.parquet" for d in DATASETS for m in MODELS),
+        f"study/consistency/{METRIC}.parquet",
     ]
     assert [name for name in expected if not (study / "results" / name).is_file()] == []
 

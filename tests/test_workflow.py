@@ -196,8 +196,8 @@ LARGE = {
     .replace("datasets: [one]", "datasets: [two]"),
 }
 LARGE_FILES = ["features/two/big.safetensors", "samples/texts.parquet"]
-LARGE_TARGETS = ["all_features", "results/similarity/two/cka.parquet"]
-LARGE_TARGETS += ["results/probe/two/big.parquet"]
+LARGE_TARGETS = ["all_features", "results/study/similarity/two/cka.parquet"]
+LARGE_TARGETS += ["results/study/probe/two/big.parquet"]
 
 
 @pytest.fixture(scope="session")
@@ -355,7 +355,7 @@ def test_renaming_a_metric_keeps_its_pairs(study):
     text = snakemake(study, "--cores", "2", "all_similarity")
     assert "the metric 'knn' is called 'neighbors' since 9.9" in text
     assert pairs_computed(study, "one", "neighbors") == 0
-    former, present = (read_table(study / f"results/similarity/one/{metric}.parquet")
+    former, present = (read_table(study / f"results/study/similarity/one/{metric}.parquet")
                        for metric in ("knn", "neighbors"))  # fmt: skip
     assert present["value"].equals(former["value"])
 
