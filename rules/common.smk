@@ -5,6 +5,7 @@ from consilience.config.origins import Origins, place_results
 from consilience.config.plan import Plan
 from consilience.errors import ConsilienceError
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 use_clone(workflow.basedir)
 
@@ -23,10 +24,12 @@ except ConsilienceError as error:
 PLAN = Plan(STUDY, RESULTS, ORIGINS)
 config.update(STUDY.settings)  # scripts find the defaults too
 
-# Fresh means: also what is up to date. No parameter of a job says it, or the next run would find
-# another one and make everything once more.
+# No parameter of a job says `fresh`, or the next run would find another one and make all once more.
 if STUDY.settings["fresh"] and workflow.is_main_process:
-    workflow.dag_settings.forcerun = {*workflow.dag_settings.forcerun, *PLAN.kept_pairs}
+    logger.warning(
+        "fresh: jobs that run take no pair from earlier runs, and none runs for that alone; "
+        "add `--forcerun similarity alignment`, or the files to make again."
+    )
 
 
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.

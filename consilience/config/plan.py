@@ -185,11 +185,6 @@ class Plan(Groups, Page):
         pattern = self.results.known(step)
         return {metric: pattern.format(dataset=dataset, metric=metric) for metric in metrics}
 
-    @property
-    def kept_pairs(self) -> list[str]:
-        """The rules that keep pairs between runs, and so are asked for again to be fresh."""
-        return ["similarity", "alignment"]
-
     def labels(self, dataset: str, metric: str) -> list[str]:
         """Returns the samples that a metric takes true classes from; nothing if it takes none."""
         return self.each("samples", dataset=[dataset]) if self.study.labelled[metric] else []
