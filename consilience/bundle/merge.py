@@ -163,6 +163,8 @@ def _merge_table(
     _compare_values(name, whole[twice], key, merged)
     united = whole.drop_duplicates(key).sort_values(key, kind="stable", ignore_index=True)
     united.attrs = dict(first.attrs)
+    if kind.name != "similarity" and all("layers" in table.attrs for _, table in parts):
+        united.attrs["layers"] = _layers(name, parts, merged)
     if kind.name == "similarity":
         united = _finish(name, united, parts, merged)
     return united
@@ -233,13 +235,10 @@ def _said(place: Any) -> str:  # noqa: ANN401
     return " ".join(map(str, place)) if isinstance(place, tuple) else str(place)
 
 
-def _finish(
-    name: str,
-    table: pd.DataFrame,
-    parts: Sequence[tuple[Bundle, pd.DataFrame]],
-    merged: Merged,
-) -> pd.DataFrame:
-    """Puts a similarity table in the order of its makers and says which pairs nobody compared."""
+def _layers(
+    name: str, parts: Sequence[tuple[Bundle, pd.DataFrame]], merged: Merged
+) -> dict[str, list[str]]:
+    """Returns the layers of the models of all parts, which must agree on them."""
     layers: dict[str, list[str]] = {}
     for bundle, part in parts:
         for model, names in part.attrs["layers"].items():
@@ -248,6 +247,17 @@ def _finish(
                     f"{name}: model {model!r} has the layers {', '.join(names)} in {bundle.path} "
                     f"and {', '.join(layers[model])} in another bundle"
                 )
+    return dict(sorted(layers.items()))
+
+
+def _finish(
+    name: str,
+    table: pd.DataFrame,
+    parts: Sequence[tuple[Bundle, pd.DataFrame]],
+    merged: Merged,
+) -> pd.DataFrame:
+    """Puts a similarity table in the order of its makers and says which pairs nobody compared."""
+    layers = _layers(name, parts, merged)
     place = {(m, own): k for m in layers for k, own in enumerate(layers[m])}
     order = pd.DataFrame(
         {
@@ -264,7 +274,7 @@ def _finish(
     absent = len(layers) * (len(layers) + 1) // 2 - len(found)
     if absent:
         merged.notes.append(f"{name}: {absent} pairs of models that no bundle compared are absent")
-    united.attrs = {**table.attrs, "layers": dict(sorted(layers.items())), "absent_pairs": absent}
+    united.attrs = {**table.attrs, "layers": layers, "absent_pairs": absent}
     if devices := sorted({part.attrs["device"] for _, part in parts if "device" in part.attrs}):
         united.attrs["device"] = ", ".join(devices)
     return united

@@ -13,6 +13,7 @@ from consilience.bundle import merge_bundles, open_bundle, write_bundle
 from consilience.cli import main
 from consilience.errors import DataError
 from consilience.files import read_table, write_table
+from consilience.results import RESULT_FILES
 
 CKA, REGRESSION = _spec(METRICS["cka"]), _spec(METRICS["linear_regression"])
 MODELS = [f"m{k}" for k in range(6)]
@@ -272,3 +273,61 @@ def test_values_of_a_merge_are_those_of_the_library(labs):
     features = plant(rows, 20, 2, np.random.default_rng(0))
     fresh = similarities({m: features[m] for m in MODELS[:4]}, CKA)
     pd.testing.assert_series_equal(table["value"], fresh["value"])
+
+
+def alignments(folder, models, *, value=0.5, spec=CKA):
+    """Writes what a study like `platonic` adds: alignment, and the stability of curves."""
+    rows = [
+        {"dataset": "digits", "metric": "cka", "model_x": x, "model_y": y, "group_x": "image",
+         "group_y": "text", "reduction": reduction, "layer_x": "a", "layer_y": "b", "n": 20,
+         "value": value, "null_mean": 0.0, "null_sd": 0.1, "z": 5.0, "p": 0.05,
+         "calibrated": 0.5, "failure": None}
+        for y in models[1:] for x in models[:1] for reduction in ("max", "mean", "held_out")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(RESULT_FILES["alignment"].columns))
+    facts = {"spec": spec, "samples_hash": "s1", "layers": {m: ["a", "b"] for m in models}}
+    write_table(table, folder / "alignment" / "digits" / "cka.parquet", facts)
+    stability = pd.DataFrame(columns=list(RESULT_FILES["stability"].columns))
+    write_table(stability, folder / "sensitivity" / "stability.parquet", {"bound": 0.95})
+    return table
+
+
+def test_alignment_is_handed_on_and_comes_back(labs):
+    """Known to have been wrong: a bundle left out the main table of such a study, silently."""
+    alignments(labs / "a", MODELS[:4])
+    write_bundle(labs / "a", labs / "with.zip")
+    names = {"alignment/digits/cka.parquet", "sensitivity/stability.parquet"}
+    assert names <= set(open_bundle(labs / "with.zip").files)
+    merge_bundles([labs / "with.zip"], labs / "again")
+    path = "alignment/digits/cka.parquet"
+    assert (labs / "again" / path).read_bytes() == (labs / "a" / path).read_bytes()
+
+
+def test_alignments_of_two_labs_are_united(labs):
+    first, second = alignments(labs / "a", MODELS[:4]), alignments(labs / "b", MODELS[3:])
+    write_bundle(labs / "a", labs / "x.zip")
+    write_bundle(labs / "b", labs / "y.zip")
+    merge_bundles([labs / "x.zip", labs / "y.zip"], labs / "both")
+    united = read_table(labs / "both" / "alignment" / "digits" / "cka.parquet")
+    assert len(united) == len(first) + len(second)
+    assert list(united.attrs["layers"]) == MODELS
+    assert not (labs / "both" / "sensitivity").exists()  # of a whole set of models
+    shutil.rmtree(labs / "b")
+    lab(labs / "b", MODELS[:3])
+    alignments(labs / "b", MODELS[:3], value=0.6)
+    write_bundle(labs / "b", labs / "z.zip")
+    with pytest.raises(DataError, match=r"alignment/digits/cka.parquet: m0 m1 .*: other values"):
+        merge_bundles([labs / "x.zip", labs / "z.zip"], labs / "refused")
+    other = {**CKA, "permutations": 7}
+    alignments(labs / "b", MODELS[3:], spec=other)
+    with pytest.raises(DataError, match="metric 'cka': another specification"):
+        merge_bundles([labs / "x.zip", labs / "b"], labs / "refused")
+
+
+def test_what_a_study_selects_no_more_is_not_handed_on(labs):
+    """A table that lies there since the study had another metric."""
+    similarity = labs / "a" / "similarity" / "digits"
+    shutil.copy(similarity / "cka.parquet", similarity / "old.parquet")
+    bundle = write_bundle(labs / "a", labs / "new.zip")
+    assert "similarity/digits/cka.parquet" in bundle.files
+    assert "similarity/digits/old.parquet" not in bundle.files
