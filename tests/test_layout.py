@@ -12,23 +12,10 @@ from clones import ROOT, project_files
 from packaging.requirements import Requirement
 from rattler import MatchSpec
 
-from consilience import __version__, docs
+from consilience import __version__, docs, results
 from consilience.config import load_study
 
-STEPS = [
-    "prefetch",
-    "samples",
-    "features",
-    "similarity",
-    "alignment",
-    "reliability",
-    "consistency",
-    "probe",
-    "sensitivity",
-    "behavior",
-    "plots",
-    "explorer",
-]
+STEPS = sorted(path.stem for path in (ROOT / "rules").glob("*.smk") if path.stem != "common")
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 MODULES = sorted((ROOT / "consilience").rglob("*.py"))
 
@@ -43,6 +30,16 @@ def test_one_noun_finds_every_room(step):
     rules = (ROOT / "rules" / f"{step}.smk").read_text()
     assert f"rule all_{step}:" in rules
     assert f"rules/{step}.smk" in (ROOT / "Snakefile").read_text()
+
+
+def test_every_step_is_made_by_all_and_has_its_files():
+    """A step that is forgotten in any place is told; those apart only serve other steps."""
+    text = (ROOT / "Snakefile").read_text(encoding="utf8")
+    assert set(re.findall(r'include: "rules/(\w+)\.smk"', text)) == {"common", *STEPS}
+    made = set(re.findall(r"rules\.all_(\w+)\.input", text))
+    assert made == set(STEPS) - {"prefetch", "samples", "features"}
+    folders = {"plots": "figures"}
+    assert {folders.get(step, step) for step in STEPS} == set(results.STEPS)
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
