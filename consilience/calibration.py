@@ -125,6 +125,10 @@ def best_value(facts: Facts) -> float:
     return bound if np.isfinite(bound) else math.nan
 
 
+NULL = ["null_mean", "null_sd", "z", "p", "calibrated"]
+"""Columns beside a value, in their order; `calibrate` makes those that follow from the others."""
+
+
 def calibrate(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
     """Returns the table with `z` and `calibrated` from its value, null_mean and null_sd.
 

@@ -21,7 +21,7 @@ from consilience.alignment.layers import (
     prepare_layers,
     reduce_layers,
 )
-from consilience.calibration import calibrate
+from consilience.calibration import NULL, calibrate
 from consilience.errors import MetricError
 from consilience.files import derive_seed, digest, write_table
 from consilience.metrics import Metric, Preprocessing, get_metric
@@ -49,8 +49,7 @@ class Row(NamedTuple):
 
 COLUMNS = [
     *("dataset", "metric", "model_x", "model_y", "group_x", "group_y"),
-    *("reduction", "layer_x", "layer_y", "n", "value", "null_mean", "null_sd"),
-    *("z", "p", "calibrated", "failure"),
+    *("reduction", "layer_x", "layer_y", "n", "value", *NULL, "failure"),
 ]
 
 

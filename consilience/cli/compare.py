@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from consilience.calibration import Permutations
+from consilience.calibration import NULL, Permutations
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.files import METADATA_KEY
@@ -85,7 +85,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     }
     if null:
         found["null"] = null
-        found |= {key: outcome[key] for key in ("null_mean", "null_sd", "z", "p", "calibrated")}
+        found |= {key: outcome[key] for key in NULL}
     print(json.dumps(found, indent=2) if arguments.json else _text(found, metric))
     return 0
 

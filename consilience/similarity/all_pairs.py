@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from consilience.calibration import NullKind, Permutations, calibrate
+from consilience.calibration import NULL, NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features.activations import describe, reduce
 from consilience.forms.inputs import INPUTS, as_shared
@@ -25,7 +25,6 @@ from consilience.similarity.task import Engine, Item, Task
 
 logger = logging.getLogger(__name__)
 
-NULL = ["null_mean", "null_sd", "z", "p", "calibrated"]
 COLUMNS = [
     "model_x",
     "layer_x",
