@@ -35,7 +35,7 @@ from consilience.files import natural_order
 from consilience.registry import did_you_mean
 
 KINDS = ("image", "text", "label", "id")
-_COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(.*)\.parquet")
+_COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?(.*)\.parquet")
 _CLASSES = 100_000  # more class numbers than that need samples
 _ROWS = 64  # read at a time: pictures may be large
 

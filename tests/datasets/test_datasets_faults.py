@@ -63,11 +63,19 @@ def test_files_that_others_count(tmp_path, numbers, count, message, splits):
         texts_of(tmp_path, splits=splits)
 
 
+def test_files_with_hashes_behind_their_numbers(tmp_path):
+    for name in ("0-of-2-0123456789abcdef", "1-of-2-fedcba9876543210"):
+        write(tmp_path / f"train-{name}.parquet", [0])
+    assert len(texts_of(tmp_path, splits="train")) == 2
+
+
 def test_files_of_two_countings(tmp_path):
     for name in ("train-0-of-1", "train-0-of-2", "train-1-of-2"):
         write(tmp_path / f"{name}.parquet", [0])
     assert len(texts_of(tmp_path, splits="train")) == 3  # two sets, both whole
     write(tmp_path / "train-00-of-2.parquet", [0])
+    (tmp_path / "train-1-of-2.parquet").rename(tmp_path / "train-1-of-2-0123456789abcdef.parquet")
+    (tmp_path / "train-0-of-2.parquet").rename(tmp_path / "train-0-of-2-fedcba9876543210.parquet")
     with pytest.raises(DataError, match=r"there are 3 of 2 files .* one is there twice"):
         texts_of(tmp_path, splits="train")
 
