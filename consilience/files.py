@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -106,6 +107,13 @@ def file_digest(path: str | Path) -> str:
     path = Path(path)
     stat = path.stat()
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
+
+
+def natural_order(name: str) -> tuple[Any, ...]:
+    """Returns the key that sorts names by the numbers in them: `layer_9` before `layer_10`."""
+    words = re.split("([0-9]+)", name)  # words and numbers take turns
+    words[1::2] = [number.lstrip("0") for number in words[1::2]]
+    return tuple((len(w), w) if i % 2 else w for i, w in enumerate(words)), name
 
 
 def derive_seed(*parts: str | int) -> int:

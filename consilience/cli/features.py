@@ -10,7 +10,7 @@ import numpy as np
 from consilience.errors import FeaturesError
 from consilience.features.importing import import_features
 from consilience.features.inspection import as_text, inspect_features
-from consilience.features.reading import read_layer
+from consilience.features.reading import read_header, read_layer
 from consilience.files import atomic
 from consilience.models.imported import ORDERS
 
@@ -71,6 +71,10 @@ def _import(arguments: argparse.Namespace) -> int:
         ids_path=arguments.ids,
         layers=arguments.layer,
     )
+    provenance = read_header(arguments.out)["provenance"]
+    for what in ("blocks", "last_layer"):
+        if what in provenance:
+            print(f"{what.replace('_', ' ')}: {provenance[what]}")
     print(f"{arguments.out} written; `consilience inspect {arguments.out}` shows what is in it")
     return 0
 

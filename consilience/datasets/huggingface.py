@@ -2,7 +2,9 @@
 
 The column `name` is `owner/name`, `owner/name/folder` or a local folder. A file belongs to a split
 if the split is one of the words of its path (`data/train-00000-of-00002.parquet`); without `splits`
-all files are one pool. Files and rows are read in order.
+all files are one pool. Files are read in the natural order of their names (`part-9` before
+`part-10`), rows in that of the file. The files of a split lie in one configuration, and all files
+that their names count (`00000-of-00002`) are there.
 
 `columns` says what holds what, by default `image=image text=text label=label`; a label column that
 is not named may be absent. Images are bytes, or the hub's records of bytes and path. Texts may be
@@ -15,6 +17,7 @@ The id of a sample is `FILE:ROW` (which a commit fixes), or the column `id=…`;
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -28,9 +31,12 @@ from consilience.datasets import Sample
 from consilience.datasets._base import check_tree, decode, split_roles
 from consilience.datasets._hub import named_repo, open_repo
 from consilience.errors import ConfigError, DataError
+from consilience.files import natural_order
 from consilience.registry import did_you_mean
 
 KINDS = ("image", "text", "label", "id")
+_COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?(.*)\.parquet")
+_CLASSES = 100_000  # more class numbers than that need samples
 _ROWS = 64  # read at a time: pictures may be large
 
 
@@ -103,7 +109,7 @@ def open(row: Mapping[str, Any]) -> Tables:
     files = {name: paths[name]() for name in roles}
     schema = _schema(*next(iter(files.items())))
     columns = _choose_columns(row, schema, place)
-    classes = _classes(files, columns["label"], schema) if "label" in columns else ()
+    classes = _classes(files, columns["label"]) if "label" in columns else ()
     verified = check_tree(row, files.items())
     captions = str(row.get("captions") or "first")
     return Tables(files, roles, columns, captions, classes, pin, verified)
@@ -134,7 +140,7 @@ def _locate(row: Mapping[str, Any], place: str) -> tuple[dict[str, Any], dict[st
                 "correct the column name"
             )
         paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.parquet")}
-        found = {file: partial(Path, path) for file, path in sorted(paths.items())}
+        found = {file: partial(Path, paths[file]) for file in sorted(paths, key=natural_order)}
         pin = {}
     if not found:
         raise DataError(
@@ -150,16 +156,52 @@ def _is_table(name: str) -> bool:
 
 def _assign(names: list[str], roles: Mapping[str, str], place: str) -> dict[str, str]:
     """Returns {file: role} of the files of the chosen splits, in the order of the splits."""
-    if not roles:
-        return dict.fromkeys(sorted(names), "")
-    chosen = {}
+    names = sorted(names, key=natural_order)
+    chosen = {} if roles else dict.fromkeys(names, "")
     for split, role in roles.items():
-        own = [name for name in sorted(names) if split in _words(name)]
+        own = [name for name in names if split in _words(name)]
         if not own:
-            shown = ", ".join(sorted(names)[:5])
+            shown = ", ".join(names[:5])
             raise DataError(f"{place}: no Parquet file of the split {split!r}; there are: {shown}")
+        _check_configuration(own, split, place)
         chosen |= dict.fromkeys(own, role)
+    _check_counted(list(chosen), place)
     return chosen
+
+
+def _check_configuration(names: list[str], split: str, place: str) -> None:
+    """Raises DataError if files of one split lie in folders that are configurations of the hub."""
+    folders = {}
+    for name in names:
+        above = name.split("/")
+        depth = next(i for i, word in enumerate(above) if split in _words(word))
+        folders.setdefault("/".join(above[:depth]), name)
+    if len(folders) > 1:
+        shown = ", ".join(list(folders.values())[:5])
+        raise DataError(
+            f"{place}: the split {split!r} is there in {len(folders)} folders, which are "
+            f"configurations of their own ({shown}); name the folder too in the column name"
+        )
+
+
+def _check_counted(names: list[str], place: str) -> None:
+    """Raises DataError unless all files are there that names such as `00000-of-00002` count."""
+    found: dict[tuple[str, int, str], list[int]] = {}
+    for name in names:
+        if match := _COUNTED.fullmatch(name):
+            before, number, count, after = match.groups()
+            found.setdefault((before, int(count), after), []).append(int(number))
+    for (before, count, after), numbers in found.items():
+        missing = sorted(set(range(count)) - set(numbers))
+        if min(numbers) == 1 and missing == [0] and max(numbers) == count:  # counted from 1
+            continue
+        if missing or len(numbers) > count:
+            what = f"number {missing[0]} is missing" if missing else "one is there twice"
+            raise DataError(
+                f"{place}: there are {len(numbers)} of {count} files {before}NUMBER-of-{count}"
+                f"{after}.parquet, {what}; complete the dataset, or rename the files if a part of "
+                "it is meant"
+            )
 
 
 def _words(name: str) -> set[str]:
@@ -172,7 +214,9 @@ def _schema(name: str, path: Path) -> pa.Schema:
     try:
         return pq.read_schema(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{name} ({path}) is no readable Parquet file ({error})") from error
+        raise DataError(
+            f"{name} ({path}) is no Parquet file, or damaged or cut off ({error}); fetch it again"
+        ) from error
 
 
 def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> dict[str, str]:
@@ -195,20 +239,50 @@ def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> di
     return wanted
 
 
-def _classes(files: Mapping[str, Path], column: str, schema: pa.Schema) -> tuple[str, ...]:
-    """Returns the class names: the file's own, else numbers, else the texts that occur."""
+def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """Returns the class names that the hub's library wrote into a file."""
     notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = notes.get("info", {}).get("features", {}).get(column, {}).get("names")
+    feature = notes.get("info", {}).get("features", {}).get(column, {})
+    return tuple(feature.get("names") or ()) if isinstance(feature, Mapping) else ()
+
+
+def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
+    """Returns the class names: the files' own, else numbers, else the texts that occur."""
+    first, names = next(iter(files)), ()
+    for name, path in files.items():
+        own = _class_names(_schema(name, path), column)
+        names = own if name == first else names
+        if own != names:
+            raise DataError(
+                f"{name} calls the classes of {column!r} {_shown(own)}, {first} {_shown(names)}, "
+                "so one label would mean two things; write them again with the same names"
+            )
     if names:
-        return tuple(names)
+        return names
     found: set[Any] = set()
     for name, path in files.items():
         for batch in _read(path, name, [column], rows=1 << 16):
             found.update(record[column] for record in batch)
     found.discard(None)
+    if len(kinds := {type(value).__name__ for value in found}) > 1:
+        raise DataError(
+            f"the column {column!r} of {', '.join(list(files)[:5])} holds values of the types "
+            f"{' and '.join(sorted(kinds))}; write the labels in one way"
+        )
     if all(isinstance(value, int) for value in found):
+        rows = sum(pq.read_metadata(path).num_rows for path in files.values())
+        if max(found, default=0) > max(_CLASSES, 1000 * rows):
+            raise DataError(
+                f"the column {column!r} of {first} holds {max(found)} for {rows} samples: numbers "
+                "of things, not classes counted from 0; number the classes that occur"
+            )
         return tuple(map(str, range(max(found, default=-1) + 1)))
     return tuple(sorted(map(str, found)))
+
+
+def _shown(names: tuple[str, ...]) -> str:
+    more = ", …" if len(names) > 4 else ""
+    return f"({', '.join(names[:4])}{more})" if names else "nothing"
 
 
 def _read(

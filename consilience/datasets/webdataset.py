@@ -40,6 +40,8 @@ from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
 from consilience.errors import ConfigError, DataError
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
+_LABELS = ("cls", "npy")
+_OTHER_LABELS = ("label", "labels", "class", "target", "targets")
 _BLOCK = 512
 
 
@@ -63,6 +65,7 @@ class Shards:
             split = name.partition("/")[0]
             path = self.shard(name)
             for members in _read(path, name):
+                _check_label(members, name, bool(self.classes))
                 yield _sample(members, name, self.roles[split])
 
     def names(self) -> list[str]:
@@ -186,9 +189,15 @@ def _damaged(path: Path, name: str, size: int, problem: str) -> str:
 
 def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
     key, split = members["__key__"], shard.partition("/")[0]
-    extension = next((name for name in IMAGES if name in members), None)
+    pictures = [name for name in IMAGES if name in members]
+    extension = pictures[0] if pictures else None
     present = ", ".join(sorted(name for name in members if name[0] != "_"))
     origin = f"{shard}:{key}" + (f".{extension}" if extension else "")
+    if len(pictures) > 1:
+        raise DataError(
+            f"{shard}:{key}: it has {len(pictures)} pictures ({', '.join(pictures)}), and which "
+            "one is the sample is not said; write the shard again with one under each key"
+        )
     if extension is None and "txt" not in members:
         wanted = ", ".join(IMAGES)
         raise DataError(f"{origin}: no picture ({wanted}) and no txt among its members ({present})")
@@ -202,6 +211,27 @@ def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
         labels=_labels(members["npy"], origin) if "npy" in members else None,
         image=image,
     )
+
+
+def _check_label(members: Mapping[str, Any], shard: str, classes: bool) -> None:
+    """Raises DataError if a sample has a label under a name that is not read, or lacks its label.
+
+    Args:
+        members: of the sample.
+        shard: which holds it.
+        classes: whether the dataset has classes, so that every sample has a label.
+    """
+    if any(name in members for name in _LABELS):
+        return
+    names = sorted(name for name in members if name[0] != "_")
+    origin, wanted = f"{shard}:{members['__key__']}", "cls (or npy, where there are several)"
+    if other := [name for name in names if set(name.split(".")) & {*_LABELS, *_OTHER_LABELS}]:
+        raise DataError(f"{origin}: its label is called {other[0]}; write it as {wanted}")
+    if classes:
+        raise DataError(
+            f"{origin}: classnames.txt names classes and it has no {wanted} among its members "
+            f"({', '.join(names)}); write its label, or remove classnames.txt"
+        )
 
 
 def _label(content: bytes, origin: str) -> int:

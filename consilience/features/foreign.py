@@ -3,17 +3,21 @@
 Nothing in a file is executed: NumPy without pickles, PyTorch with weights only. Besides plain files
 the layouts of some tools are known:
 
-- thingsvision: a folder with `features.npy`, `.pt` or `.hdf5`, or its numbered parts, and
+- thingsvision: a folder with `features.npy`, `.pt` or `.hdf5`, or with numbered blocks of its rows
+  (`features_0-512.npy`, … or `features_1.npy`, …; see `consilience.features.numbered`), and
   `file_names.txt`, one name per row;
 - CLIP_benchmark and similarity_consistency: a folder with `features_train.pt`,
   `targets_train.pt`, `features_test.pt`, `targets_test.pt`;
 - platonic-rep: a `.pt` file with `feats` (n, layers, d).
+
+Layers have the order of the file. Safetensors keeps none, HDF5 only where it tracks the order of
+creation; there it is the natural order of their names, `layer_9` before `layer_10`.
 """
 
 import fnmatch
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +26,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.errors import FeaturesError
+from consilience.features.hdf5 import read_datasets
+from consilience.features.numbered import in_order, is_block, names_rows
 from consilience.features.reading import read_header
+from consilience.files import natural_order
 from consilience.registry import did_you_mean
 
 LAYER = "features"
 """The name of a layer that has none."""
+KEPT, NATURAL = "the order of the file", "the natural order of their names"
+"""Where the order of layers comes from."""
 _ID_KEYS = ("ids", "id", "file_names")
 _LABEL_KEYS = ("labels", "targets", "label")
 _NAMES = "file_names.txt"
@@ -44,6 +53,14 @@ class Piece:
     """`train` or `test`, if the piece is of one split only."""
     samples_hash: str = ""
     """Of the samples, if the file was written here."""
+    layer_order: str = KEPT
+    blocks: tuple[str, ...] = ()
+    """What its rows were put together from, in their order."""
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of the first layer."""
+        return len(next(iter(self.layers.values())))
 
 
 @dataclass(frozen=True)
@@ -84,49 +101,105 @@ def read_ids(path: str | Path) -> tuple[str, ...]:
 
 
 def choose_layers(layers: Mapping[str, Any], wanted: Sequence[str], place: str) -> list[str]:
-    """Returns the names that patterns select, `last` the last one, nothing or `all` all of them.
+    """Returns the names that patterns select, in the order of the layers.
+
+    `last` is the last one, nothing or `all` are all of them.
 
     Raises:
         FeaturesError: a pattern selects nothing.
     """
     if not wanted or list(wanted) == ["all"]:
         return list(layers)
-    chosen: list[str] = []
+    chosen: set[str] = set()
     for pattern in wanted:
         found = [name for name in layers if fnmatch.fnmatchcase(name, pattern)]
         if pattern == "last" and not found:
             found = list(layers)[-1:]
         if not found:
             raise FeaturesError(f"{place} has no layer {pattern!r}{did_you_mean(pattern, layers)}")
-        chosen += [name for name in found if name not in chosen]
-    return chosen
+        chosen.update(found)
+    return [name for name in layers if name in chosen]
 
 
 def _read_folder(path: Path) -> Foreign:
     splits = [path / f"features_{split}.pt" for split in ("train", "test")]
     if any(file.exists() for file in splits):
         return _read_splits(path)
-    parts = sorted(path.glob("features_[0-9]*.npy")) or sorted(path.glob("features_[0-9]*.pt"))
     whole = [path / f"features.{end}" for end in ("npy", "pt", "hdf5", "h5")]
-    files = [file for file in whole if file.exists()][:1] or parts
-    if not files:
+    files, blocks = [file for file in whole if file.exists()][:1], _block_files(path)
+    if files and blocks:
+        raise FeaturesError(
+            f"{path} holds {files[0].name} and blocks of rows ({blocks[0].name}, …); move away "
+            "what is not meant, or give the file itself"
+        )
+    if files:
+        piece = _read_file(files[0])
+    elif blocks:
+        piece, files = _joined({file: _read_file(file) for file in blocks}, path)
+    else:
         raise FeaturesError(
             f"{path} holds neither features_train.pt, features_test.pt nor features.npy, .pt or "
             ".hdf5; give the file itself"
         )
-    pieces = [_read_file(file) for file in files]
-    piece = Piece({name: _stacked(pieces, name, path) for name in pieces[0].layers})
     names = path / _NAMES
     if names.exists():
         return Foreign((_named(piece, names),), (*files, names))
     return Foreign((piece,), tuple(files))
 
 
-def _stacked(pieces: Sequence[Piece], name: str, path: Path) -> np.ndarray:
+def _block_files(path: Path) -> list[Path]:
+    """Returns the files of a folder that hold blocks of rows, in no order of theirs."""
+    files = [
+        file for file in sorted(path.glob("features_[0-9]*")) if file.suffix.lower() in _READERS
+    ]
+    ends = sorted({file.suffix for file in files})
+    if len(ends) > 1:
+        raise FeaturesError(
+            f"{path} holds blocks of rows as {' and as '.join(ends)}; move away those that are "
+            "not meant"
+        )
+    return files
+
+
+def _joined(found: Mapping[Path, Piece], path: Path) -> tuple[Piece, list[Path]]:
+    """Returns the piece that files of blocks make together, and the files in the order of rows."""
+    by_stem = {file.stem: file for file in found}
+    order = in_order({stem: found[file].rows for stem, file in by_stem.items()}, str(path))
+    files = [by_stem[stem] for stem in order]
+    pieces = [found[file] for file in files]
+    for file, piece in found.items():
+        if set(piece.layers) != set(pieces[0].layers):
+            raise FeaturesError(
+                f"{path}: {files[0].name} has the layers {', '.join(pieces[0].layers)}, "
+                f"{file.name} {', '.join(piece.layers)}; write all blocks with the same layers"
+            )
+    layers = {
+        name: _stacked({file.name: found[file].layers[name] for file in files}, name, path)
+        for name in pieces[0].layers
+    }
+    ids = [piece.ids for piece in pieces if piece.ids is not None]
+    labels = [piece.labels for piece in pieces if piece.labels is not None]
+    piece = Piece(
+        layers,
+        tuple(one for own in ids for one in own) if len(ids) == len(pieces) else None,
+        np.concatenate(labels) if len(labels) == len(pieces) else None,
+        layer_order=pieces[0].layer_order,
+        blocks=tuple(file.name for file in files),
+    )
+    return piece, files
+
+
+def _stacked(blocks: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarray:
     try:
-        return np.concatenate([piece.layers[name] for piece in pieces])
-    except (KeyError, ValueError) as error:
-        raise FeaturesError(f"{path}: its parts do not fit together ({error})") from None
+        return np.concatenate(list(blocks.values()))
+    except ValueError:
+        shapes = {block: x.shape for block, x in blocks.items()}
+        first = next(iter(shapes))
+        other = next((b for b in shapes if shapes[b][1:] != shapes[first][1:]), first)
+        raise FeaturesError(
+            f"{path}: the blocks of {name!r} do not fit together ({first} has the shape "
+            f"{shapes[first]}, {other} {shapes[other]}); write them again"
+        ) from None
 
 
 def _read_splits(path: Path) -> Foreign:
@@ -136,13 +209,14 @@ def _read_splits(path: Path) -> Foreign:
         if not features.exists():
             continue
         labels = _numbers(_load_torch(targets), targets) if targets.exists() else None
-        pieces.append(Piece(_read_file(features).layers, labels=labels, split=split))
+        piece = _read_file(features)
+        pieces.append(replace(piece, ids=None, labels=labels, split=split, samples_hash=""))
         files += [file for file in (features, targets) if file.exists()]
     return Foreign(tuple(pieces), tuple(files))
 
 
 def _named(piece: Piece, names: Path) -> Piece:
-    return Piece(piece.layers, read_ids(names), piece.labels)
+    return replace(piece, ids=read_ids(names))
 
 
 def _read_file(path: Path) -> Piece:
@@ -164,6 +238,9 @@ def _piece(table: Mapping[str, Any], path: Path) -> Piece:
     ids = next((table[key] for key in _ID_KEYS if key in table), None)
     labels = next((table[key] for key in _LABEL_KEYS if key in table), None)
     rest = {k: v for k, v in table.items() if k not in (*_ID_KEYS, *_LABEL_KEYS)}
+    blocks = [name for name in rest if names_rows(name)]
+    if blocks:
+        rest, blocks = _without_blocks(rest, blocks, path)
     layers: dict[str, np.ndarray] = {}
     for name, value in rest.items():
         layers |= _layers(name, _numbers(value, path), path)
@@ -173,7 +250,24 @@ def _piece(table: Mapping[str, Any], path: Path) -> Piece:
         layers,
         None if ids is None else tuple(_text(one) for one in ids),
         None if labels is None else _numbers(labels, path),
+        blocks=tuple(blocks),
     )
+
+
+def _without_blocks(
+    table: Mapping[str, Any], names: Sequence[str], path: Path
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns a table with its blocks of rows as one layer, and the blocks in their order."""
+    arrays = {name: _numbers(table[name], path) for name in names}
+    for name, x in arrays.items():
+        if x.ndim == 0 or LAYER in table:
+            why = f"{LAYER!r} beside it" if LAYER in table else "no rows"
+            raise FeaturesError(
+                f"{path}: {name!r} is called like a block of rows and there is {why}; rename it"
+            )
+    order = in_order({name: len(x) for name, x in arrays.items()}, str(path))
+    rest = {name: value for name, value in table.items() if name not in arrays}
+    return {**rest, LAYER: _stacked({name: arrays[name] for name in order}, LAYER, path)}, order
 
 
 def _layers(name: str, x: np.ndarray, path: Path) -> dict[str, np.ndarray]:
@@ -234,23 +328,13 @@ def _read_pt(path: Path) -> Piece:
 
 
 def _read_h5(path: Path) -> Piece:
-    try:
-        import h5py  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise FeaturesError(
-            f"{path}: reading HDF5 takes h5py; run pip install 'consilience[hdf5]'"
-        ) from None
-    with h5py.File(path, "r") as stream:
-        found: dict[str, Any] = {}
-        stream.visititems(
-            lambda name, node: (
-                found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None
-            )
-        )
-        parts = sorted(name for name in found if re.fullmatch(r"features_\d+", name))
-        if parts:  # thingsvision's parts of one matrix
-            found[LAYER] = np.concatenate([found.pop(name) for name in parts])
-        return _piece(found, path)
+    found: dict[str, Any]
+    found, kept = read_datasets(path)
+    blocks = [name for name in found if is_block(name)]
+    if blocks:  # thingsvision's blocks of one matrix
+        found, blocks = _without_blocks(found, blocks, path)
+    piece = _piece(found, path)
+    return replace(piece, layer_order=KEPT if kept else NATURAL, blocks=tuple(blocks))
 
 
 def _read_parquet(path: Path) -> Piece:
@@ -279,12 +363,13 @@ def _read_safetensors(path: Path) -> Piece:
         header, names = {}, None
     try:
         with safe_open(path, framework="pt") as stream:
-            names = names or sorted(stream.keys())
-            found = {name: stream.get_tensor(name) for name in names}
+            order = names or sorted(stream.keys(), key=natural_order)
+            found = {name: stream.get_tensor(name) for name in order}
     except (SafetensorError, ImportError) as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
     piece = _piece(found, path)
-    return Piece(piece.layers, piece.ids, piece.labels, "", header.get("samples_hash", ""))
+    samples_hash = header.get("samples_hash", "")
+    return replace(piece, samples_hash=samples_hash, layer_order=KEPT if names else NATURAL)
 
 
 _READERS: dict[str, Callable[[Path], Piece]] = {

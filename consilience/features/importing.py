@@ -1,7 +1,9 @@
 """Features made elsewhere become a features file, once it is certain which row is which sample."""
 
 import importlib.metadata
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,14 @@ from consilience.features.foreign import (
     read_foreign,
     read_ids,
 )
+from consilience.features.numbered import listed
 from consilience.features.store import write_features
-from consilience.files import canonical_json, digest, file_digest
+from consilience.files import canonical_json, digest, file_digest, natural_order
 from consilience.models.imported import ORDERS
 from consilience.registry import did_you_mean
 from consilience.samples import Samples, read_samples
+
+logger = logging.getLogger(__name__)
 
 
 def import_features(
@@ -99,8 +104,21 @@ def aligned(
         "pooling": "unknown",
         "rows": how,
         "libraries": canonical_json({"numpy": importlib.metadata.version("numpy")}),
+        **_orders(foreign.pieces[0], names, path),
     }
     return taken, provenance
+
+
+def _orders(piece: Piece, taken: Sequence[str], path: str | Path) -> dict[str, str]:
+    """Returns, and logs, the order of blocks of rows and which layer was taken as last."""
+    orders = {}
+    if piece.blocks:
+        orders["blocks"] = listed(piece.blocks)
+        logger.info("%s: blocks of rows, %s", path, orders["blocks"])
+    if len(piece.layers) > 1:
+        orders["last_layer"] = f"{taken[-1]} of {len(piece.layers)}, in {piece.layer_order}"
+        logger.info("%s: the last layer is %s", path, orders["last_layer"])
+    return orders
 
 
 def _digest(foreign: Foreign) -> str:
@@ -114,11 +132,7 @@ def _with_ids(foreign: Foreign, ids: tuple[str, ...], path: str | Path) -> Forei
     if len(foreign.pieces) > 1:
         raise FeaturesError(f"{path} holds splits apart, for which a list of ids is not understood")
     piece = foreign.pieces[0]
-    return Foreign((Piece(piece.layers, ids, piece.labels),), foreign.files)
-
-
-def _length(piece: Piece) -> int:
-    return len(next(iter(piece.layers.values())))
+    return Foreign((replace(piece, ids=ids, samples_hash=""),), foreign.files)
 
 
 def _by_id(
@@ -134,8 +148,8 @@ def _by_id(
             f"{path} does not say which row is which sample; give the ids (--ids FILE, one per "
             "line), or state that its rows are in the order of the samples (--order samples)"
         )
-    if len(piece.ids) != _length(piece):
-        raise FeaturesError(f"{path}: {len(piece.ids)} ids for {_length(piece)} rows")
+    if len(piece.ids) != piece.rows:
+        raise FeaturesError(f"{path}: {len(piece.ids)} ids for {piece.rows} rows")
     wanted = table["id"].tolist()
     ids = _shortened(piece.ids, set(wanted))
     place = {name: row for row, name in enumerate(ids)}
@@ -170,20 +184,34 @@ def _shortened(ids: Sequence[str], wanted: set[str]) -> list[str]:
 
 def _in_order(foreign: Foreign, table: pd.DataFrame, path: str | Path) -> np.ndarray:
     """Returns for each sample its row, counted through all pieces; labels must agree."""
+    _warn_of_order(table["id"].tolist(), path)
     rows = []
     for piece in foreign.pieces:
         mine = np.arange(len(table))
         if piece.split and len(foreign.pieces) > 1:
             mine = np.flatnonzero((table["split"] == piece.split).to_numpy())
         what = f"{len(mine)} samples" + (f" of the split {piece.split}" if piece.split else "")
-        if _length(piece) != len(mine):
-            raise FeaturesError(f"{path} has {_length(piece)} rows for {what}; give ids instead")
+        if piece.rows != len(mine):
+            raise FeaturesError(f"{path} has {piece.rows} rows for {what}; give ids instead")
         _check_labels(piece, table.iloc[mine], path)
         rows.append(mine)
     covered = np.concatenate(rows)
     if len(covered) < len(table):
         raise FeaturesError(f"{path} covers {len(covered)} of {len(table)} samples: a split lacks")
     return np.argsort(covered, kind="stable")
+
+
+def _warn_of_order(ids: Sequence[str], path: str | Path) -> None:
+    """Warns where samples stand in the order of letters, and that of numbers would be another."""
+    by_number = sorted(ids, key=natural_order)
+    if list(ids) != sorted(ids) or list(ids) == by_number:
+        return
+    row = next(row for row, name in enumerate(ids) if name != by_number[row])
+    logger.warning(
+        "%s: the samples are in alphabetical order of their ids, where row %d is %s; if the rows "
+        "of the file count up, that row is %s: then give ids instead of the order samples",
+        path, row, ids[row], by_number[row],
+    )  # fmt: skip
 
 
 def _check_labels(piece: Piece, table: pd.DataFrame, path: str | Path) -> None:
@@ -206,7 +234,7 @@ def _gather(foreign: Foreign, rows: np.ndarray, name: str, path: str | Path) -> 
         x = np.concatenate([piece.layers[name] for piece in foreign.pieces])
     except (KeyError, ValueError) as error:
         raise FeaturesError(f"{path}: the splits do not fit together ({error})") from None
-    expected = sum(map(_length, foreign.pieces))
+    expected = sum(piece.rows for piece in foreign.pieces)
     if len(x) != expected:
         raise FeaturesError(f"{path}: layer {name!r} has {len(x)} rows, others {expected}")
     return x[rows].astype(np.float32)

@@ -24,7 +24,7 @@ from consilience.features.container import (
     write_tensors,
 )
 from consilience.features.store import room_needed
-from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.files import METADATA_KEY, atomic, canonical_json, natural_order
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Shards:
         strays = [path for path in self.folder.iterdir() if not path.name.startswith(self._key)]
         for path in strays:
             path.unlink()
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.iterdir(), key=lambda path: natural_order(path.name)):
             try:
                 self._enter(path)
             except (FeaturesError, KeyError, ValueError) as error:

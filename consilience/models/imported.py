@@ -4,8 +4,9 @@
 `features/{dataset}.npy`; see `consilience.features.foreign` for the formats and layouts. `order`
 says how its rows are matched to the samples: blank by the ids in the file, which must be exactly
 the samples; `subset` too, but the file may have more; `samples`: the rows are in the order of the
-samples. `layers` selects layers of the file: names, patterns, `last` or `all` (default). The
-workflow sees that a file is another one only if the row has its `sha256`.
+samples. `layers` selects layers of the file: names, patterns, `last` or `all` (default), in the
+order of the file, or of the numbers in their names where it keeps none; log and header say which
+layer is the last. The workflow sees that a file is another one only if the row has its `sha256`.
 """
 
 from collections.abc import Callable, Mapping

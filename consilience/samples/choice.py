@@ -104,8 +104,8 @@ def _finish(chosen: pd.DataFrame) -> pd.DataFrame:
 
 
 def _class_counts(table: pd.DataFrame, n_classes: int) -> dict[str, list[int]]:
-    labels = table["label"].fillna(-1).astype(int)
+    labels = table["label"].dropna().astype(int)
     return {
-        str(split): [int((part == label).sum()) for label in range(n_classes)]
-        for split, part in labels.groupby(table["split"])
+        str(split): np.bincount(labels[table["split"] == split], minlength=n_classes).tolist()
+        for split in sorted(set(table["split"]))
     }

@@ -154,7 +154,12 @@ def read_classes(name: str, classes: tuple[str, ...]) -> dict[tuple[str, int], s
     if "to" not in header or not {"label", "class"} & set(header):
         raise ConfigError(f"{name}: its columns are {header}; it needs `to` and `label` or `class`")
     for number, cells in enumerate(lines[1:], start=2):
-        line = dict(zip(header, map(str.strip, cells), strict=False))
+        if len(cells) != len(header):
+            raise ConfigError(
+                f"{name} line {number}: {len(cells)} cells for {len(header)} columns; cells are "
+                "separated by one tab, blank ones too"
+            )
+        line = dict(zip(header, map(str.strip, cells), strict=True))
         label, split = _label(line, classes, f"{name} line {number}"), line.get("split", "")
         if split not in ("", "train", "test"):
             raise ConfigError(

@@ -133,6 +133,8 @@ def test_new_labels_by_a_table(tmp_path, monkeypatch):
         ("class\tto\nclas 1\tx", "line 2: the class 'clas 1' is not there; did you mean 'class 1'"),
         ("label\tto\n1\tx\n1\ty", "line 3: the class 1 has a line already"),
         ("label\tto\tsplit\n1\tx\tval", "line 2: the split 'val' is neither"),
+        ("label\tclass\tto\n1\tanimal", "line 2: 2 cells for 3 columns; .* blank ones too"),
+        ("label\tto\n1\tx\ty", "line 2: 3 cells for 2 columns"),
     ],
 )
 def test_tables_of_classes_that_cannot_be_used(tmp_path, text, problem):
