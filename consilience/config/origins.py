@@ -75,7 +75,7 @@ def place_results(settings: Mapping[str, Any], origins: Origins) -> Results:
     metrics, and so lies in one folder for all; but for those that draw or store it otherwise.
 
     Raises:
-        ConfigError: the folder would be that of a step.
+        ConfigError: the folder would be that of a step or of the default study, or has braces.
     """
     schema = read_schema("study")["properties"]
     features = settings["features"]
@@ -88,6 +88,11 @@ def place_results(settings: Mapping[str, Any], origins: Origins) -> Results:
         raise ConfigError(
             f"{origins.files[-1][0]}: a folder of results cannot be called {folder!r}, as braces "
             "stand for ids in paths; give the file another name, or set `results`"
+        )
+    if folder == FOLDER and not origins.is_default:
+        raise ConfigError(
+            f"{origins.place('results')}: {FOLDER} is the folder of the default study; give this "
+            f"one a folder of its own, such as {FOLDER}/{origins.name}"
         )
     below = folder.removeprefix(f"{FOLDER}/") if folder.startswith(f"{FOLDER}/") else ""
     if below.partition("/")[0] in STEPS or re.match(r"seed\d", below):

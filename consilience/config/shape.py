@@ -45,10 +45,21 @@ def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[s
             filled[key] = part["default"]
         if isinstance(filled.get(key), Mapping):
             filled[key] = with_defaults(filled[key], part)
-        elif part.get("type") == "boolean" and isinstance(filled.get(key), str):
-            # `--config fresh=true` arrives as a text
-            filled[key] = {"true": True, "false": False}.get(filled[key], filled[key])
+        elif key in filled:
+            filled[key] = _as_meant(filled[key], part)
     return filled
+
+
+def _as_meant(value: Any, part: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Returns a value in the type that its schema asks for, if it says the same."""
+    kind = part.get("type")
+    if kind == "boolean" and isinstance(value, str):  # `--config fresh=true` arrives as a text
+        return {"true": True, "false": False}.get(value, value)
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1.0e+3 is a whole number to JSON, and none to Python
+    if kind == "array" and isinstance(value, list):
+        return [_as_meant(each, part.get("items", {})) for each in value]
+    return value
 
 
 def check_shape(

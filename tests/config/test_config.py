@@ -53,6 +53,14 @@ def test_switches_on_the_command_line_are_texts():
     assert "fresh: 'yes' is not of type 'boolean'" in problems(fresh="yes")[1]
 
 
+def test_whole_numbers_are_whole():
+    """A seed 0.0 would draw other samples than the seed 0, in the same files."""
+    settings = load_study({**TWO, "seed": 0.0, "probe": {"seeds": [1.0]}}).settings
+    assert repr(settings["seed"]) == "0"
+    assert repr(settings["probe"]["seeds"]) == "[1]"
+    assert "seed: 0.5 is not of type 'integer'" in problems(seed=0.5)[1]
+
+
 def test_query_selects_by_any_column():
     study = load_study(
         {

@@ -109,6 +109,12 @@ def test_a_folder_of_another_tree_is_not_taken_for_ours(tmp_path):
     assert places(write(tmp_path / "mine.yaml", results="my_results/features")).folder
 
 
+def test_only_the_default_study_lies_in_the_folder_of_all(tmp_path):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: results: results is the folder of the def"):
+        places(write(tmp_path / "mine.yaml", results="results"))
+    assert place_results(load_study(BASE).settings, Origins()).folder == "results"
+
+
 def test_a_name_with_braces_is_no_folder(tmp_path):
     with pytest.raises(ConfigError, match=r"\{x\}\.yaml: a folder of results cannot be called"):
         places(write(tmp_path / "{x}.yaml"))
