@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from consilience import __version__
+from consilience.code import code_of
 from consilience.errors import ConfigError, DataError
-from consilience.files import derive_seed, file_digest, write_table
+from consilience.files import derive_seed, digest, file_digest, write_table
+from consilience.metrics import metric_code
 from consilience.samples.draw import HALVES, halve
 from consilience.similarity import Engine, list_items, similarity_table
 
@@ -116,6 +118,7 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
         "splits": splits,
         "seed": seed,
         "n": listing.n,
+        "code": digest([metric_code(listing.task.metric), code_of(__name__)]),
         "device": listing.task.device_kind(engine.device, listing.n // 2),
         "manifest": file_digest(manifest),
         "samples_hash": listing.samples_hash,

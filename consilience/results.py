@@ -187,10 +187,19 @@ class Results:
         """Returns the benchmark of the rule of that name."""
         return self._record("benchmarks", name, "tsv")
 
+    def records(self, kind: str, *, common: bool = False) -> str:
+        """Returns the folder of a kind of records, `logs` or `benchmarks`, of the study's jobs.
+
+        Args:
+            kind: the folder for all studies.
+            common: of jobs whose files studies share.
+        """
+        folder = self.common if common else self.folder
+        below = f"/{folder}".removeprefix(f"/{FOLDER}/") if folder != FOLDER else ""
+        return f"{kind}/{below.strip('/')}".rstrip("/")
+
     def _record(self, kind: str, name: str, suffix: str) -> str:
         file = RESULT_FILES[name]
-        folder = self.common if file.common else self.folder
-        below = folder.removeprefix(FOLDER).strip("/")
-        place = f"{kind}/{below}" if below else kind
+        place = self.records(kind, common=file.common)
         parts = "/".join(f"{{{wildcard}}}" for wildcard in file.wildcards)
         return f"{place}/{name}/{parts}.{suffix}" if parts else f"{place}/{name}.{suffix}"

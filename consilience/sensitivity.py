@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from consilience.code import code_of
 from consilience.errors import ConfigError
-from consilience.files import derive_seed, read_table, write_table
-from consilience.metrics import Metric, get_metric
+from consilience.files import derive_seed, digest, read_table, write_table
+from consilience.metrics import Metric, get_metric, metric_code
 from consilience.pairs.matrix import read_similarity
 from consilience.similarity import Engine, Item, Task, list_items, similarity_table
 
@@ -190,6 +191,7 @@ def make_sensitivity(  # noqa: PLR0913 - all but the files by name
     metadata = {
         "spec": listing.spec,
         "facts": listing.task.metric.facts.as_dict(),
+        "code": digest([metric_code(listing.task.metric), code_of(__name__)]),
         "device": listing.task.device_kind(engine.device, listing.n),
         "seed": seed,
         "n": listing.n,

@@ -182,6 +182,8 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
         "spec": dict(spec),
         "facts": metric.facts.as_dict(),
         "null": {"kind": "monte_carlo", "count": permutations, "seed": seed},
+        "code": known.code,
+        "device": known.device,
         "halves": {name: len(rows) for name, rows in split.halves.items()},
         "layers": listing.layers,
         "samples_hash": listing.samples_hash,

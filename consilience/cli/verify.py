@@ -1,6 +1,7 @@
 """`consilience verify`: every hash of a folder of results, computed again."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,14 @@ def _of_study(path: Path, elsewhere: str | None) -> tuple[Results, list[str]]:
     study = load_study(origins.config, origins)
     results = place_results(study.settings, origins)
     if elsewhere:
-        results = Results(*(elsewhere + f.removeprefix(FOLDER) for f in vars(results).values()))
+        results = Results(_moved(results.folder, elsewhere), _moved(results.common, elsewhere))
     plan = Plan(study, results, origins)
     files = {file for dataset in study.datasets for file in plan.all_features(dataset)}
     return results, sorted(files)
+
+
+def _moved(folder: str, elsewhere: str) -> str:
+    """Returns where a folder lies if `results` is `elsewhere`: below it, or else beside it."""
+    inside = Path(folder).parts[0] == FOLDER
+    below = Path(*Path(folder).parts[1:]) if inside else Path("..", folder)
+    return os.path.normpath(Path(elsewhere, below))

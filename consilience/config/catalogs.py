@@ -1,6 +1,6 @@
 """Catalogue files: where they are and what they say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -25,12 +25,21 @@ def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, R
     return rows
 
 
-def _read_tsv(name: str, problems: Problems) -> list[tuple[int, Row]]:
+def _read_text(name: str, problems: Problems) -> str | None:
+    """Returns a catalogue's text; None and a problem if there is none."""
     path = find(name)
-    if not path.exists():
+    if not path.is_file():
         problems.add(name, "no such catalogue; correct the path under `catalogs`")
-        return []
-    lines = path.read_text(encoding="utf8").splitlines()
+        return None
+    try:
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
+    except UnicodeDecodeError as error:
+        problems.add(name, f"not a text in UTF-8 ({error}); save it as one")
+        return None
+
+
+def _read_tsv(name: str, problems: Problems) -> list[tuple[int, Row]]:
+    lines = (_read_text(name, problems) or "").splitlines()
     header = lines[0].split("\t") if lines else []
     rows = []
     for number, line in enumerate(lines[1:], start=2):
@@ -52,16 +61,17 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
     """Returns the metric variants of YAML catalogues by id."""
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
-        path = find(name)
-        if not path.exists():
-            problems.add(name, "no such catalogue; correct the path under `catalogs`")
+        text = _read_text(name, problems)
+        if text is None:
             continue
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf8")) or {}
+            content = yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
             problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
             continue
         check_shape(content, "metrics", name, problems)
+        if not isinstance(content, Mapping):
+            continue
         for variant in sorted(set(variants) & set(content)):
             problems.add(name, f"the metric {variant!r} is defined twice; rename one")
         variants |= content if problems.lines else of_variants(content)

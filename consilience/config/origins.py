@@ -75,7 +75,7 @@ def place_results(settings: Mapping[str, Any], origins: Origins) -> Results:
     metrics, and so lies in one folder for all; but for those that draw or store it otherwise.
 
     Raises:
-        ConfigError: the folder would be that of a step.
+        ConfigError: the folder would be that of a step or of the default study, or has braces.
     """
     schema = read_schema("study")["properties"]
     features = settings["features"]
@@ -84,7 +84,17 @@ def place_results(settings: Mapping[str, Any], origins: Origins) -> Results:
     other += [features[k] for k in ("dtype", "autocast") if features[k] != defaults[k]["default"]]
     common = "/".join([FOLDER, "-".join(other)] if other else [FOLDER])
     folder = settings["results"] or "/".join(filter(None, [FOLDER, origins.name]))
-    _, _, below = folder.partition(f"{FOLDER}/")
+    if set(folder) & set("{}"):
+        raise ConfigError(
+            f"{origins.files[-1][0]}: a folder of results cannot be called {folder!r}, as braces "
+            "stand for ids in paths; give the file another name, or set `results`"
+        )
+    if folder == FOLDER and not origins.is_default:
+        raise ConfigError(
+            f"{origins.place('results')}: {FOLDER} is the folder of the default study; give this "
+            f"one a folder of its own, such as {FOLDER}/{origins.name}"
+        )
+    below = folder.removeprefix(f"{FOLDER}/") if folder.startswith(f"{FOLDER}/") else ""
     if below.partition("/")[0] in STEPS or re.match(r"seed\d", below):
         raise ConfigError(
             f"{origins.place('results')}: the study would lie in {folder}, where files of other "
@@ -103,7 +113,7 @@ def read_config(path: Path) -> Mapping[str, Any]:
         raise ConfigError(f"{path}: no such study")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content or {}, Mapping):
         raise ConfigError(f"{path}: a study is a mapping of keys, not a {type(content).__name__}")

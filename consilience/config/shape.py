@@ -1,5 +1,6 @@
 """The shape of studies and catalogue rows: schemas, their defaults, and problems in words."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -44,9 +45,21 @@ def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[s
             filled[key] = part["default"]
         if isinstance(filled.get(key), Mapping):
             filled[key] = with_defaults(filled[key], part)
-        elif part.get("type") == "boolean":  # `--config fresh=true` arrives as a text
-            filled[key] = {"true": True, "false": False}.get(filled.get(key), filled.get(key))
+        elif key in filled:
+            filled[key] = _as_meant(filled[key], part)
     return filled
+
+
+def _as_meant(value: Any, part: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Returns a value in the type that its schema asks for, if it says the same."""
+    kind = part.get("type")
+    if kind == "boolean" and isinstance(value, str):  # `--config fresh=true` arrives as a text
+        return {"true": True, "false": False}.get(value, value)
+    if kind == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)  # 1.0e+3 is a whole number to JSON, and none to Python
+    if kind == "array" and isinstance(value, list):
+        return [_as_meant(each, part.get("items", {})) for each in value]
+    return value
 
 
 def check_shape(
@@ -63,6 +76,10 @@ def check_shape(
         place: where the value stands, or what says where a key of it does.
         problems: to add to.
     """
+    if odd := list(_odd(value)):  # what JSON cannot say, no schema can judge
+        for path, text in odd:
+            problems.add(place(path) if callable(place) else f"{place}: {path}", text)
+        return
     validator = jsonschema.Draft202012Validator(read_schema(schema))
     for error in sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.path]):
         path = ".".join(str(part) for part in error.path)
@@ -71,6 +88,19 @@ def check_shape(
                 problems.add(place(path or text.split("'")[1]), text)
             else:
                 problems.add(f"{place}: {path}" if path else place, text)
+
+
+def _odd(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
+    """Yields (place, what is wrong) of keys that are no texts and of numbers that are none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, f"{value} is no number to compute with; give another one"
+    parts = value.items() if isinstance(value, Mapping) else ()
+    parts = enumerate(value) if isinstance(value, list) else parts
+    for key, part in parts:
+        inner = f"{path}.{key}".lstrip(".")
+        if isinstance(value, Mapping) and not isinstance(key, str):
+            yield inner, f"the key {key!r} is no text; correct it or put it in quotes"
+        yield from _odd(part, inner)
 
 
 def _say(error: jsonschema.ValidationError) -> Iterator[str]:

@@ -5,6 +5,7 @@ are embedded as compressed columns. Beside the page lies `study.json`: what the 
 """
 
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,8 @@ def _provenance(
     study: Mapping[str, Any],
     configfiles: Sequence[str],
 ) -> dict[str, Any]:
-    command = " ".join(["snakemake", *(f"--configfile {name}" for name in configfiles)])
+    command = shlex.join(["snakemake", *(["--configfile", *configfiles] if configfiles else [])])
+    target = f"{command} --" if configfiles else command  # else a target were one more such file
     paths = [str(path) for step in tables.values() for path in step]
     facts = {
         "Study": ", ".join(configfiles) or "config/config.yaml",
@@ -111,7 +113,7 @@ def _provenance(
         **{f"Metric {name}": canonical_json(spec) for name, spec in study["metrics"].items()},
         **_samples(tables["similarity"]),
     }
-    files = [[path, file_digest(path), f"{command} {path}"] for path in paths]
+    files = [[path, file_digest(path), f"{target} {shlex.quote(path)}"] for path in paths]
     return {"facts": facts, "study": _readable(study["settings"]), "files": files}
 
 

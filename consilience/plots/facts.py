@@ -71,6 +71,9 @@ class Results(Protocol):
     def __getitem__(self, kind: str) -> str:
         """Returns the path of a kind of file as a pattern of `{dataset}` and `{metric}`."""
 
+    def records(self, kind: str) -> str:
+        """Returns the folder of the study's `logs` or `benchmarks`."""
+
 
 @dataclass(frozen=True)
 class Scope:
@@ -251,8 +254,7 @@ class Facts:
             place: `logs` or `benchmarks`; a study with a folder of its own has one there too.
             results: where the study's files lie.
         """
-        below = results.folder.removeprefix("results")
-        return f"{place}{below}/plot_{self.name}/{self.ending or 'all'}"
+        return f"{results.records(place)}/plot_{self.name}/{self.ending or 'all'}"
 
     def values(self, plan: Plan) -> list[str]:
         """Returns for which metrics, datasets or groupings a study has the figure."""

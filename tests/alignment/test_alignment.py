@@ -248,6 +248,8 @@ def test_table_has_every_reduction_of_every_pair_across_groups(tmp_path):
     assert table.attrs["spec"]["preprocessing"]["clip"] == 0.95
     assert table.attrs["layers"]["a"] == ["0", "3", "6"]
     assert table.attrs["null"]["count"] == 19
+    assert len(table.attrs["code"]) == 64, "a merge asks whether two labs had the same code"
+    assert table.attrs["device"] == "cpu"
     # one layer on each side: all reductions over all samples agree
     one = table[(table.model_x == "b") & (table.reduction != "heldout")]
     assert one.groupby("model_y")["value"].nunique().eq(1).all()

@@ -53,6 +53,14 @@ def test_switches_on_the_command_line_are_texts():
     assert "fresh: 'yes' is not of type 'boolean'" in problems(fresh="yes")[1]
 
 
+def test_whole_numbers_are_whole():
+    """A seed 0.0 would draw other samples than the seed 0, in the same files."""
+    settings = load_study({**TWO, "seed": 0.0, "probe": {"seeds": [1.0]}}).settings
+    assert repr(settings["seed"]) == "0"
+    assert repr(settings["probe"]["seeds"]) == "[1]"
+    assert "seed: 0.5 is not of type 'integer'" in problems(seed=0.5)[1]
+
+
 def test_query_selects_by_any_column():
     study = load_study(
         {
@@ -98,6 +106,10 @@ def test_variant_overrides_the_study(tmp_path):
         ({"models": "objective == 'ssl'"}, "selects nothing; values there are: objective: contrastive, "),
         ({"datasets": ["movie_snippets"]}, "'movie_snippets' holds text and no model of the study takes that"),
         ({"features": {"dtype": "float8"}}, "features.dtype: 'float8' is not possible"),
+        ({"fresh": [1]}, "my.yaml: fresh: [1] is not of type 'boolean'"),
+        ({"similarity": {"clip": float("nan")}}, "my.yaml: similarity.clip: nan is no number"),
+        ({"probe": {"penalties": [1.0, float("inf")]}}, "my.yaml: probe.penalties.1: inf is no number"),
+        ({"similarity": {3: 1}}, "my.yaml: similarity.3: the key 3 is no text; correct it or put it in quotes"),
         ({"models": 3}, "3 is neither a query nor a list of ids"),
         ({"catalogs": {"models": ["nowhere.tsv"]}}, "nowhere.tsv: no such catalogue"),
     ],
@@ -107,6 +119,11 @@ def test_one_mistake_one_message(changes, message):
     assert lines[0] == "the study has 1 problem"
     assert len(lines) == 2
     assert message in lines[1]
+
+
+def test_keys_that_are_no_texts():
+    with pytest.raises(ConfigError, match="the key True is no text"):
+        load_study({**TWO, True: 1, "x": 2}, where="my.yaml")
 
 
 def test_all_mistakes_at_once():
@@ -158,6 +175,37 @@ def test_bad_metric_parameters(tmp_path):
 def test_bad_yaml(tmp_path):
     extra, _ = catalogue(tmp_path, "metrics", "a: {metric: cka\nb: [")
     assert "not valid YAML" in problems(**extra)[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["- cka\n", "3\n", "3: {metric: cka}\n", "a: {metric: cka, 3: 4}\n", "..: {metric: cka}\n"],
+)
+def test_metric_catalogues_that_are_none(tmp_path, text):
+    extra, path = catalogue(tmp_path, "metrics", text)
+    lines = problems(**extra)
+    assert len(lines) == 2
+    assert lines[1].strip().startswith(str(path))
+
+
+@pytest.mark.parametrize("kind", ["models", "metrics"])
+def test_catalogues_that_cannot_be_read(tmp_path, kind):
+    extra, path = catalogue(tmp_path, kind, "")
+    path.write_bytes("größe\n".encode("latin1"))
+    assert f"{path}: not a text in UTF-8" in problems(**extra)[1]
+    path.unlink()
+    path.mkdir()
+    assert f"{path}: no such catalogue" in problems(**extra)[1]
+
+
+def test_a_mark_at_the_beginning_of_a_catalogue_is_no_content(tmp_path):
+    extra, _ = catalogue(tmp_path, "models", "\ufeff" + HEADER + "mine\ttimm\tresnet18\timage\n")
+    assert list(load_study({**TWO, **extra, "models": ["mine"]}).models) == ["mine"]
+
+
+def test_ids_do_not_lead_out_of_their_folder(tmp_path):
+    extra, _ = catalogue(tmp_path, "models", HEADER + "..\ttimm\tresnet18\timage\n")
+    assert "(..): model: '..' does not have the form" in problems(**extra, models=[".."])[1]
 
 
 def test_own_catalogue_beside_ours(tmp_path):

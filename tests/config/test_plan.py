@@ -105,6 +105,22 @@ def test_a_folder_that_others_use_is_refused(tmp_path, name):
         places(write(tmp_path / f"{name}.yaml"))
 
 
+def test_a_folder_of_another_tree_is_not_taken_for_ours(tmp_path):
+    assert places(write(tmp_path / "mine.yaml", results="my_results/features")).folder
+
+
+def test_only_the_default_study_lies_in_the_folder_of_all(tmp_path):
+    with pytest.raises(ConfigError, match=r"mine\.yaml: results: results is the folder of the def"):
+        places(write(tmp_path / "mine.yaml", results="results"))
+    assert place_results(load_study(BASE).settings, Origins()).folder == "results"
+
+
+def test_a_name_with_braces_is_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match=r"\{x\}\.yaml: a folder of results cannot be called"):
+        places(write(tmp_path / "{x}.yaml"))
+    assert places(write(tmp_path / "{x}.yaml", results="results/x")).folder == "results/x"
+
+
 @pytest.mark.parametrize("folder", ["/tmp/x", "../x", "a/../b", ".hidden", "x/"])
 def test_a_results_folder_stays_below_the_working_folder(folder):
     with pytest.raises(ConfigError, match=r"results: '.*' does not have the form"):
@@ -143,9 +159,9 @@ def test_the_quick_start_leaks_into_no_study():
     assert study.settings["seed"] == 0
 
 
-@pytest.mark.parametrize("text", ["- a\n", "a: [\n"])
+@pytest.mark.parametrize("text", ["- a\n", "a: [\n", "a: \xe9\n"])
 def test_a_file_that_is_no_study(tmp_path, text):
-    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "x.yaml").write_bytes(text.encode("latin1"))
     with pytest.raises(ConfigError, match=r"x\.yaml: "):
         Origins.read([tmp_path / "x.yaml"])
     with pytest.raises(ConfigError, match="no such study"):

@@ -3,12 +3,15 @@
 import base64
 import csv
 import gzip
+import html
 import json
 import re
+import shlex
 
 import numpy as np
 import pytest
 from explorer_page import DRAWN, NASTY, SIZES, choose, shown
+from snakemake.cli import get_argument_parser
 
 from consilience.errors import DataError
 from consilience.explorer import answers, make_explorer
@@ -56,6 +59,20 @@ def test_layers_keep_both_directions_of_an_asymmetric_metric(made):
     square = columns[f"layers {key}"].reshape(20, 20)
     assert square[0, 3] == pytest.approx(table["model_00", "layer_0", "model_01", "layer_1"])
     assert square[3, 0] == pytest.approx(table["model_01", "layer_1", "model_00", "layer_0"])
+
+
+@pytest.mark.parametrize("names", [[], ["one.yaml"], ["one.yaml", "of two.yaml"]])
+def test_commands_on_the_page_are_read_by_snakemake_as_meant(made, tmp_path, names):
+    """A target behind a study's file would be taken for one more such file."""
+    _, tables, study = made
+    only = {"similarity": tables["similarity"]}
+    make_explorer(tmp_path / "p", tmp_path / "s", only, study=study, configfiles=names)
+    text = html.unescape((tmp_path / "p").read_text(encoding="utf8"))
+    for path in only["similarity"]:
+        command = re.search(rf"snakemake [^<>]*{re.escape(str(path))}", text)[0]
+        asked = get_argument_parser().parse_args(shlex.split(command)[1:])
+        assert list(map(str, asked.configfile)) == names
+        assert list(asked.targets) == [str(path)]
 
 
 def test_page_is_the_same_twice_and_leaves_out_what_the_study_lacks(made, tmp_path):

@@ -501,5 +501,8 @@ def test_a_study_says_what_must_be_there(results, tmp_path, capsys, monkeypatch)
     assert main(["verify", str(tmp_path / "study.yaml"), "--results", str(results)]) == 1
     shown = capsys.readouterr().err
     assert shown == "../features/shapes/m7.safetensors: is not there; run snakemake to make it\n"
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({**study, "results": "out/mine"}))
+    assert main(["verify", str(tmp_path / "study.yaml"), "--results", str(results)]) == 1
+    assert f"{tmp_path}/out/mine: 1 problem" in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "none.yaml")]) == 1
     assert "no such folder or study" in capsys.readouterr().err

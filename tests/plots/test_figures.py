@@ -261,6 +261,7 @@ def test_a_figure_of_a_dataset_reads_all_metrics_of_it(made):
     whole = Facts(toy, STUDY, {"consistency": CONSISTENCY}, "Toys", "A toy.", ALWAYS)
     assert len(whole.inputs(plan, results)["consistency"]) == len(plan.study.metrics)
     assert whole.record("logs", Results()) == "logs/plot_toy/all"
+    assert whole.record("logs", Results("out/x")) == "logs/out/x/plot_toy/all"
     assert whole.labels == {"figure": "toy", "metric": "all"}
 
 

@@ -95,6 +95,7 @@ def test_table_holds_the_metric_of_the_rows_of_each_half(tmp_path):
         assert row.n == 30
     assert table.attrs["splits"] == 3
     assert table.attrs["device"] == "cpu"
+    assert len(table.attrs["code"]) == 64, "a merge asks whether two labs had the same code"
 
 
 def test_memory_changes_no_byte_and_a_view_takes_its_rows(tmp_path):

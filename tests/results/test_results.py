@@ -78,6 +78,7 @@ def test_paths_of_a_study():
     assert results.log("similarity") == "logs/mine/similarity/{dataset}/{metric}.log"
     assert results.benchmark("samples") == "benchmarks/seed1/samples/{dataset}.tsv"
     assert Results("out/x").log("accuracy") == "logs/out/x/accuracy.log"
+    assert Results("results2").log("accuracy") == "logs/results2/accuracy.log"
     assert Results().log("accuracy") == "logs/accuracy.log"
 
 

@@ -52,6 +52,7 @@ def test_values_are_those_of_the_metric_on_the_rows(manifest, tmp_path):
     places = [("n", 20.0, 0), ("n", 20.0, 1), ("n", 50.0, 0), ("n", 50.0, 1), ("n", 120.0, 0)]
     assert list(counts.index) == places
     assert (counts == 15).all()
+    assert len(table.attrs["code"]) == 64, "a merge asks whether two labs had the same code"
     assert set(table["layer_x"]) | set(table["layer_y"]) == {"late"}
     metric, prepare = get_metric("cka"), Preprocessing(row_normalize=True)
     for row in table.itertuples():
