@@ -569,6 +569,13 @@ def test_a_second_study_shares_features_and_nothing_else(study):
     assert "snakemake --configfile mine.yaml" in page and "config/config.yaml" not in page
 
 
+def test_a_study_of_the_same_name_is_refused(study):
+    (study / "other").mkdir()
+    shutil.copy(study / "study.yaml", study / "other" / "study.yaml")
+    text = snakemake(study, "-n", ok=False, study="other/study.yaml")
+    assert "results/study holds the results of study.yaml" in text and "Traceback" not in text
+
+
 def test_another_seed_draws_apart(study):
     """Samples of another seed are others, so they and their features have a folder of their own."""
     text = snakemake(study, "-n", "--config", "seed=1")

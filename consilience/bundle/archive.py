@@ -164,6 +164,7 @@ def _of_results(results: Path) -> Bundle:
             f"{results} has no {STUDY_FILE}, which says what the study selected; "
             "run `snakemake all_explorer` first, or give the folder named results"
         )
+    content.pop("files", None)  # where a study's file lies is nobody else's business
     found = list_tables(results, content, bundled=True)
     names = sorted(path.relative_to(results).as_posix() for _, path in found)
     if not any(name.startswith("similarity/") for name in names):

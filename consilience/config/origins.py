@@ -12,7 +12,7 @@ import yaml
 from consilience.config.shape import read_schema
 from consilience.errors import ConfigError
 from consilience.files import ROOT
-from consilience.results import FOLDER, STEPS, Results
+from consilience.results import FOLDER, STEPS, STUDY_FILE, Results, read_study
 
 DEFAULT = "config/config.yaml"
 """The study that a bare `snakemake` makes; taken only where no other file is given."""
@@ -100,7 +100,20 @@ def place_results(settings: Mapping[str, Any], origins: Origins) -> Results:
             f"{origins.place('results')}: the study would lie in {folder}, where files of other "
             "studies are; give its file another name, or set `results` to another folder"
         )
+    _check_owner(folder, origins)
     return Results(folder, common)
+
+
+def _check_owner(folder: str, origins: Origins) -> None:
+    """Refuses a folder that holds the results of another study of the same name."""
+    known = (read_study(folder) or {}).get("files")
+    mine = [] if origins.is_default else [name for name, _ in origins.files]
+    if known is not None and known != mine:
+        raise ConfigError(
+            f"{origins.place('results')}: {folder} holds the results of "
+            f"{', '.join(known) or DEFAULT}; give this study's file another name, or set `results` "
+            f"to another folder (if only the file was moved, delete {folder}/{STUDY_FILE})"
+        )
 
 
 def read_config(path: Path) -> Mapping[str, Any]:

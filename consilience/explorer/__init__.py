@@ -70,7 +70,10 @@ def make_explorer(
         _provenance(tables, study, configfiles),
     )  # fmt: skip
     with atomic(study_out) as temporary:
-        temporary.write_text(canonical_json({**study, "version": __version__}), encoding="utf8")
+        temporary.write_text(
+            canonical_json({**study, "version": __version__, "files": list(configfiles)}),
+            encoding="utf8",
+        )
     with atomic(out) as temporary:
         temporary.write_text(page, encoding="utf8")
 
@@ -92,7 +95,8 @@ def remake_explorer(results: str | Path, group: str | None = None) -> Path:
         if kind.on_page:
             tables[kind.on_page].append(path)
     study.pop("version", None)
-    make_explorer(out, study_file, tables, study=study, group=group)
+    files = study.pop("files", [])
+    make_explorer(out, study_file, tables, study=study, group=group, configfiles=files)
     return out
 
 

@@ -166,3 +166,18 @@ def test_a_file_that_is_no_study(tmp_path, text):
         Origins.read([tmp_path / "x.yaml"])
     with pytest.raises(ConfigError, match="no such study"):
         Origins.read([tmp_path / "absent.yaml"])
+
+
+def test_two_studies_of_one_name_do_not_share_a_folder(tmp_path, monkeypatch):
+    """Their tables would replace each other; the folder says whose it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    first, second = write(tmp_path / "mine.yaml"), write(tmp_path / "other" / "mine.yaml")
+    (tmp_path / "results/mine/explorer").mkdir(parents=True)
+    said = tmp_path / "results/mine/explorer/study.json"
+    said.write_text('{"files": ["mine.yaml"]}')
+    assert places(first).folder == "results/mine"
+    with pytest.raises(ConfigError, match=r"results/mine holds the results of mine\.yaml; give"):
+        places(second)
+    said.write_text("{}")  # of an earlier version, which did not say
+    assert places(second).folder == "results/mine"
