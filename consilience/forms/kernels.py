@@ -3,7 +3,7 @@
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.forms.rows import Rows
+from consilience.forms.rows import FAR, Rows, coarse, unit_rounding
 
 VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
 
@@ -28,13 +28,25 @@ def largest_size(x: np.ndarray) -> float:
 
 
 def check_varies(x: np.ndarray | Rows) -> None:
-    """Raises MetricError if all rows of x: (n, d) are the same vector, up to rounding."""
+    """Raises MetricError if all rows of x: (n, d) are the same vector, up to rounding.
+
+    A unit varies if its range exceeds the rounding of its own largest value, and of the largest
+    value that half of the units reach: the rounding of sums that nearly cancel is of that size.
+    """
     x = Rows.of(x)
-    rounding = 64 * np.finfo(float).eps * x.largest()
-    if np.ptp(x.take(slice(0, 64)), axis=0).max() > rounding:  # as a rule, some rows tell
+    least = 64 * np.finfo(float).eps * x.largest()
+    if _varies(x.take(slice(0, 64)), least):  # as a rule, some rows tell
         return
-    if np.ptp(x.take(slice(0, len(x))), axis=0).max() <= rounding:
-        raise MetricError("the features are constant: all samples have the same vector")
+    if not _varies(x.take(slice(0, len(x))), least):
+        raise MetricError(
+            "the features are constant: all samples have the same vector, up to rounding"
+        )
+
+
+def _varies(x: np.ndarray, least: float) -> bool:
+    largest = np.maximum(x.max(axis=0), -x.min(axis=0))
+    sizes = np.maximum(largest, np.median(largest))
+    return bool((np.ptp(x, axis=0) > np.maximum(least, unit_rounding(x) * sizes)).any())
 
 
 def centered(x: np.ndarray) -> np.ndarray:
@@ -47,10 +59,14 @@ def near_center(x: np.ndarray) -> np.ndarray:
     """Returns x: (n, d) minus its column means rounded to 12 bits below its largest entry.
 
     Distances are unchanged and lose little to cancellation; unlike the exact mean, the rounded one
-    keeps distances exactly tied that are tied in integers or other coarse grids.
+    keeps distances exactly tied that are tied in integers or other coarse grids. Where the means
+    were so large that what is left is below `FAR` of them, it is done again.
     """
-    exponent = 12 - int(np.frexp(np.abs(x).max())[1])
-    return x - np.ldexp(np.rint(np.ldexp(x.mean(axis=0), exponent)), -exponent)
+    largest, before = largest_size(x), np.inf
+    while 0 < largest < FAR * before:
+        x = x - coarse(x.mean(axis=0), largest)
+        before, largest = largest, largest_size(x)
+    return x
 
 
 def squared_distances(x: np.ndarray) -> np.ndarray:

@@ -326,6 +326,66 @@ def test_too_few_samples_are_refused():
             get_metric(metric)(x[:n], x[:n])
 
 
+@every_metric
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_varies_by_rounding_only_is_constant(metric, dtype):
+    """Two last digits flip, as they do between batches of one network."""
+    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.main == "logits":
+        return
+    rng = np.random.default_rng(13)
+    _, y = features(rng)
+    row = np.append(rng.normal(size=5), 0).astype(dtype)  # a dead unit too
+    flips = rng.integers(-1, 2, size=(len(y), 6)).astype(dtype)
+    with pytest.raises(MetricError, match=r"constant|same norm"):
+        metric((row * (1 + np.finfo(dtype).eps * flips)).astype(dtype), y)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_norms_of_unit_rows_are_rounding(dtype):
+    metric, _ = readme_example()
+    rng = np.random.default_rng(14)
+    x, y = (rng.normal(size=(500, 64)).astype(dtype) for _ in range(2))
+    assert np.isfinite(metric(x, y))
+    unit = [(side / np.linalg.norm(side, axis=1, keepdims=True)).astype(dtype) for side in (x, y)]
+    with pytest.raises(MetricError, match="the same norm"):
+        metric(*unit)
+
+
+def test_rounding_is_that_of_the_narrowest_type():
+    x = np.random.default_rng(15).normal(size=(30, 4))
+    exact = 64 * np.finfo(float).eps
+    single = x.astype(np.float32)
+    bfloat = (single.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    assert metrics.rounding(x) == exact
+    for side, expected in ((single, 2.0**-20), (x.astype(np.float16), 2.0**-9), (bfloat, 2.0**-6)):
+        assert metrics.rounding(side) == expected
+    assert metrics.rounding(2.0**-9 * single) == 2.0**-20
+    for whole in (np.zeros((4, 2)), np.arange(8).reshape(4, 2), 1e6 * np.eye(3), np.eye(3) / 8):
+        assert metrics.rounding(whole) == exact
+    assert metrics.rounding(1e300 * x) == metrics.rounding(1e-300 * x) == exact
+
+
+def test_units_that_vary_by_rounding_count_as_constant():
+    """A unit of float32 that flips its last digit has no correlation with anything."""
+    rng = np.random.default_rng(16)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    flipping = (1 + 2.0**-23 * rng.integers(0, 2, size=(60, 1))).astype(np.float32)
+    for name in ("hard_correlation_match", "soft_correlation_match"):
+        metric = get_metric(name)
+        dead = metric(np.hstack([x, np.ones_like(flipping)]), x)
+        assert metric(np.hstack([x, flipping]), x) == dead
+    large = (x + 1e5).astype(np.float32)  # a spread that float32 still holds
+    assert get_metric("hard_correlation_match")(large, x) == pytest.approx(1, abs=1e-3)
+
+
+def test_concentricity_of_centred_features_is_refused():
+    x = np.random.default_rng(17).normal(size=(200, 8)).astype(np.float32)
+    centred = x - x.mean(axis=0)
+    with pytest.raises(MetricError, match="the mean row is zero up to rounding"):
+        get_metric("concentricity_difference")(centred, x)
+    assert get_metric("concentricity_difference")(x, x + np.float32(1)) > 0.1
+
+
 def test_undefined_rows_are_named():
     x = np.random.default_rng(0).normal(size=(20, 4))
     x[7] = 0
