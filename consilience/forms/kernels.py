@@ -3,7 +3,7 @@
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.forms.rows import FAR, Rows, coarse, unit_rounding
+from consilience.forms.rows import FAR, SINGLE, Rows, coarse, unit_rounding
 
 VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
 
@@ -177,17 +177,28 @@ def twice_centered(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def ranked_svd(x: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ranked_svd(
+    x: np.ndarray, purpose: str, given: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns U, s, Vᵀ of x at its numerical rank, for x derived from entries below 1.
 
     Entries of 0.5 to 1 are rounded by eps / 2, so that rounding alone reaches singular values of
-    √(n d) eps / 2, however small those of x are beside its means.
+    √(n d) eps / 2, however small those of x are beside its means. Where the features are float32,
+    eps is that of float32, and such errors, being independent, reach (√n + √d) eps / 2.
+
+    Args:
+        x: (n, d) features, scaled by a power of two, and centred or not.
+        purpose: for the message.
+        given: (n, d) the features as they were given, whose values tell how they are rounded.
 
     Raises:
         MetricError: no rank is left; `purpose` ends "there is nothing to …".
     """
     u, s, vt = np.linalg.svd(x, full_matrices=False)
-    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
+    least = max(x.shape) * np.finfo(float).eps * max(s[0], 0.5)
+    if unit_rounding(given) == SINGLE:
+        least = max(least, np.sqrt(x.shape).sum() * SINGLE / 16)
+    rank = np.count_nonzero(s > least)
     if rank == 0:
         raise MetricError(
             f"the features are constant up to rounding: there is nothing to {purpose}"

@@ -370,12 +370,31 @@ def test_units_that_vary_by_rounding_count_as_constant():
     rng = np.random.default_rng(16)
     x = rng.normal(size=(60, 4)).astype(np.float32)
     flipping = (1 + 2.0**-23 * rng.integers(0, 2, size=(60, 1))).astype(np.float32)
-    for name in ("hard_correlation_match", "soft_correlation_match"):
-        metric = get_metric(name)
+    metrics = [get_metric(f"{kind}_correlation_match") for kind in ("hard", "soft")]
+    for metric in [*metrics, get_metric("svcca", standardize=True)]:
         dead = metric(np.hstack([x, np.ones_like(flipping)]), x)
-        assert metric(np.hstack([x, flipping]), x) == dead
+        assert metric(np.hstack([x, flipping]), x) == pytest.approx(dead, abs=1e-12)
     large = (x + 1e5).astype(np.float32)  # a spread that float32 still holds
     assert get_metric("hard_correlation_match")(large, x) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", ["cca", "pwcca", "linear_regression", "eigenspace_overlap", "gulp"]
+)
+def test_directions_that_are_rounding_do_not_count(name):
+    """Mixtures of units, rounded to float32, are no new directions; small ones of any size are."""
+    rng, metric = np.random.default_rng(18), get_metric(name)
+    x = rng.normal(size=(150, 4)).astype(np.float32)
+    mixed = (x @ rng.normal(size=(4, 3)).astype(np.float32)).astype(np.float32)
+
+    def rank(side):
+        form = metric.prepare(side.astype(np.float32).astype(float))
+        return np.asarray(form[0] if isinstance(form, tuple) else form).shape[-1]
+
+    assert rank(np.hstack([x, mixed])) == 4
+    assert rank(np.hstack([x, mixed + 1e-5 * rng.normal(size=mixed.shape)])) == 7
+    assert rank(np.hstack([1e4 * x[:, :1], x])) == 4
+    assert rank(np.hstack([1e5 * rng.normal(size=(150, 1)), x])) == 5
 
 
 def test_concentricity_of_centred_features_is_refused():
