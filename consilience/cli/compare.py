@@ -13,7 +13,9 @@ import yaml
 from consilience.calibration import NULL, Permutations
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
+from consilience.features.reading import check_same_stimuli
 from consilience.files import METADATA_KEY
+from consilience.forms.inputs import INPUTS
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
 from consilience.renames import present
@@ -69,8 +71,15 @@ def _compare(arguments: argparse.Namespace) -> int:
     null = _null_kind(metric, arguments) if arguments.null else None
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
     shared = {"labels": _read_npy(Path(arguments.labels), None)} if arguments.labels else {}
+    per_sample = INPUTS[metric.facts.main].per_sample
+    headers = [_header(name) for name in (arguments.x, arguments.y)]
+    if per_sample:
+        check_same_stimuli(dict(zip((arguments.x, arguments.y), headers, strict=True)))
     x, y = (_read(name) for name in (arguments.x, arguments.y))
-    shapes = [list(side.shape) for side in (x, y)]
+    sides = [
+        {"file": name, "shape": list(side.shape), "dataset": header.get("dataset")}
+        for name, side, header in zip((arguments.x, arguments.y), (x, y), headers, strict=True)
+    ]
     if arguments.reduce:
         x, y = reduce_pair(x, y, arguments.reduce, seed=arguments.seed)
     outcome = compare(Task(metric, preprocessing, null, permutations, shared), x, y)
@@ -79,8 +88,9 @@ def _compare(arguments: argparse.Namespace) -> int:
         "parameters": metric.parameters,
         **vars(preprocessing),
         **(describe(arguments.reduce, seed=arguments.seed) if arguments.reduce else {}),
-        "x": {"file": arguments.x, "shape": shapes[0]},
-        "y": {"file": arguments.y, "shape": shapes[1]},
+        "x": sides[0],
+        "y": sides[1],
+        **({"n": len(x)} if per_sample else {}),
         "value": outcome["value"],
     }
     if null:
@@ -121,12 +131,32 @@ def _catalogue() -> Any:  # noqa: ANN401
     return clone if clone.exists() else files("consilience") / "catalogue" / CATALOGUE
 
 
-def _read(name: str) -> np.ndarray:
-    """Returns one matrix of a file; nothing in a file is ever executed."""
+def _place(name: str) -> tuple[Path, str | None]:
+    """Returns the file and the layer that FILE or FILE:LAYER names."""
     path, layer = Path(name), None
     if not path.exists() and ":" in name:
         before, _, layer = name.rpartition(":")
         path = Path(before)
+    return path, layer
+
+
+def _header(name: str) -> dict[str, Any]:
+    """Returns the header of a features file; nothing of any other one, or if it cannot be read."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - as above
+
+    path, _ = _place(name)
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            return json.loads((tensors.metadata() or {}).get(METADATA_KEY.decode(), "{}"))
+    except (SafetensorError, OSError):
+        return {}
+
+
+def _read(name: str) -> np.ndarray:
+    """Returns one matrix of a file; nothing in a file is ever executed."""
+    path, layer = _place(name)
     if not path.exists():
         raise FeaturesError(f"{name}: no such file")
     readers = {".npy": _read_npy, ".npz": _read_npz, ".safetensors": _read_safetensors}
@@ -187,6 +217,7 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
         f"metric      {found['metric']}({parameters})" + "".join(f", {b}" for b in before),
         f"x           {found['x']['file']}  {tuple(found['x']['shape'])}",
         f"y           {found['y']['file']}  {tuple(found['y']['shape'])}",
+        *([f"samples     {found['n']}{_datasets(found)}"] if "n" in found else []),
         f"value       {found['value']:.6g}  ({way} is more similar)",
     ]
     if "null" in found:
@@ -197,6 +228,17 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
         lines.append(f"z, p        {_number(found['z'])}, {_number(found['p'])}")
         lines.append(f"calibrated  {_number(found['calibrated'])}  (0 chance, 1 a self pair)")
     return "\n".join(lines)
+
+
+def _datasets(found: dict[str, Any]) -> str:
+    """Returns whose samples they are, as far as the files tell."""
+    named = {found[side]["file"]: found[side]["dataset"] for side in "xy"}
+    datasets = " and ".join(sorted({repr(name) for name in named.values() if name}))
+    silent = [file for file, dataset in named.items() if not dataset]
+    text = f" of dataset {datasets}" if datasets else ""
+    if silent:
+        text += f"; {' and '.join(silent)} cannot tell of which: rows are taken in order"
+    return text
 
 
 def _number(value: float | None) -> str:

@@ -55,6 +55,30 @@ def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  #
     return picked(path, entries[layer], rows)
 
 
+def check_same_stimuli(headers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises FeaturesError if features files are of other samples, or of another order of them.
+
+    Args:
+        headers: {what a message calls the features: header, or nothing where none is known}. What
+            has no `samples_hash`, such as an array, is taken to be of the same samples.
+    """
+    known = {name: header for name, header in headers.items() if header.get("samples_hash")}
+    if not known:
+        return
+    first, *others = known
+    for name in others:
+        if known[name]["samples_hash"] != known[first]["samples_hash"]:
+            one, other = (
+                f"{key} is of dataset {known[key].get('dataset')!r} "
+                f"(samples {known[key]['samples_hash'][:12]})"
+                for key in (first, name)
+            )
+            raise FeaturesError(
+                f"{one}, and {other}: only features of the same samples in the same order compare; "
+                "extract both models on one dataset"
+            )
+
+
 def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
     """Raises FeaturesError unless the features of `header` belong to the samples of that hash."""
     if header["samples_hash"] != samples_hash:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.forms.rows import Rows
+from consilience.forms.rows import FAR, SINGLE, Rows, coarse, unit_rounding
 
 VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
 
@@ -28,13 +28,25 @@ def largest_size(x: np.ndarray) -> float:
 
 
 def check_varies(x: np.ndarray | Rows) -> None:
-    """Raises MetricError if all rows of x: (n, d) are the same vector, up to rounding."""
+    """Raises MetricError if all rows of x: (n, d) are the same vector, up to rounding.
+
+    A unit varies if its range exceeds the rounding of its own largest value, and of the largest
+    value that half of the units reach: the rounding of sums that nearly cancel is of that size.
+    """
     x = Rows.of(x)
-    rounding = 64 * np.finfo(float).eps * x.largest()
-    if np.ptp(x.take(slice(0, 64)), axis=0).max() > rounding:  # as a rule, some rows tell
+    least = 64 * np.finfo(float).eps * x.largest()
+    if _varies(x.take(slice(0, 64)), least):  # as a rule, some rows tell
         return
-    if np.ptp(x.take(slice(0, len(x))), axis=0).max() <= rounding:
-        raise MetricError("the features are constant: all samples have the same vector")
+    if not _varies(x.take(slice(0, len(x))), least):
+        raise MetricError(
+            "the features are constant: all samples have the same vector, up to rounding"
+        )
+
+
+def _varies(x: np.ndarray, least: float) -> bool:
+    largest = np.maximum(x.max(axis=0), -x.min(axis=0))
+    sizes = np.maximum(largest, np.median(largest))
+    return bool((np.ptp(x, axis=0) > np.maximum(least, unit_rounding(x) * sizes)).any())
 
 
 def centered(x: np.ndarray) -> np.ndarray:
@@ -47,10 +59,14 @@ def near_center(x: np.ndarray) -> np.ndarray:
     """Returns x: (n, d) minus its column means rounded to 12 bits below its largest entry.
 
     Distances are unchanged and lose little to cancellation; unlike the exact mean, the rounded one
-    keeps distances exactly tied that are tied in integers or other coarse grids.
+    keeps distances exactly tied that are tied in integers or other coarse grids. Where the means
+    were so large that what is left is below `FAR` of them, it is done again.
     """
-    exponent = 12 - int(np.frexp(np.abs(x).max())[1])
-    return x - np.ldexp(np.rint(np.ldexp(x.mean(axis=0), exponent)), -exponent)
+    largest, before = largest_size(x), np.inf
+    while 0 < largest < FAR * before:
+        x = x - coarse(x.mean(axis=0), largest)
+        before, largest = largest, largest_size(x)
+    return x
 
 
 def squared_distances(x: np.ndarray) -> np.ndarray:
@@ -161,17 +177,28 @@ def twice_centered(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def ranked_svd(x: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def ranked_svd(
+    x: np.ndarray, purpose: str, given: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns U, s, Vᵀ of x at its numerical rank, for x derived from entries below 1.
 
     Entries of 0.5 to 1 are rounded by eps / 2, so that rounding alone reaches singular values of
-    √(n d) eps / 2, however small those of x are beside its means.
+    √(n d) eps / 2, however small those of x are beside its means. Where the features are float32,
+    eps is that of float32, and such errors, being independent, reach (√n + √d) eps / 2.
+
+    Args:
+        x: (n, d) features, scaled by a power of two, and centred or not.
+        purpose: for the message.
+        given: (n, d) the features as they were given, whose values tell how they are rounded.
 
     Raises:
         MetricError: no rank is left; `purpose` ends "there is nothing to …".
     """
     u, s, vt = np.linalg.svd(x, full_matrices=False)
-    rank = np.count_nonzero(s > max(x.shape) * np.finfo(float).eps * max(s[0], 0.5))
+    least = max(x.shape) * np.finfo(float).eps * max(s[0], 0.5)
+    if unit_rounding(given) == SINGLE:
+        least = max(least, np.sqrt(x.shape).sum() * SINGLE / 16)
+    rank = np.count_nonzero(s > least)
     if rank == 0:
         raise MetricError(
             f"the features are constant up to rounding: there is nothing to {purpose}"

@@ -10,6 +10,9 @@ from consilience.errors import ConfigError, MetricError
 ENTRIES = 2**16
 """Entries of a block: half a megabyte in float64, which stays in the cache."""
 
+SINGLE = 8 * 2.0**-23
+"""Differences below this share of the largest value are rounding where values are float32."""
+
 RowMap = Callable[[np.ndarray, int], np.ndarray]
 """Makes new rows of some rows (m, d), each on its own; the number is that of the first one."""
 
@@ -89,8 +92,11 @@ class Rows:
 
     def near_center(self) -> "Rows":
         """Returns the rows minus their mean, rounded as by `kernels.near_center`."""
-        exponent = 12 - int(np.frexp(self.largest())[1])
-        return self.less(np.ldexp(np.rint(np.ldexp(self.means(), exponent)), -exponent))
+        x, largest, before = self, self.largest(), np.inf
+        while 0 < largest < FAR * before:
+            x = x.less(coarse(x.means(), largest))
+            before, largest = largest, x.largest()
+        return x
 
     def float32(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the rows (n, d) in float32, and their squared norms (n,) in float64."""
@@ -99,6 +105,44 @@ class Rows:
             found[rows] = block
             squares[rows] = np.einsum("ij,ij->i", block, block)
         return found, squares
+
+
+FAR = 2.0**-8
+"""Means are far from zero if they exceed what is left without them so many times."""
+
+
+def coarse(means: np.ndarray, largest: float) -> np.ndarray:
+    """Returns the means (d,) of features rounded to 12 bits below their largest entry."""
+    exponent = 12 - int(np.frexp(largest)[1])
+    return np.ldexp(np.rint(np.ldexp(means, exponent)), -exponent)
+
+
+def rounding(x: np.ndarray) -> float:
+    """Returns the share of the largest |x| below which differences in x: (n, d) are rounding.
+
+    It is that of the narrowest type that holds the values: bfloat16, float16, float32 or float64.
+    Whole numbers and steps of up to 8 bits are exact, so they count as float64. Some rows tell.
+    """
+    some = np.asarray(x[:64], dtype=float)
+    exact = 64 * np.finfo(float).eps
+    steps = np.ldexp(some, 8 - int(np.frexp(np.abs(some).max())[1]))
+    if any(np.array_equal(values, np.rint(values)) for values in (some, steps)):
+        return exact
+    with np.errstate(over="ignore", under="ignore"):
+        single = some.astype(np.float32)
+        if not np.array_equal(single, some):
+            return exact
+        if not (single.view(np.uint32) & 0xFFFF).any():
+            return 2 * 2.0**-7
+        return 2 * 2.0**-10 if np.array_equal(single.astype(np.float16), single) else SINGLE
+
+
+def unit_rounding(x: np.ndarray) -> float:
+    """Returns `rounding` as it holds for a single unit or row: never more than that of float32.
+
+    The few steps that a half-precision value takes may be all that it says.
+    """
+    return min(rounding(x), SINGLE)
 
 
 def unit_rows(x: np.ndarray, first: int = 0) -> np.ndarray:
@@ -120,6 +164,8 @@ def unit_rows(x: np.ndarray, first: int = 0) -> np.ndarray:
 def centered_rows(x: np.ndarray, first: int = 0) -> np.ndarray:
     """Returns x: (n, d) with the mean of every row subtracted; a constant row is an error.
 
+    Constant is what varies by no more than the rounding of its values.
+
     Args:
         x: the rows.
         first: number of the first row, for the message.
@@ -127,7 +173,7 @@ def centered_rows(x: np.ndarray, first: int = 0) -> np.ndarray:
     moved = x - x.mean(axis=1, keepdims=True)
     largest = np.maximum(x.max(axis=1), -x.min(axis=1))
     spread = np.maximum(moved.max(axis=1), -moved.min(axis=1))
-    flat = spread <= 64 * np.finfo(float).eps * largest
+    flat = spread <= unit_rounding(x) * largest
     if flat.any():
         row = first + int(np.flatnonzero(flat)[0])
         raise MetricError(f"row {row} is constant over the units, so its correlation is undefined")

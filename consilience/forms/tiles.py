@@ -110,7 +110,7 @@ def gram_form(x: Rows, **more: object) -> TileForm:
     return TileForm(x.float32()[0], **more)
 
 
-def distance_form(x: Rows, apply: Callable[[np.ndarray], None], **more: object) -> TileForm:
+def distance_form(x: Rows, apply: Callable[[np.ndarray], None] | None, **more: object) -> TileForm:
     """Returns the form whose entries are made of minus half the squared distances of the rows."""
     rows, squares = x.near_center().float32()
     return TileForm(rows, (squares / 2).astype(np.float32), apply, **more)

@@ -6,7 +6,7 @@ For many models, `prepare` each once and `compare` the prepared forms.
 
 from consilience.errors import MetricError
 from consilience.forms.inputs import as_features, as_labels
-from consilience.forms.rows import Preprocessing, clip_outliers, unit_rows
+from consilience.forms.rows import Preprocessing, clip_outliers, rounding, unit_rows
 from consilience.metrics._base import (
     INVARIANCES,
     METRICS,
@@ -40,6 +40,7 @@ __all__ = [
     "list_metrics",
     "metric",
     "metric_code",
+    "rounding",
     "split_variant",
     "unit_rows",
 ]

@@ -12,6 +12,7 @@ from consilience.forms.kernels import (
     ranked_svd,
     twice_centered,
 )
+from consilience.forms.rows import unit_rounding
 from consilience.metrics import Facts, Metric, metric
 
 Side = tuple[np.ndarray, np.ndarray]
@@ -62,7 +63,7 @@ class CCA(Metric):
 
     def prepare(self, x: np.ndarray) -> np.ndarray:
         """Returns the left singular vectors (n, r) of the centred x: (n, d)."""
-        return ranked_svd(_centered(x), "correlate")[0]
+        return ranked_svd(_centered(x), "correlate", x)[0]
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the mean of the canonical correlations or of their squares."""
@@ -157,7 +158,7 @@ class SVCCA(Metric):
         exponent = int(np.frexp(np.abs(x).max())[1])
         if self.standardize:
             moved, exponent = _standardized(x, moved), 0
-        u, s, _ = ranked_svd(moved, "correlate")
+        u, s, _ = ranked_svd(moved, "correlate", x)
         return np.ascontiguousarray(u[:, : self._kept(s * s, exponent)])
 
     def _kept(self, squares: np.ndarray, exponent: int) -> int:
@@ -234,7 +235,7 @@ class PWCCA(Metric):
 
         For the form `resi`: the whitened features (n, d) and the scaled features (n, d).
         """
-        u, s, vt = ranked_svd(_centered(x), "correlate")
+        u, s, vt = ranked_svd(_centered(x), "correlate", x)
         if self.form == "morcos":
             return u, s[:, None] * vt
         n, d = x.shape
@@ -281,7 +282,7 @@ def _centered(x: np.ndarray) -> np.ndarray:
 def _standardized(x: np.ndarray, moved: np.ndarray) -> np.ndarray:
     """Returns the centred units `moved` of x: (n, d) over their standard deviations, √n below 1."""
     spread = x.max(axis=0) - x.min(axis=0)
-    varies = spread > 64 * np.finfo(float).eps * np.abs(x).max(axis=0)
+    varies = spread > unit_rounding(x) * np.abs(x).max(axis=0)
     moved = moved[:, varies]
     moved = moved / np.abs(moved).max(axis=0)  # first, so that squares do not underflow
     return moved / np.linalg.norm(moved, axis=0)

@@ -75,6 +75,8 @@ class CKNNA(Metric):
     k = n is biased CKA. Values have no fixed bounds: HSIC(A, B) is not an inner product of what the
     denominator norms. Independent features score about k / n (`debiased`), but 0.5 to 0.8 with
     `biased`, where most of what is compared is the diagonal.
+    Inner products are not centred, as there, so that large means decide which rows are near and
+    leave little of the value (means of 10 times the spread take 0.445 to 0.028): centre first.
 
     Cost: n²d per model, n k per pair; memory 13 n k bytes per model.
 

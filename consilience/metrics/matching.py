@@ -8,6 +8,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies
+from consilience.forms.rows import unit_rounding
 from consilience.metrics import Facts, Metric, metric
 from consilience.metrics.procrustes import (
     Scaled,
@@ -39,16 +40,18 @@ def best_match(profit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def unit_columns(x: np.ndarray, *, center: bool = True) -> np.ndarray:
     """Returns x: (n, d) with every unit centred and of unit norm; a constant unit becomes zero.
 
+    Constant is what varies by no more than the rounding of its values.
+
     Raises:
         MetricError: all units are constant.
     """
     check_varies(x)
-    largest = np.abs(x).max(axis=0)
+    largest, least = np.abs(x).max(axis=0), unit_rounding(x)
     x = x / np.where(
         largest > 0, largest, 1
     )  # units may differ in size beyond the range of squares
     if center:
-        dead = np.ptp(x, axis=0) <= 64 * np.finfo(float).eps
+        dead = np.ptp(x, axis=0) <= least
         x -= x.mean(axis=0)
         x[:, dead] = 0
     norms = np.linalg.norm(x, axis=0)

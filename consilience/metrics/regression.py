@@ -102,4 +102,4 @@ def _centered_svd(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(x) < 3:
         raise MetricError(f"a regression needs at least 3 samples, not {len(x)}")
     check_varies(x)
-    return ranked_svd(twice_centered(x), "predict")[:2]
+    return ranked_svd(twice_centered(x), "predict", x)[:2]

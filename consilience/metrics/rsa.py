@@ -13,7 +13,7 @@ from consilience.forms.kernels import (
     unit,
     upper_triangle,
 )
-from consilience.forms.rows import Rows, centered_rows
+from consilience.forms.rows import Rows, centered_rows, unit_rounding
 from consilience.forms.tiles import (
     TileForm,
     distance,
@@ -24,6 +24,11 @@ from consilience.forms.tiles import (
     squared_distance,
 )
 from consilience.metrics import Facts, InnerProductMetric, Metric, metric, unit_rows
+
+NEAR = 2.0**-6
+"""Below this mean dissimilarity, 1 - cosine is not taken from products in float32."""
+NEARER = 2.0**-20
+"""Below this one, not from products in float64 either."""
 
 
 @metric(
@@ -88,7 +93,7 @@ class RSA(InnerProductMetric):
         if len(x) < 3:
             raise MetricError(f"RSA needs at least 3 samples, not {len(x)}")
         check_varies(x)
-        triangle = self._dissimilarities(power_of_two_scale(x))
+        triangle = self._dissimilarities(x)
         spread = triangle.max() - triangle.min()
         if not spread > 1e-14 * np.abs(triangle).max():
             raise MetricError("all pairs of samples are equally dissimilar")
@@ -115,18 +120,36 @@ class RSA(InnerProductMetric):
     def tile_form(self, x: Rows) -> TileForm:
         """Returns the RDM of x: (n, d) for the tiled pass, or similarities that rank the same."""
         check_varies(x)
-        x = x.scaled()
         ranked = self.ranked
         if self.rdm in ("euclidean", "squared_euclidean"):
             # squares rank alike, but their steps would be too wide where most distances lie
             plain = ranked or self.rdm == "euclidean"
-            form = distance_form(x, distance if plain else squared_distance, ranked=ranked)
+            apply = distance if plain else squared_distance
+            form = distance_form(x.scaled(), apply, ranked=ranked)
         else:
-            x = x.then(centered_rows) if self.rdm == "correlation" else x
-            form = gram_form(x.then(unit_rows), ranked=ranked)
+            form = replace(self._cosine_form(x), ranked=ranked)
         if self.comparison == "cosine":
-            return form if form.apply else replace(form, apply=one_minus)
+            if form.apply is None:
+                form = replace(form, apply=one_minus if form.half is None else squared_distance)
+            return form
         return form if ranked else less(form)
+
+    def _directions(self, x: Rows) -> Rows:
+        """Returns the rows of x: (n, d) of unit norm, centred before it for correlations."""
+        x = x.scaled()
+        return (x.then(centered_rows) if self.rdm == "correlation" else x).then(unit_rows)
+
+    def _cosine_form(self, x: Rows) -> TileForm:
+        """Returns the form of the cosines of the rows of x: (n, d), or of these less 1.
+
+        The latter are minus half the squared distances of unit rows: where all rows point nearly
+        the same way, little of a cosine near 1 would be left in float32.
+        """
+        unit_x = self._directions(x)
+        around = unit_x.less(unit_x.means())
+        if _mean_dissimilarity(around, x) > NEAR:
+            return gram_form(unit_x)
+        return distance_form(around, None)
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors, or Kendall's tau-a of two RDMs."""
@@ -142,15 +165,34 @@ class RSA(InnerProductMetric):
 
     def _dissimilarities(self, x: np.ndarray) -> np.ndarray:
         """Returns the upper triangle of the RDM of x: (n, d)."""
-        if self.rdm in ("euclidean", "squared_euclidean"):
-            from scipy.spatial.distance import pdist  # noqa: PLC0415 - as above
+        from scipy.spatial.distance import pdist  # noqa: PLC0415 - as above
 
+        if self.rdm in ("euclidean", "squared_euclidean"):
             # by differences, not by a matrix product, so that equal distances come out equal
+            x = power_of_two_scale(x)
             return pdist(x, "euclidean" if self.rdm == "euclidean" else "sqeuclidean")
-        if self.rdm == "correlation":
-            x = centered_rows(x)
-        x = unit_rows(x)
-        return 1 - upper_triangle(x @ x.T)
+        unit_x = self._directions(Rows(x)).take(slice(0, len(x)))
+        around = Rows(unit_x - unit_x.mean(axis=0))
+        if _mean_dissimilarity(around, Rows(x)) > NEARER:
+            return 1 - upper_triangle(unit_x @ unit_x.T)
+        return pdist(around.raw, "sqeuclidean") / 2
+
+
+def _mean_dissimilarity(around: Rows, x: Rows) -> float:
+    """Returns the mean of 1 - cosine over all pairs of rows, of unit rows minus their mean.
+
+    Args:
+        around: (n, d) these rows.
+        x: (n, d) the features that they were made of.
+
+    Raises:
+        MetricError: all rows point the same way, as far as the rounding of x lets one tell.
+    """
+    squares = [np.einsum("ij,ij->i", block, block) for _, block in around.blocks()]
+    squares = np.concatenate(squares)
+    if squares.max() <= unit_rounding(x.take(slice(0, 64))) ** 2:
+        raise MetricError("all rows point the same way up to rounding: no pair is less similar")
+    return float(squares.mean())
 
 
 def _tau_a(a: np.ndarray, b: np.ndarray) -> float:

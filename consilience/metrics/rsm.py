@@ -7,6 +7,7 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale
+from consilience.forms.rows import centered_rows
 from consilience.metrics import Facts, Metric, metric, unit_rows
 
 
@@ -73,7 +74,7 @@ class RSMNormDifference(Metric):
             exponent = int(np.frexp(np.abs(x).max())[1])  # given back after the squares
             return _restored(pdist(scaled), exponent)
         if self.distance == "correlation":
-            scaled = _centered_rows(scaled)
+            scaled = centered_rows(scaled)
         return pdist(unit_rows(scaled), "sqeuclidean") / 2  # 1 - cosine, without cancellation
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -110,12 +111,3 @@ def _restored(values: np.ndarray, exponent: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise MetricError("distances exceed the largest float64, 1.8e308; scale the features down")
     return values
-
-
-def _centered_rows(x: np.ndarray) -> np.ndarray:
-    moved = x - x.mean(axis=1, keepdims=True)
-    flat = np.abs(moved).max(axis=1) <= 64 * np.finfo(float).eps * np.abs(x).max(axis=1)
-    if flat.any():
-        row = int(np.flatnonzero(flat)[0])
-        raise MetricError(f"row {row} is constant over the units, so its correlation is undefined")
-    return moved

@@ -64,7 +64,7 @@ class EigenspaceOverlap(Metric):
     def prepare(self, x: np.ndarray) -> Side:
         """Returns the left singular vectors (n, r) of x: (n, d) and the number that divides."""
         check_varies(x)
-        u = ranked_svd(power_of_two_scale(x), "compare")[0]
+        u = ranked_svd(power_of_two_scale(x), "compare", x)[0]
         return u, u.shape[1] if self.norm == "rank" else x.shape[1]
 
     def compare(self, a: Side, b: Side) -> float:
@@ -146,7 +146,7 @@ class GULP(Metric):
         if len(x) < 3:
             raise MetricError(f"GULP needs at least 3 samples, not {len(x)}")
         check_varies(x)
-        u, s, _ = ranked_svd(twice_centered(x), "compare")
+        u, s, _ = ranked_svd(twice_centered(x), "compare", x)
         shares = (s / np.linalg.norm(s)) ** 2
         return u, shares / (shares + self.alpha)
 

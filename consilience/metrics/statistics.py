@@ -11,6 +11,7 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import power_of_two_scale, squared_distances
+from consilience.forms.rows import unit_rounding
 from consilience.metrics import Metric, metric, unit_rows
 
 DIFFERENCE: dict[str, Any] = {
@@ -93,12 +94,12 @@ class ConcentricityDifference(StatisticDifference):
 
     def prepare(self, x: np.ndarray) -> float:
         """Returns the mean cosine of the rows of x: (n, d) with their mean."""
-        x = power_of_two_scale(x)
+        least, x = unit_rounding(x), power_of_two_scale(x)
         mean = x.mean(axis=0)
-        if not np.abs(mean).max() > 64 * np.finfo(float).eps * np.abs(x).max():
+        if not np.abs(mean).max() > least * np.abs(x).max():
             raise MetricError(
-                "the mean row is zero, so it has no direction; do not centre the features for "
-                "this metric"
+                "the mean row is zero up to rounding, so it has no direction; do not centre the "
+                "features for this metric"
             )
         return float((unit_rows(x) @ unit_rows(mean[None])[0]).mean())
 

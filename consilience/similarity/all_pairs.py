@@ -15,6 +15,7 @@ import pandas as pd
 from consilience.calibration import NULL, NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features.activations import describe, reduce
+from consilience.features.reading import check_same_stimuli
 from consilience.forms.inputs import INPUTS, as_shared
 from consilience.metrics import Metric, Preprocessing
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
@@ -75,7 +76,8 @@ def pairwise(  # noqa: PLR0913 - options by name
         is not defined. See `consilience.calibration` for the five columns of the null.
 
     Raises:
-        FeaturesError: features that are not finite or not over the same samples.
+        FeaturesError: features that are not finite or not over the same samples, which of features
+            files their headers tell.
         ConfigError: the metric has no null of this kind.
 
     Cost: one `prepare` per layer if all prepared forms fit into `max_memory`, one `compare` per
@@ -226,6 +228,7 @@ def _check_same_samples(items: Sequence[Item]) -> None:
                 f"model {item.model!r} has {item.main} of {item.shape[0]} samples, model "
                 f"{first.model!r} of {first.shape[0]}; only {item.main} of the same samples compare"
             )
+    check_same_stimuli({f"model {item.model!r}": item.origin for item in items})
 
 
 def _row(x: Item, y: Item, outcome: Outcome) -> tuple:

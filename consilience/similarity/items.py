@@ -203,7 +203,11 @@ def _items_of_file(metric: Metric, model: str, path: str | Path) -> list[Item]:
             f"{path} has no output {main!r}, which metric {metric.facts.name!r} compares; give the "
             f"array of another tensor, or extract features of a model that has {main}"
         )
-    return [make_item(metric, model, layer, own) for layer, own in offers.items()]
+    origin = {key: header[key] for key in ("dataset", "samples_hash") if key in header}
+    return [
+        replace(make_item(metric, model, layer, own), origin=origin)
+        for layer, own in offers.items()
+    ]
 
 
 def _read(rows: np.ndarray | None, path: Path, name: str) -> np.ndarray:

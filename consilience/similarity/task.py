@@ -36,6 +36,8 @@ class Item:
     """Of the contents of all its inputs."""
     loads: Mapping[str, Callable[[], np.ndarray]] = field(compare=False, repr=False)
     """For each input that the metric takes of a model what reads it; the main one first."""
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """Dataset and samples hash of features files; empty for arrays."""
 
     @property
     def main(self) -> str:

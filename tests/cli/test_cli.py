@@ -7,10 +7,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from consilience.cli import main
+from consilience.errors import FeaturesError
 from consilience.features import write_features
 from consilience.features.activations import reduce_pair
 from consilience.metrics import get_metric
-from consilience.similarity import pairwise
+from consilience.similarity import pairwise, pairwise_many
 
 
 @pytest.fixture
@@ -90,6 +91,46 @@ def test_of_a_features_file_the_layer_is_taken_and_outputs_where_they_are_named(
         found = json.loads(run(capsys, *(f"{path}{ending}" for path in pairs), "--json")[1].out)
         expected = get_metric("cka")(*(own[layer].astype(float) for own in pairs.values()))
         assert found["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def features_file(path, x, dataset, samples_hash):
+    header = {"model": {"model": path.stem}, "dataset": dataset, "samples_hash": samples_hash}
+    write_features(path, {"late": x}, header, [f"s{i}" for i in range(len(x))])
+    return path
+
+
+def test_features_of_other_stimuli_are_refused(tmp_path, capsys):
+    rng = np.random.default_rng(3)
+    x = [rng.normal(size=(30, 6)).astype("float32") for _ in range(3)]
+    one = features_file(tmp_path / "one.safetensors", x[0], "cats", "a" * 64)
+    same = features_file(tmp_path / "same.safetensors", x[1], "cats", "a" * 64)
+    other = features_file(tmp_path / "other.safetensors", x[2], "dogs", "b" * 64)
+    said = "only features of the same samples in the same order compare"
+    for name in (other, f"{other}:late"):
+        status, shown = run(capsys, one, name, "--null")
+        assert (status, shown.out) == (1, "")
+        assert said in shown.err and len(shown.err.splitlines()) == 1
+        for part in ("'cats'", "'dogs'", "aaaaaaaaaaaa", "bbbbbbbbbbbb"):
+            assert part in shown.err
+    with pytest.raises(FeaturesError, match=f"model 'other' is of dataset 'dogs'.*{said}"):
+        pairwise(get_metric("cka"), {"one": one, "other": other, "same": same})
+    with pytest.raises(FeaturesError, match=said):
+        pairwise_many({"cka": get_metric("cka")}, {"one": one, "other": other})
+    assert pairwise(get_metric("cka"), {"one": one, "same": same, "array": x[2]}).shape[0] == 6
+
+
+def test_dataset_and_samples_are_told(tmp_path, capsys):
+    rng = np.random.default_rng(4)
+    x, y = (rng.normal(size=(30, 6)).astype("float32") for _ in range(2))
+    one = features_file(tmp_path / "one.safetensors", x, "cats", "a" * 64)
+    same = features_file(tmp_path / "same.safetensors", y, "cats", "a" * 64)
+    np.save(tmp_path / "array.npy", y)
+    assert "samples     30 of dataset 'cats'\n" in run(capsys, one, same)[1].out
+    shown = run(capsys, one, tmp_path / "array.npy")[1].out
+    assert "30 of dataset 'cats'; " in shown
+    assert "array.npy cannot tell of which: rows are taken in order" in shown
+    found = json.loads(run(capsys, one, tmp_path / "array.npy", "--json")[1].out)
+    assert (found["n"], found["x"]["dataset"], found["y"]["dataset"]) == (30, "cats", None)
 
 
 @pytest.mark.parametrize(

@@ -326,6 +326,85 @@ def test_too_few_samples_are_refused():
             get_metric(metric)(x[:n], x[:n])
 
 
+@every_metric
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_varies_by_rounding_only_is_constant(metric, dtype):
+    """Two last digits flip, as they do between batches of one network."""
+    if metric.class_facts.name in DEFINED_FOR_CONSTANTS or metric.facts.main == "logits":
+        return
+    rng = np.random.default_rng(13)
+    _, y = features(rng)
+    row = np.append(rng.normal(size=5), 0).astype(dtype)  # a dead unit too
+    flips = rng.integers(-1, 2, size=(len(y), 6)).astype(dtype)
+    with pytest.raises(MetricError, match=r"constant|same norm"):
+        metric((row * (1 + np.finfo(dtype).eps * flips)).astype(dtype), y)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_norms_of_unit_rows_are_rounding(dtype):
+    metric, _ = readme_example()
+    rng = np.random.default_rng(14)
+    x, y = (rng.normal(size=(500, 64)).astype(dtype) for _ in range(2))
+    assert np.isfinite(metric(x, y))
+    unit = [(side / np.linalg.norm(side, axis=1, keepdims=True)).astype(dtype) for side in (x, y)]
+    with pytest.raises(MetricError, match="the same norm"):
+        metric(*unit)
+
+
+def test_rounding_is_that_of_the_narrowest_type():
+    x = np.random.default_rng(15).normal(size=(30, 4))
+    exact = 64 * np.finfo(float).eps
+    single = x.astype(np.float32)
+    bfloat = (single.view(np.uint32) & 0xFFFF0000).view(np.float32)
+    assert metrics.rounding(x) == exact
+    for side, expected in ((single, 2.0**-20), (x.astype(np.float16), 2.0**-9), (bfloat, 2.0**-6)):
+        assert metrics.rounding(side) == expected
+    assert metrics.rounding(2.0**-9 * single) == 2.0**-20
+    for whole in (np.zeros((4, 2)), np.arange(8).reshape(4, 2), 1e6 * np.eye(3), np.eye(3) / 8):
+        assert metrics.rounding(whole) == exact
+    assert metrics.rounding(1e300 * x) == metrics.rounding(1e-300 * x) == exact
+
+
+def test_units_that_vary_by_rounding_count_as_constant():
+    """A unit of float32 that flips its last digit has no correlation with anything."""
+    rng = np.random.default_rng(16)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    flipping = (1 + 2.0**-23 * rng.integers(0, 2, size=(60, 1))).astype(np.float32)
+    metrics = [get_metric(f"{kind}_correlation_match") for kind in ("hard", "soft")]
+    for metric in [*metrics, get_metric("svcca", standardize=True)]:
+        dead = metric(np.hstack([x, np.ones_like(flipping)]), x)
+        assert metric(np.hstack([x, flipping]), x) == pytest.approx(dead, abs=1e-12)
+    large = (x + 1e5).astype(np.float32)  # a spread that float32 still holds
+    assert get_metric("hard_correlation_match")(large, x) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", ["cca", "pwcca", "linear_regression", "eigenspace_overlap", "gulp"]
+)
+def test_directions_that_are_rounding_do_not_count(name):
+    """Mixtures of units, rounded to float32, are no new directions; small ones of any size are."""
+    rng, metric = np.random.default_rng(18), get_metric(name)
+    x = rng.normal(size=(150, 4)).astype(np.float32)
+    mixed = (x @ rng.normal(size=(4, 3)).astype(np.float32)).astype(np.float32)
+
+    def rank(side):
+        form = metric.prepare(side.astype(np.float32).astype(float))
+        return np.asarray(form[0] if isinstance(form, tuple) else form).shape[-1]
+
+    assert rank(np.hstack([x, mixed])) == 4
+    assert rank(np.hstack([x, mixed + 1e-5 * rng.normal(size=mixed.shape)])) == 7
+    assert rank(np.hstack([1e4 * x[:, :1], x])) == 4
+    assert rank(np.hstack([1e5 * rng.normal(size=(150, 1)), x])) == 5
+
+
+def test_concentricity_of_centred_features_is_refused():
+    x = np.random.default_rng(17).normal(size=(200, 8)).astype(np.float32)
+    centred = x - x.mean(axis=0)
+    with pytest.raises(MetricError, match="the mean row is zero up to rounding"):
+        get_metric("concentricity_difference")(centred, x)
+    assert get_metric("concentricity_difference")(x, x + np.float32(1)) > 0.1
+
+
 def test_undefined_rows_are_named():
     x = np.random.default_rng(0).normal(size=(20, 4))
     x[7] = 0
