@@ -143,9 +143,12 @@ class RSA(InnerProductMetric):
         """Returns the form of the cosines of the rows of x: (n, d), or of these less 1.
 
         The latter are minus half the squared distances of unit rows: where all rows point nearly
-        the same way, little of a cosine near 1 would be left in float32.
+        the same way, little of a cosine near 1 would be left in float32. Some rows tell as a rule:
+        only where these are near each other a pass over all of them is made.
         """
         unit_x = self._directions(x)
+        if _some_dissimilarity(unit_x) > 2 * NEAR:
+            return gram_form(unit_x)
         around = unit_x.less(unit_x.means())
         if _mean_dissimilarity(around, x) > NEAR:
             return gram_form(unit_x)
@@ -176,6 +179,19 @@ class RSA(InnerProductMetric):
         if _mean_dissimilarity(around, Rows(x)) > NEARER:
             return 1 - upper_triangle(unit_x @ unit_x.T)
         return pdist(around.raw, "sqeuclidean") / 2
+
+
+def _some_dissimilarity(unit_x: Rows) -> float:
+    """Returns the mean of 1 - cosine over all pairs of some unit rows, evenly spread; 0: unknown.
+
+    It is 1 less the squared norm of their mean.
+    """
+    try:
+        some = unit_x.take(np.arange(0, len(unit_x), max(1, len(unit_x) // 512)))
+    except MetricError:  # which names the row's place among some: a pass over all says it right
+        return 0.0
+    mean = some.mean(axis=0)
+    return 1.0 - float(mean @ mean)
 
 
 def _mean_dissimilarity(around: Rows, x: Rows) -> float:
