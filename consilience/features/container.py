@@ -23,6 +23,15 @@ from consilience.errors import FeaturesError
 CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "bool": "BOOL"}
 _TYPES = {code: np.dtype(name) for name, code in CODES.items()}
 _CHUNK = 1 << 24
+_IMPORT = "`consilience import` makes a features file of it"
+_FORMATS = (
+    (b"PAR1", "a Parquet table", f"pandas.read_parquet shows it; if it holds features, {_IMPORT}"),
+    (b"\x93NUMPY", "an array of NumPy", _IMPORT),
+    (b"PK\x03\x04", "a zip archive, such as .npz or .pt", _IMPORT),
+    (b"\x89HDF", "an HDF5 file", _IMPORT),
+    (b"\x80", "a pickle", "save the arrays as .npy, .npz or .safetensors instead"),
+)
+"""First bytes of files that are taken for features, what they are, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,19 @@ def opened(path: str | Path) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise FeaturesError(f"{path}: no such features file; run snakemake to make it") from error
     except (SafetensorError, OSError) as error:
+        if other := _other_format(Path(path)):
+            raise FeaturesError(f"{path} is no features file but {other}") from error
         raise FeaturesError(f"{path} cannot be read ({error}); {again(path)}") from error
+
+
+def _other_format(path: Path) -> str:
+    """Returns what a file is by its first bytes and what to do, if it is of another format."""
+    if path.is_dir():
+        return "a folder; name the file"
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    found = (f"{what}: {remedy}" for mark, what, remedy in _FORMATS if head.startswith(mark))
+    return next(found, "")
 
 
 def again(path: str | Path) -> str:

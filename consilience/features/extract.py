@@ -258,6 +258,9 @@ def language_figures(loss: np.ndarray, texts: Sequence[str]) -> dict[str, Any]:
     }
 
 
+_UNSOUND = "set features.autocast to none, or check the weights and this sample"
+
+
 class Collector:
     """Takes what the model gives and checks it as it comes, not after hours.
 
@@ -293,10 +296,10 @@ class Collector:
         blocks = {}
         for name, output in outputs.items():
             place = f"{self._place}, layer {name!r}"
-            block = _as_array(output)
-            check_block(block, ids, place)
-            block = store_as(block, self._types[name])
-            check_finite(block, ids, place)
+            came = _as_array(output)
+            check_block(came, ids, place)
+            block = store_as(came, self._types[name])
+            check_finite(block, ids, place, came, _UNSOUND)
             self._check_width(block.shape[1], name, ids[0], place)
             blocks[name] = block
             self.pending_bytes += block.nbytes

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,13 @@ from consilience.registry import did_you_mean
 from consilience.samples import Samples, read_samples
 
 logger = logging.getLogger(__name__)
+
+REMEDIES = {
+    "ids": "--ids FILE, one per line",
+    "samples": "--order samples",
+    "subset": "--order subset",
+}
+"""How the command `consilience import` is told what rows are."""
 
 
 def import_features(
@@ -74,8 +81,17 @@ def aligned(
     order: str = "ids",
     ids_path: str | Path | None = None,
     layers: Sequence[str] = (),
+    remedies: Mapping[str, str] = REMEDIES,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Returns {layer: (n, d)} with the rows of the samples, and where they come from.
+
+    Args:
+        path: see `import_features`.
+        samples: whose rows are wanted.
+        order: see `import_features`.
+        ids_path: see `import_features`.
+        layers: see `import_features`.
+        remedies: how each of `REMEDIES` is said by whoever asks, for messages.
 
     Raises:
         FeaturesError: see `import_features`.
@@ -93,7 +109,7 @@ def aligned(
     elif order == "samples":
         rows, how = _in_order(foreign, table, path), ORDERS[order]
     else:
-        rows, how = _by_id(foreign, table, path, order == "subset"), ORDERS[order]
+        rows, how = _by_id(foreign, table, path, order == "subset", remedies), ORDERS[order]
     taken = {name: _gather(foreign, rows, name, path) for name in names}
     provenance = {
         "architecture": "unknown",
@@ -140,13 +156,14 @@ def _by_id(
     table: pd.DataFrame,
     path: str | Path,
     more: bool,
+    remedies: Mapping[str, str],
 ) -> np.ndarray:
     """Returns for each sample the row of the file that has its id."""
     piece = foreign.pieces[0]
     if len(foreign.pieces) > 1 or piece.ids is None:
         raise FeaturesError(
-            f"{path} does not say which row is which sample; give the ids (--ids FILE, one per "
-            "line), or state that its rows are in the order of the samples (--order samples)"
+            f"{path} does not say which row is which sample; give the ids ({remedies['ids']}), or "
+            f"state that its rows are in the order of the samples ({remedies['samples']})"
         )
     if len(piece.ids) != piece.rows:
         raise FeaturesError(f"{path}: {len(piece.ids)} ids for {piece.rows} rows")
@@ -166,7 +183,7 @@ def _by_id(
         other = next(name for name in ids if name not in set(wanted))
         raise FeaturesError(
             f"{path} has {len(ids) - len(wanted)} rows of unknown ids, first {other!r}; if the "
-            "samples are meant to be a part of the file, say so (--order subset)"
+            f"samples are meant to be a part of the file, say so ({remedies['subset']})"
         )
     return np.array([place[name] for name in wanted])
 
@@ -237,4 +254,16 @@ def _gather(foreign: Foreign, rows: np.ndarray, name: str, path: str | Path) -> 
     expected = sum(piece.rows for piece in foreign.pieces)
     if len(x) != expected:
         raise FeaturesError(f"{path}: layer {name!r} has {len(x)} rows, others {expected}")
-    return x[rows].astype(np.float32)
+    chosen = x[rows]
+    with np.errstate(over="ignore"):
+        stored = chosen.astype(np.float32)
+    if (
+        chosen.dtype.itemsize > stored.dtype.itemsize
+        and (lost := np.flatnonzero((np.isfinite(chosen) & ~np.isfinite(stored)).any(axis=1))).size
+    ):
+        raise FeaturesError(
+            f"{path}: {len(lost)} of {len(chosen)} rows of layer {name!r} have values that float32 "
+            f"cannot hold, first row {rows[lost[0]]} ({np.nanmax(np.abs(chosen[lost[0]])):.3g}); "
+            "rescale them"
+        )
+    return stored

@@ -66,7 +66,7 @@ def write_features(
         spot = f"{place}, {'layer' if name in features else 'output'} {name!r}"
         check_block(x, ids, spot)
         stored[name] = store_as(x, dtype if name in features else OUTPUT_DTYPE)
-        check_finite(stored[name], ids, spot)
+        check_finite(stored[name], ids, spot, x)
     stored |= stored_unembedding(unembedding, dtype, place)
 
     def fill(tensors: dict[str, np.ndarray]) -> None:
@@ -181,19 +181,32 @@ def store_as(x: np.ndarray, dtype: str) -> np.ndarray:
         return x.astype(dtype, copy=False)
 
 
-def check_finite(x: np.ndarray, ids: Sequence[str], place: str) -> None:
+def check_finite(
+    x: np.ndarray,
+    ids: Sequence[str],
+    place: str,
+    came: np.ndarray,
+    remedy: str = "correct them where they come from",
+) -> None:
     """Raises FeaturesError naming the first sample with a value that is NaN or infinite.
 
     Args:
         x: (n, d) features as they are to be stored.
         ids: the n sample ids.
         place: model, dataset and layer, for the message.
+        came: (n, d) the features as they came, before they were stored as another type.
+        remedy: what to do if they came so.
     """
     bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
     if len(bad):
-        remedy = "turn autocast off, or check the weights and this sample"
-        if x.dtype == np.float16:
-            remedy = f"store float32, {remedy}"
+        first = np.asarray(came[bad[0]])
+        if np.isfinite(first).all():  # and became infinite when it was stored
+            raise FeaturesError(
+                f"{place}: {len(bad)} of {len(ids)} samples have values that {x.dtype} cannot "
+                f"hold, first {ids[bad[0]]!r} ({np.abs(first).max():.3g}, where "
+                f"{np.finfo(x.dtype).max:.3g} is the largest); "
+                + ("rescale them" if x.dtype == np.float32 else "set features.dtype to float32")
+            )
         raise FeaturesError(
             f"{place}: {len(bad)} of {len(ids)} samples have values that are not finite, first "
             f"{ids[bad[0]]!r}; {remedy}"

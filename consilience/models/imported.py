@@ -29,6 +29,13 @@ ORDERS = {
     "samples": "the rows are in the order of the samples",
 }
 """How rows of a file are matched to samples, and what that means."""
+REMEDIES = {
+    "ids": "write them into the file, as an array `ids` beside the features in .npz, .pt, .h5 or "
+    ".parquet",
+    "samples": "`samples` in the column order of the model",
+    "subset": "`subset` in the column order of the model",
+}
+"""How a row of the catalogue says what rows are, for messages."""
 
 
 class Imported:
@@ -68,7 +75,9 @@ class Imported:
                 "it may hold {dataset} and {model}"
             ) from None
         try:
-            layers, provenance = aligned(path, samples, order=self._order, layers=self._layers)
+            layers, provenance = aligned(
+                path, samples, order=self._order, layers=self._layers, remedies=REMEDIES
+            )
         except FeaturesError as error:
             place = f"model {self._model!r}, dataset {dataset!r}"
             raise FeaturesError(f"{place}: {error}") from None

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
@@ -76,6 +77,25 @@ def test_maps_are_reduced(tmp_path, capsys):
     table = pairwise(get_metric("cka"), {"x": x, "y": y}, reduction="mean")
     assert table.attrs == {"reduction": "mean"}
     assert table["value"].iloc[1] == get_metric("cka")(x.mean((2, 3)), y.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "message"),
+    [
+        ("a.parquet", lambda p: pd.DataFrame({"a": [1]}).to_parquet(p), "Parquet table: pandas"),
+        ("a.npy", lambda p: np.save(p, np.ones(3)), "array of NumPy: `consilience import` makes"),
+        ("a.npz", lambda p: np.savez(p, a=np.ones(3)), "zip archive, such as .npz or .pt"),
+        ("a", lambda p: p.mkdir(), "a folder; name the file"),
+    ],
+)
+def test_inspect_of_another_format_does_not_say_to_delete_it(
+    tmp_path, capsys, name, write, message
+):
+    write(tmp_path / name)
+    assert main(["inspect", str(tmp_path / name)]) == 1
+    text = capsys.readouterr().err
+    assert f"{name} is no features file but " in text and message in text
+    assert "delete" not in text
 
 
 def test_of_a_features_file_the_layer_is_taken_and_outputs_where_they_are_named(tmp_path, capsys):

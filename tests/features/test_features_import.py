@@ -330,16 +330,37 @@ def test_the_source_imported(data, tmp_path):
     header = read_header(out)
     assert header["layers"] == ["a"] and header["model"] == model
     wanted = header["provenance"]["weights_sha256"]
+    np.save(tmp_path / "x.npy", layers["a"])
     extract_features({**model, "sha256": wanted}, row, samples, out)
     for change, error, message in (
         ({"sha256": "5" * 64}, ModelError, "expected 5{64}"),
         ({"order": "ordered"}, ModelError, "unknown order 'ordered'"),
         ({"name": "{data}.npy"}, ModelError, r"may hold \{dataset\} and \{model\}"),
         ({"name": "none.npy"}, FeaturesError, "model 'theirs', dataset 'd': none.npy: no such"),
+        (
+            {"name": str(tmp_path / "x.npy"), "layers": ""},
+            FeaturesError,
+            "`samples` in the column order of the",
+        ),
     ):
         with pytest.raises(error, match=message):
             extract_features({**model, **change}, row, samples, out)
     assert not list(out.parent.glob(".*"))
+
+
+def test_values_that_do_not_fit_are_not_blamed_on_a_network(data, tmp_path):
+    row, samples, _, layers = data
+    model = {"model": "theirs", "source": "imported", "order": "samples", "modality": "image"}
+    model |= {"name": str(tmp_path / "x.npy")}
+    out = tmp_path / "features" / "theirs.safetensors"
+    for factor, dtype, message in (
+        (1e6, "float16", r"values that float16 cannot hold.*set features.dtype to float32$"),
+        (1e300, "float32", r"12 of 12 rows of layer 'features' have values that float32 cannot"),
+        (np.inf, "float32", r"not finite, first .*; correct them where they come from$"),
+    ):
+        np.save(tmp_path / "x.npy", layers["a"].astype(float) * factor)
+        with pytest.raises(FeaturesError, match=message):
+            extract_features(model, row, samples, out, dtype=dtype)
 
 
 # The commands
