@@ -13,6 +13,10 @@ class DataError(ConsilienceError):
     """Stimuli that are missing, damaged or not what the dataset row says."""
 
 
+class DepthError(DataError):
+    """A sound picture whose values have no agreed range, or another than the row says."""
+
+
 class ModelError(ConsilienceError):
     """A model that cannot be built or whose weights do not fit."""
 

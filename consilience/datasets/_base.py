@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from consilience import files
 from consilience.datasets import Sample
-from consilience.errors import ConfigError, DataError
+from consilience.errors import ConfigError, DataError, DepthError
 
 ROLES = {
     "train": "train",
@@ -43,7 +44,9 @@ class Listing:
         return len(self.samples)
 
 
-def decode(content: bytes | Path, origin: str) -> Image.Image:
+def decode(
+    content: bytes | Path, origin: str, span: tuple[float, float] | None = None
+) -> Image.Image:
     """Returns a picture as RGB, every pixel decoded.
 
     As in the usual evaluation code, an alpha channel is dropped and an orientation tag is not
@@ -52,21 +55,63 @@ def decode(content: bytes | Path, origin: str) -> Image.Image:
     Args:
         content: The bytes of an image file, or its path.
         origin: Where the picture lies, for the message.
+        span: The values that become black and white where a channel has more than 8 bits
+            (`pixel_span`); those between are scaled linearly and rounded to 8 bits.
 
     Raises:
-        DataError: the picture cannot be decoded, or has more than 8 bits per channel.
+        DepthError: a channel has more than 8 bits and there is no `span`, or a value outside it.
+        DataError: the picture cannot be decoded.
     """
     stream = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
         with Image.open(stream) as picture:
             if picture.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{origin}: pixels of mode {picture.mode} (more than 8 bits per channel) "
-                    "have no agreed range; convert the picture to 8 bits"
-                )
+                return _scaled(picture, origin, span)
             return picture.convert("RGB")
     except _UNREADABLE as error:
         raise DataError(f"{origin}: the picture cannot be decoded ({error})") from error
+
+
+def _scaled(picture: Image.Image, origin: str, span: tuple[float, float] | None) -> Image.Image:
+    """Returns a picture of one deep channel with the values of `span` as black to white."""
+    values = np.asarray(picture, np.float64)
+    if not np.isfinite(values).all():
+        raise DepthError(f"{origin}: pixels of mode {picture.mode} that are not finite numbers")
+    low, high = float(values.min()), float(values.max())
+    if span is None:
+        raise DepthError(
+            f"{origin}: pixels of mode {picture.mode} (more than 8 bits per channel; {low:g} to "
+            f"{high:g} here) have no agreed range; write the values that are black and white into "
+            "the column pixel_range, such as `0,65535`, or convert the pictures to 8 bits"
+        )
+    if low < span[0] or high > span[1]:
+        raise DepthError(
+            f"{origin}: pixels from {low:g} to {high:g}, outside of the column pixel_range "
+            f"({span[0]:g},{span[1]:g}); widen it"
+        )
+    scaled = np.rint((values - span[0]) * (255 / (span[1] - span[0])))
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+
+
+def pixel_span(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Returns the (black, white) of the column `pixel_range`, or None where it is blank.
+
+    Raises:
+        ConfigError: it is not two numbers, the smaller first.
+    """
+    cell = str(row.get("pixel_range") or "").strip()
+    if not cell:
+        return None
+    try:
+        low, high = map(float, cell.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise ConfigError(
+            f"dataset {row.get('dataset')!r}, column pixel_range ({cell!r}): write the values that "
+            "are black and white, such as `0,65535`"
+        )
+    return low, high
 
 
 def split_roles(row: Mapping[str, Any]) -> dict[str, str]:

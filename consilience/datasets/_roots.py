@@ -69,27 +69,34 @@ class HubRoot:
         return self.repo.path(relative)
 
 
-def open_root(row: Mapping[str, Any]) -> Root | HubRoot:
-    """Returns the root that the column `name` names.
+def split_pattern(name: str) -> tuple[str, str]:
+    """Returns the root and the pattern of a cell `ROOT/PATTERN`; "" if no part has a brace."""
+    parts = name.split("/")
+    first = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
+    return "/".join(parts[:first]) or ("/" if first else "."), "/".join(parts[first:])
+
+
+def open_root(row: Mapping[str, Any]) -> tuple[Root | HubRoot, str]:
+    """Returns the root that the column `name` names, and its pattern of shards, if it has one.
 
     Raises:
         DataError: a folder that is not there, or a hub that does not give the repository.
     """
-    name = str(row["name"])
+    name, pattern = split_pattern(str(row["name"]))
     if repo := named_repo(name):
-        return HubRoot(name, open_repo(repo, str(row.get("revision") or "")))
+        return HubRoot(name, open_repo(repo, str(row.get("revision") or ""))), pattern
     root = Root(name)
     if not root.remote and not Path(name).expanduser().is_dir():
         raise DataError(
             f"dataset {row.get('dataset')!r}: {name} is neither a folder nor an http(s) "
             "address nor a hub repository (owner/name); correct the column name"
         )
-    return root
+    return root, pattern
 
 
 def is_remote(row: Mapping[str, Any]) -> bool:
     """Returns whether the column `name` names something that must be fetched."""
-    name = str(row["name"])
+    name = split_pattern(str(row["name"]))[0]
     return bool(named_repo(name)) or Root(name).remote
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from consilience.datasets import Sample
-from consilience.datasets._base import Listing, check_tree, decode, split_roles
+from consilience.datasets._base import Listing, check_tree, decode, pixel_span, split_roles
 from consilience.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -32,11 +32,7 @@ def open(row: Mapping[str, Any]) -> Listing:
         DataError: the folder or a split is missing, holds no picture, or mixes pictures with
             class folders.
     """
-    root = Path(row["name"]).expanduser()
-    if not root.is_dir():
-        raise DataError(
-            f"dataset {row.get('dataset')!r}: {root} is not a folder; correct the column name"
-        )
+    root = _root(row)
     found: dict[str, tuple[Path, str, str | None]] = {}
     ignored = 0
     for base, role in _bases(root, row):
@@ -48,6 +44,7 @@ def open(row: Mapping[str, Any]) -> Listing:
         log.warning("%s: %d files are not pictures and were ignored", root, ignored)
     classes = tuple(sorted({label for _, _, label in found.values() if label is not None}))
     number = {name: index for index, name in enumerate(classes)}
+    span = pixel_span(row)
     verified = check_tree(row, ((id_, path) for id_, (path, _, _) in found.items()))
     samples = (
         Sample(
@@ -55,11 +52,25 @@ def open(row: Mapping[str, Any]) -> Listing:
             origin=str(path),
             split=role,
             label=None if label is None else number[label],
-            image=partial(decode, path, str(path)),
+            image=partial(decode, path, str(path), span),
         )
         for id_, (path, role, label) in sorted(found.items())
     )
     return Listing(tuple(samples), classes, verified)
+
+
+def look_for(row: Mapping[str, Any]) -> None:
+    """Raises DataError if the folder, or that of a split, is not there."""
+    list(_bases(_root(row), row))
+
+
+def _root(row: Mapping[str, Any]) -> Path:
+    root = Path(row["name"]).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"dataset {row.get('dataset')!r}: {root} is not a folder; correct the column name"
+        )
+    return root
 
 
 def _bases(root: Path, row: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:

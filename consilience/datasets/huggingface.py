@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.datasets import Sample
-from consilience.datasets._base import check_tree, decode, split_roles
+from consilience.datasets._base import check_tree, decode, pixel_span, split_roles
 from consilience.datasets._hub import named_repo, open_repo
 from consilience.errors import ConfigError, DataError
 from consilience.files import natural_order
@@ -53,6 +53,7 @@ class Tables:
     classes: tuple[str, ...]
     pin: Mapping[str, str]
     verified: bool = False
+    span: tuple[float, float] | None = None
 
     def __iter__(self) -> Iterator[Sample]:
         for name, path in self.files.items():
@@ -68,7 +69,7 @@ class Tables:
         cells = {kind: record[column] for kind, column in self.columns.items()}
         id_ = str(cells["id"]) if "id" in cells else origin
         texts = self._texts(cells.get("text"), origin)
-        image = partial(_picture, cells["image"], origin) if "image" in cells else None
+        image = partial(_picture, cells["image"], origin, self.span) if "image" in cells else None
         for index, text in enumerate(texts):
             yield Sample(
                 id=f"{id_}#{index}" if self.captions == "all" and "text" in cells else id_,
@@ -112,7 +113,14 @@ def open(row: Mapping[str, Any]) -> Tables:
     classes = _classes(files, columns["label"]) if "label" in columns else ()
     verified = check_tree(row, files.items())
     captions = str(row.get("captions") or "first")
-    return Tables(files, roles, columns, captions, classes, pin, verified)
+    return Tables(files, roles, columns, captions, classes, pin, verified, pixel_span(row))
+
+
+def look_for(row: Mapping[str, Any]) -> None:
+    """Raises an error if a folder, or the files of a split in it, are not there."""
+    if not is_remote(row):
+        place = f"dataset {row.get('dataset')!r}"
+        _assign(list(_locate(row, place)[0]), split_roles(row), place)
 
 
 def is_remote(row: Mapping[str, Any]) -> bool:
@@ -234,9 +242,30 @@ def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> di
         wanted["label"] = "label"
     for kind, column in wanted.items():
         if column not in schema.names:
-            hint = did_you_mean(column, schema.names)
-            raise DataError(f"{place}: no column {column!r} for the {kind}{hint}")
+            raise DataError(f"{place}: no column {column!r} for the {kind}{_remedy(kind, schema)}")
     return wanted
+
+
+def _remedy(kind: str, schema: pa.Schema) -> str:
+    """Returns how to name a column of a kind, with those that could be meant by their type."""
+    could = [field.name for field in schema if _holds(field.type, kind)]
+    there = ", ".join(schema.names)
+    meant = f", of which {' or '.join(could)} could be meant" if could else ""
+    example = (could or ["COLUMN"])[0]
+    return f"; there are {there}{meant}: write `{kind}={example}` into the column columns"
+
+
+def _holds(found: pa.DataType, kind: str) -> bool:
+    """Returns whether a column of this type could hold pictures, texts, labels or ids."""
+    types = pa.types
+    is_text = types.is_string(found) or types.is_large_string(found)
+    if kind == "image":
+        nested = types.is_struct(found) and found.get_field_index("bytes") >= 0
+        return nested or types.is_binary(found) or types.is_large_binary(found)
+    if kind == "text":
+        is_list = types.is_list(found) or types.is_large_list(found)
+        return is_text or (is_list and _holds(found.value_type, "text"))
+    return is_text or types.is_integer(found)
 
 
 def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
@@ -298,11 +327,11 @@ def _read(
         ) from error
 
 
-def _picture(cell: Any, origin: str) -> Any:  # noqa: ANN401
+def _picture(cell: Any, origin: str, span: tuple[float, float] | None) -> Any:  # noqa: ANN401
     content = cell.get("bytes") if isinstance(cell, Mapping) else cell
     if not isinstance(content, bytes):
         raise DataError(
             f"{origin}: its picture is not in the file (there is {str(cell)[:60]!r}); only "
             "Parquet files that hold the bytes can be read"
         )
-    return decode(content, origin)
+    return decode(content, origin, span)

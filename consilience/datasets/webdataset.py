@@ -1,22 +1,26 @@
-"""Source `webdataset`: shards of pictures in the layout of the CLIP benchmark.
+"""Source `webdataset`: shards of pictures, as the CLIP benchmark or a `ShardWriter` lays them out.
 
 ```
 ROOT/classnames.txt          one class name per line; absent if there are no labels
 ROOT/SPLIT/nshards.txt       the number of shards, N
 ROOT/SPLIT/0.tar … N-1.tar   members KEY.webp|png|jpg|jpeg with KEY.cls (label) or KEY.txt (text)
+ROOT/….tar                   without nshards.txt: all shards in the folder, by their numbers
 ```
 
 The column `name` is ROOT: a folder, an http(s) address, or a hub repository as `owner/name` or
-`hf://datasets/owner/name`, whose `revision` is resolved to a commit; `splits` names what to read.
+`hf://datasets/owner/name`, whose `revision` is resolved to a commit. It may end in a pattern with
+braces, such as `ROOT/train-{000000..000009}.tar`, which names the shards themselves. `splits` names
+what to read; without nshards.txt a shard belongs to a split that is one of the words of its path,
+and a blank cell reads all as one pool.
 Shards of an address are fetched once into `$CONSILIENCE_CACHE` (default `~/.cache/consilience`),
 those of a repository into the hub client's cache.
 
 In a multilabel dataset KEY.npy holds a 0 or 1 for each class instead of KEY.cls.
 
-The id of a sample is `SPLIT/KEY`, percent-encoded where KEY is not path safe: it stays the same
-when the shards are cut anew. KEY must therefore be unique within its split, also across shards.
-Shards are read in the order of their numbers and members in the order of the file, by one reader,
-so that every pass sees every sample once and in the same order.
+The id of a sample is `SPLIT/KEY` (KEY where the row names no split), percent-encoded where KEY is
+not path safe: it stays the same when the shards are cut anew. KEY must therefore be unique within
+its split, also across shards. Shards are read in the order of their numbers and members in the
+order of the file, by one reader, so that every pass sees every sample once and in the same order.
 
 `sha256` may name the digest of all shards (`consilience.datasets._base.tree_digest`), which spares
 trying every picture.
@@ -26,7 +30,7 @@ import io
 import tarfile
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,10 +38,11 @@ from typing import Any
 import numpy as np
 
 from consilience.datasets import Sample
-from consilience.datasets._base import check_tree, decode, split_roles
+from consilience.datasets._base import check_tree, decode, pixel_span, split_roles
 from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
-from consilience.errors import ConfigError, DataError
+from consilience.datasets._shards import ShardList, list_shards
+from consilience.errors import DataError
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
 _LABELS = ("cls", "npy")
@@ -51,8 +56,9 @@ class Shards:
 
     root: Root | HubRoot
     roles: Mapping[str, str]
-    shards: Mapping[str, int]
+    shards: Mapping[str, ShardList]
     classes: tuple[str, ...]
+    span: tuple[float, float] | None = None
     verified: bool = False
 
     @property
@@ -61,30 +67,29 @@ class Shards:
         return {"revision": self.root.repo.commit} if isinstance(self.root, HubRoot) else {}
 
     def __iter__(self) -> Iterator[Sample]:
-        for name in self.names():
-            split = name.partition("/")[0]
-            path = self.shard(name)
-            for members in _read(path, name):
-                _check_label(members, name, bool(self.classes))
-                yield _sample(members, name, self.roles[split])
+        for split, shards in self.shards.items():
+            for name in shards.names:
+                for members in _read(self.shard(name), name):
+                    _check_label(members, name, bool(self.classes))
+                    yield _sample(members, name, split, self.roles.get(split, ""), self.span)
 
     def names(self) -> list[str]:
-        """Returns the shards as `SPLIT/NUMBER.tar`, in reading order."""
-        return [f"{split}/{i}.tar" for split in self.roles for i in range(self.shards[split])]
+        """Returns the paths of all shards below the root, in reading order."""
+        return [name for shards in self.shards.values() for name in shards.names]
 
     def shard(self, name: str) -> Path:
         """Returns the local path of a shard, fetching it if need be.
 
         Raises:
-            DataError: it is missing although nshards.txt counts it.
+            DataError: it is missing although nshards.txt counts it, or the pattern names it.
         """
         try:
             return self.root.path(name)
         except MissingError as error:
-            split = name.partition("/")[0]
+            counted = [shards.counted for shards in self.shards.values() if name in shards.names]
             raise DataError(
-                f"shard {name} is missing: {split}/nshards.txt says {self.shards[split]} shards "
-                f"({error}); complete the dataset or correct nshards.txt"
+                f"shard {name} is missing: {counted[0] or 'the column name counts it'} ({error}); "
+                f"complete the dataset or correct the {'count' if counted[0] else 'pattern'}"
             ) from error
 
 
@@ -96,17 +101,22 @@ def open(row: Mapping[str, Any]) -> Shards:
         DataError: the root, a split's nshards.txt or a shard is missing or damaged.
     """
     roles = split_roles(row)
-    if not roles:
-        raise ConfigError(
-            f"dataset {row.get('dataset')!r}: the column splits is blank; "
-            "name the splits to read, such as `test` or `train,test`"
-        )
-    root = open_root(row)
-    dataset = Shards(root, roles, {split: _count(root, split) for split in roles}, _classes(root))
+    root, pattern = open_root(row)
+    shards = list_shards(root, pattern, roles, f"dataset {row.get('dataset')!r}")
+    dataset = Shards(root, roles, shards, _classes(root), pixel_span(row))
     contents = ((name, dataset.shard(name)) for name in dataset.names())
-    if not check_tree(row, contents):
-        return dataset
-    return Shards(root, roles, dataset.shards, dataset.classes, verified=True)
+    return replace(dataset, verified=check_tree(row, contents))
+
+
+def look_for(row: Mapping[str, Any]) -> None:
+    """Raises an error if shards that should lie in a folder are not there."""
+    if not is_remote(row):
+        root, pattern = open_root(row)
+        roles = split_roles(row)
+        shards = list_shards(root, pattern, roles, f"dataset {row.get('dataset')!r}")
+        dataset = Shards(root, roles, shards, ())
+        for name in dataset.names():
+            dataset.shard(name)
 
 
 def prefetch(row: Mapping[str, Any]) -> None:
@@ -115,20 +125,6 @@ def prefetch(row: Mapping[str, Any]) -> None:
         dataset = open(row)
         for name in dataset.names():
             dataset.shard(name)
-
-
-def _count(root: Root | HubRoot, split: str) -> int:
-    name = f"{split}/nshards.txt"
-    try:
-        text = root.path(name).read_text(encoding="utf-8").strip()
-    except MissingError as error:
-        raise DataError(
-            f"{root.name} has no {name} ({error}); "
-            f"the split {split!r} does not exist or the dataset has another layout"
-        ) from error
-    if not text.isdecimal() or int(text) < 1:
-        raise DataError(f"{root.name}: {name} holds {text[:40]!r}, not a number of shards")
-    return int(text)
 
 
 def _classes(root: Root | HubRoot) -> tuple[str, ...]:
@@ -187,8 +183,14 @@ def _damaged(path: Path, name: str, size: int, problem: str) -> str:
     )
 
 
-def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
-    key, split = members["__key__"], shard.partition("/")[0]
+def _sample(
+    members: Mapping[str, Any],
+    shard: str,
+    split: str,
+    role: str,
+    span: tuple[float, float] | None,
+) -> Sample:
+    key = members["__key__"]
     pictures = [name for name in IMAGES if name in members]
     extension = pictures[0] if pictures else None
     present = ", ".join(sorted(name for name in members if name[0] != "_"))
@@ -200,10 +202,13 @@ def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
         )
     if extension is None and "txt" not in members:
         wanted = ", ".join(IMAGES)
-        raise DataError(f"{origin}: no picture ({wanted}) and no txt among its members ({present})")
-    image = partial(decode, members[extension], origin) if extension else None
+        raise DataError(
+            f"{origin}: no picture ({wanted}) and no txt among its members ({present})"
+            + _dotted(members)
+        )
+    image = partial(decode, members[extension], origin, span) if extension else None
     return Sample(
-        id=f"{split}/{urllib.parse.quote(key, safe='/')}",
+        id="/".join(filter(None, [split, urllib.parse.quote(key, safe="/")])),
         origin=origin,
         split=role,
         label=_label(members["cls"], origin) if "cls" in members else None,
@@ -211,6 +216,17 @@ def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
         labels=_labels(members["npy"], origin) if "npy" in members else None,
         image=image,
     )
+
+
+def _dotted(members: Mapping[str, Any]) -> str:
+    """Returns what to do if a picture's key was cut at a dot that was not meant to end it."""
+    for name in members:
+        if "." in name and name.rpartition(".")[2] in IMAGES:
+            found, key = f"{members['__key__']}.{name}", members["__key__"].rpartition("/")[2]
+            stem, _, suffix = f"{key}.{name}".rpartition(".")
+            better = f"{stem.replace('.', '_')}.{suffix}"
+            return f"; a key ends at its first dot: write {found} into the shard as {better}"
+    return ""
 
 
 def _check_label(members: Mapping[str, Any], shard: str, classes: bool) -> None:
@@ -226,7 +242,8 @@ def _check_label(members: Mapping[str, Any], shard: str, classes: bool) -> None:
     names = sorted(name for name in members if name[0] != "_")
     origin, wanted = f"{shard}:{members['__key__']}", "cls (or npy, where there are several)"
     if other := [name for name in names if set(name.split(".")) & {*_LABELS, *_OTHER_LABELS}]:
-        raise DataError(f"{origin}: its label is called {other[0]}; write it as {wanted}")
+        remedy = _dotted(members) or f"; write it as {wanted}"
+        raise DataError(f"{origin}: its label is called {other[0]}{remedy}")
     if classes:
         raise DataError(
             f"{origin}: classnames.txt names classes and it has no {wanted} among its members "

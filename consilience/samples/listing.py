@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 import pandas as pd
 
 from consilience.datasets import Dataset, Sample
-from consilience.errors import DataError
+from consilience.errors import DataError, DepthError
 from consilience.samples.draw import Draw
 from consilience.samples.table import join_labels
 
@@ -71,6 +71,8 @@ def find_damaged(dataset: Dataset, ids: Collection[str]) -> dict[str, str]:
         if sample.id in ids and sample.image is not None:
             try:
                 sample.image()
+            except DepthError:  # not damaged: the row lacks what it means
+                raise
             except DataError as error:
                 damaged[sample.id] = str(error)
     return damaged

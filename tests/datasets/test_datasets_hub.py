@@ -348,7 +348,11 @@ def test_columns_by_name_and_labels_that_are_texts(tmp_path):
     ("cells", "error", "problem"),
     [
         ({"columns": "picture=a"}, ConfigError, "column columns .*'picture=a' is unknown"),
-        ({"columns": "text=txt"}, DataError, "no column 'txt' for the text; did you mean 'text'"),
+        (
+            {"columns": "text=txt"},
+            DataError,
+            "no column 'txt' for the text; there are image, text, .*write `text=text`",
+        ),
         ({"splits": "validation"}, DataError, "no Parquet file of the split 'validation'; there"),
         ({"name": "no/where/"}, DataError, "no/where.* at 'main'|neither a folder nor a hub"),
         ({"name": "./nowhere"}, DataError, "neither a folder nor a hub repository"),
