@@ -4,6 +4,7 @@ from consilience.config import load_study, use_clone
 from consilience.config.origins import Origins, place_results
 from consilience.config.plan import Plan
 from consilience.errors import ConsilienceError
+from consilience.logs import FailureTeller
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -21,8 +22,16 @@ except ConsilienceError as error:
     raise WorkflowError(str(error)) from None
 
 # What the study is, where its files lie, and what it makes: rules ask these three.
-PLAN = Plan(STUDY, RESULTS, ORIGINS)
+PLAN = Plan(
+    STUDY,
+    RESULTS,
+    ORIGINS,
+    installed=not workflow.deployment_settings.deployment_method,
+)
 config.update(STUDY.settings)  # scripts find the defaults too
+
+if workflow.is_main_process and workflow.output_settings.quiet:
+    logger.addHandler(FailureTeller())
 
 # No parameter of a job says `fresh`, or the next run would find another one and make all once more.
 if STUDY.settings["fresh"] and workflow.is_main_process:

@@ -629,10 +629,22 @@ def test_a_target_with_a_typing_error_is_explained(finished, target, message):
     assert message in snakemake(finished, "-n", f"results/{target}", ok=False)
 
 
-def test_a_failing_step_says_why_in_its_log(study):
+def test_what_is_not_there_is_told_while_planning(study):
     replace(study / "models.tsv", "random:0", "nowhere.safetensors")
-    text = snakemake(study, "--cores", "1", ok=False)
-    assert "nowhere.safetensors: no such file or folder" in text
+    (study / "models.tsv").open("a").write("cnn\ttimm\tresnet81\timage\t\t\tnet\n")
+    shutil.rmtree(study / "results" / "features")
+    text = snakemake(study, "-n", ok=False)
+    assert "2 things are not there" in text
+    assert "model 'vit': nowhere.safetensors: no such file or folder" in text
+    assert "model 'cnn': timm has no model 'resnet81'; did you mean 'resnet18'?" in text
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet", "rules"), ("--quiet", "all")])
+def test_a_failing_step_says_why_in_its_log(study, quiet):
+    (study / "damaged.safetensors").write_bytes(b"-" * 20)
+    replace(study / "models.tsv", "random:0", "damaged.safetensors")
+    text = snakemake(study, "--cores", "1", *quiet, ok=False)
+    assert "damaged.safetensors" in text and "error: " in text
     assert "Traceback" not in (study / "logs/features/one/vit.log").read_text()
     # what is left is absent or the whole file of before, and never passes for the new one
     failed = per_model("features", DATA, ["vit"])

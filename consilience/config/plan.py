@@ -1,7 +1,7 @@
 """What a study makes: for every step its datasets, models and metrics, its files and its code.
 
-Rules ask here and hold no logic of their own. Nothing is read from disk but sources of code and the
-tables of classes that views name.
+Rules ask here and hold no logic of their own. Nothing is read from disk but sources of code, the
+tables of classes that views name, and whether there is what samples and features are made of.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +18,7 @@ from consilience.config import ROOT, Known, Study
 from consilience.config.groups import Groups
 from consilience.config.origins import Origins
 from consilience.config.page import Page
+from consilience.config.presence import Presence
 from consilience.files import digest, find
 from consilience.metrics import METRICS
 from consilience.prefetch import describe, list_remote
@@ -41,6 +42,13 @@ class Plan(Groups, Page):
     study: Study
     results: Results
     origins: Origins = field(default_factory=Origins)
+    installed: bool = True
+    """Whether jobs run in this Python environment."""
+
+    @cached_property
+    def presence(self) -> Presence:
+        """Looks for what samples and features are to be made of."""
+        return Presence(self.study, self.results, self.installed)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -147,7 +155,23 @@ class Plan(Groups, Page):
     @property
     def extraction_of(self) -> Callable[[Any], Any]:
         """For the job of a features file all that decides it besides the samples."""
-        return looked_up(lambda wc: (self.extraction[wc.model], self.extracted[wc.dataset]))
+
+        def find(wc: Any) -> tuple[Any, Any]:  # noqa: ANN401 - wildcards
+            found = self.extraction[wc.model], self.extracted[wc.dataset]
+            self.presence.need_features(wc.dataset, wc.model)
+            return found
+
+        return looked_up(find)
+
+    def sampling(self, dataset: str) -> dict[str, str]:
+        """Returns the row that samples are drawn by.
+
+        Raises:
+            ConfigError: they are to be drawn, and the dataset is not there.
+        """
+        row = self.study.sampling[dataset]
+        self.presence.need_samples(dataset)
+        return row
 
     def features_digest(self, dataset: str) -> str:
         """Returns the hash of what the features of all models on a dataset should be."""

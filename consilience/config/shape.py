@@ -1,7 +1,8 @@
 """The shape of studies and catalogue rows: schemas, their defaults, and problems in words."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,8 @@ import yaml
 from consilience.errors import ConfigError
 from consilience.files import ROOT
 from consilience.registry import did_you_mean
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 
 
 class Problems:
@@ -53,13 +56,30 @@ def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[s
 def _as_meant(value: Any, part: Mapping[str, Any]) -> Any:  # noqa: ANN401
     """Returns a value in the type that its schema asks for, if it says the same."""
     kind = part.get("type")
-    if kind == "boolean" and isinstance(value, str):  # `--config fresh=true` arrives as a text
-        return {"true": True, "false": False}.get(value, value)
+    if isinstance(value, str):  # `--config fresh=true`, `--config 'features={batch_size: 64}'`
+        return _read_text(value, kind if isinstance(kind, list) else [kind])
     if kind == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)  # 1.0e+3 is a whole number to JSON, and none to Python
     if kind == "array" and isinstance(value, list):
         return [_as_meant(each, part.get("items", {})) for each in value]
     return value
+
+
+def _read_text(text: str, kinds: Sequence[str]) -> Any:  # noqa: ANN401
+    """Returns what a text says in the first of the schema's types that it can be read as."""
+    word = text.strip().lower()
+    for kind in kinds:
+        if kind == "null" and word in ("null", "none", "~"):
+            return None
+        if kind == "boolean" and word in ("true", "false"):
+            return word == "true"
+        if kind == "integer" and re.fullmatch(r"[+-]?[0-9]{1,18}", word):
+            return int(word)
+        if kind == "number" and re.fullmatch(
+            r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", word
+        ):
+            return float(word)
+    return text
 
 
 def check_shape(

@@ -55,3 +55,15 @@ def open_dataset(row: Mapping[str, Any]) -> Dataset:
             f"unknown dataset source {source!r}{did_you_mean(source, list_sources())}"
         )
     return importlib.import_module(f"{__name__}.{source}").open(row)
+
+
+def look_for(row: Mapping[str, Any]) -> None:
+    """Raises an error if what a row of datasets.tsv names is seen not to be there.
+
+    Only what can be told at once, without opening samples and without a network: by `look_for` of
+    its source, if it has one.
+    """
+    if row["source"] in list_sources():
+        source = importlib.import_module(f"{__name__}.{row['source']}")
+        if hasattr(source, "look_for"):
+            source.look_for(row)

@@ -53,6 +53,17 @@ def test_switches_on_the_command_line_are_texts():
     assert "fresh: 'yes' is not of type 'boolean'" in problems(fresh="yes")[1]
 
 
+def test_numbers_in_braces_on_the_command_line_arrive_as_texts():
+    given = {"seed": "7", "features": {"batch_size": "64"}, "similarity": {"clip": "null"}}
+    given |= {"probe": {"seeds": ["0", "1"], "penalties": ["1e-3", ".5"]}}
+    found = load_study({**TWO, **given}).settings
+    assert found["seed"] == 7 and found["features"]["batch_size"] == 64
+    assert found["similarity"]["clip"] is None
+    assert found["probe"]["seeds"] == [0, 1] and found["probe"]["penalties"] == [0.001, 0.5]
+    assert "batch_size: '6.5' is not" in problems(features={"batch_size": "6.5"})[1]
+    assert "batch_size: '64 ' is" not in "".join(problems(features={"batch_size": "x"}))
+
+
 def test_whole_numbers_are_whole():
     """A seed 0.0 would draw other samples than the seed 0, in the same files."""
     settings = load_study({**TWO, "seed": 0.0, "probe": {"seeds": [1.0]}}).settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from consilience.datasets import Dataset
 from consilience.errors import ConfigError
-from consilience.registry import Registry
+from consilience.registry import Registry, did_you_mean
 
 BUILDERS: Registry[Callable[[str], Dataset]] = Registry("packaged dataset", __name__)
 """Name to builder; a builder is called with what follows the colon in the column `name`."""
@@ -31,6 +31,13 @@ def open(row: Mapping[str, Any]) -> Dataset:
         )
     name, _, argument = str(row["name"]).partition(":")
     return BUILDERS[name](argument)
+
+
+def look_for(row: Mapping[str, Any]) -> None:
+    """Raises ConfigError if there is no such builder."""
+    name = str(row["name"]).partition(":")[0]
+    if name not in BUILDERS:
+        raise ConfigError(f"unknown packaged dataset {name!r}{did_you_mean(name, BUILDERS)}")
 
 
 def refuse_argument(name: str, argument: str) -> None:
