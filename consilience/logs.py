@@ -1,4 +1,4 @@
-"""Where the workflow's scripts send messages: the log file of their rule."""
+"""Where the workflow's scripts send messages: the log file of their rule; and who reads it."""
 
 import logging
 import sys
@@ -24,6 +24,39 @@ def log_to(path: str | Path) -> None:
     )
     logging.captureWarnings(True)
     sys.excepthook = _last_words
+
+
+class FailureTeller(logging.Handler):
+    """Prints why jobs failed where Snakemake was asked to be quiet and says only that they did.
+
+    A handler of Snakemake's logger: its record of a failed job names the rule and its logs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the end of the logs of a failed job."""
+        names = getattr(record, "log", None)
+        if getattr(record, "rule_name", None) is None or not isinstance(names, list):
+            return
+        for name in names:
+            path = Path(str(name).split(" (", maxsplit=1)[0])
+            if not path.is_file():
+                continue
+            text = f"Error in rule {record.rule_name} ({path}):\n{read_end(path)}"
+            if text not in self._told:  # Snakemake speaks of a job again at the end
+                self._told.add(text)
+                print(text, file=sys.stderr)
+
+
+def read_end(path: Path, lines: int = 12) -> str:
+    """Returns the error that a step's log ends in; its last lines if it does not end in one."""
+    found = path.read_text(encoding="utf8", errors="replace").splitlines()
+    starts = [number for number, line in enumerate(found) if line.startswith("error: ")]
+    end = found[starts[-1] :] if starts else found
+    return "\n".join(f"    {line}" for line in end[-lines:])
 
 
 def _last_words(

@@ -76,11 +76,23 @@ def _consistency(results: Path) -> str:
     rows = rows[rows["value"].notna()]
     lines = [
         f"  {row.metric:<18} {row.dataset_x} – {row.dataset_y}: "
-        f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}], p = {row.p:.3f}"
+        f"{row.value:.2f} {_interval(row)}, p {_chance(row.p)}"
         for row in rows.itertuples()
     ]
     head = "Consistency of all models, Pearson r [95 % interval over models], Mantel p"
     return "\n".join([head, *lines])
+
+
+def _interval(row: Any) -> str:  # noqa: ANN401
+    """Returns the interval of a row, or why there is none."""
+    if pd.notna(row.low) and pd.notna(row.high):
+        return f"[{row.low:.2f}, {row.high:.2f}]"
+    why = row.status.removeprefix("ok").strip(" ,;:()") or f"of {row.n_models} models"
+    return f"[no interval: {why}]"
+
+
+def _chance(p: float) -> str:
+    return "missing" if pd.isna(p) else f"= {p:.3f}"
 
 
 def _places(results: Path) -> str:
