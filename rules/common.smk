@@ -1,6 +1,7 @@
 import gc
 
 from consilience.config import load_study, use_clone
+from consilience.config.cluster import odd_settings
 from consilience.config.origins import Origins, place_results
 from consilience.config.plan import Plan
 from consilience.errors import ConsilienceError
@@ -32,6 +33,10 @@ config.update(STUDY.settings)  # scripts find the defaults too
 
 if workflow.is_main_process and workflow.output_settings.quiet:
     logger.addHandler(FailureTeller())
+
+if workflow.is_main_process:
+    for sentence in odd_settings(workflow.executor_settings):
+        logger.warning(sentence)
 
 # No parameter of a job says `fresh`, or the next run would find another one and make all once more.
 if STUDY.settings["fresh"] and workflow.is_main_process:

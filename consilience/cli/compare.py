@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 
 from consilience.calibration import NULL, Permutations
+from consilience.cli.features import CONTIGUOUS
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.reading import check_same_stimuli
@@ -28,7 +29,8 @@ def add(commands: Any) -> None:  # noqa: ANN401
     compare = commands.add_parser(
         "compare",
         help="similarity of two features files",
-        description="Similarity of two matrices (samples, units) over the same samples.",
+        description="Similarity of two matrices (samples, units) over the same samples. "
+        + CONTIGUOUS,
     )
     compare.set_defaults(run=_compare)
     layer = ".npy, .npz or .safetensors; FILE:LAYER where it holds several"

@@ -14,6 +14,12 @@ from consilience.features.reading import read_header, read_layer
 from consilience.files import atomic
 from consilience.models.imported import ORDERS
 
+CONTIGUOUS = (
+    "Before safetensors.numpy.save_file, pass arrays through np.ascontiguousarray: of a transposed "
+    "array (X.T) it stores the numbers in another order, and nothing in the file shows it."
+)
+"""What safetensors 0.8 does, for the help of commands that read its files."""
+
 
 def add(commands: Any) -> None:  # noqa: ANN401
     """Adds the commands to the parser's commands."""
@@ -42,7 +48,8 @@ def _add_import(commands: Any) -> None:  # noqa: ANN401
         "import",
         help="a features file from features made elsewhere",
         description="Makes a features file of .npy, .npz, .pt, .h5, .parquet or .safetensors, or "
-        "of a folder in the layout of thingsvision, CLIP_benchmark or similarity_consistency.",
+        "of a folder in the layout of thingsvision, CLIP_benchmark or similarity_consistency. "
+        + CONTIGUOUS,
     )
     command.set_defaults(run=_import)
     command.add_argument("file", help="the file or folder")

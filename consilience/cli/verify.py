@@ -20,7 +20,8 @@ def add(commands: Any) -> None:  # noqa: ANN401
         "verify",
         help="check every hash of a folder of results",
         description="Computes every hash of a folder of results again and lists all problems; the "
-        "exit status is 1 if there is any. A study file also says which features must be there.",
+        "exit status is 1 if there is any. Notes (models whose pixels or tokens other versions of "
+        "a library made) do not change it. A study file also says which features must be there.",
     )
     command.set_defaults(run=_verify)
     command.add_argument("what", help="a folder of results, or a study (.yaml)")
@@ -35,15 +36,17 @@ def _verify(arguments: argparse.Namespace) -> int:
     if not what.exists():
         raise ConfigError(f"{what}: no such folder or study")
     if what.is_dir():
-        folder, (counts, problems) = what, verify_results(what)
+        folder, (counts, problems, notes) = what, verify_results(what)
     else:
         results, expected = _of_study(what, arguments.results)
         if not Path(results.common).is_dir():
             raise ConfigError(f"{results.common}: no such folder of results")
         folder = Path(results.folder)
-        counts, problems = verify_results(folder, expected, [results.common])
+        counts, problems, notes = verify_results(folder, expected, [results.common])
     for problem in problems:
         print(f"{problem.file}: {problem.text}", file=sys.stderr)
+    for note in notes:
+        print(f"{note.file}: note: {note.text}", file=sys.stderr)
     seen = ", ".join(f"{count} of {step}" for step, count in counts.items()) or "nothing there"
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     verdict = count if problems else "all hashes agree"

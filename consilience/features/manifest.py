@@ -13,6 +13,7 @@ import pandas as pd
 from consilience.errors import FeaturesError
 from consilience.features.container import content_hash
 from consilience.features.reading import check_samples, read_header
+from consilience.features.versions import mixed_versions
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.forms.inputs import has_sample_rows
 from consilience.samples import read_chain
@@ -66,7 +67,8 @@ def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
     Columns: model, layer, position (of the layer, from 0), n, d, dtype, hash (of the content),
     samples_hash, file (relative to the manifest); sorted by model and position, whatever the order
     of `paths`. The metadata: `dataset`, `samples_hash`, `outputs` (a list of {model, output, n, d,
-    hash, file}) and `headers` ({model: hash of its features' header}).
+    hash, file}), `headers` ({model: hash of its features' header}) and `mixed_versions` (see
+    `consilience.features.versions`).
 
     Raises:
         FeaturesError: no files, one model twice, or files over different samples (names both).
@@ -92,6 +94,7 @@ def manifest_of(
         "samples_hash": first["samples_hash"],
         "outputs": sorted(outputs, key=lambda row: (row["model"], row["output"])),
         "headers": {header["model"]["model"]: digest(header) for header in headers.values()},
+        "mixed_versions": mixed_versions({h["model"]["model"]: h for h in headers.values()}),
     }
     return table, metadata
 

@@ -13,6 +13,7 @@ from consilience.errors import ConsilienceError
 from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
 from consilience.features.reading import read_header
+from consilience.features.versions import mixed_versions, say_mixed
 from consilience.files import canonical_json, digest, read_table
 from consilience.results import list_tables
 from consilience.samples import read_samples
@@ -26,10 +27,11 @@ class Problem(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """What was looked at, and what was wrong."""
+    """What was looked at, what was wrong, and what is no fault but should be known."""
 
     counts: dict[str, int]
     problems: list[Problem]
+    notes: list[Problem]
 
 
 def verify_results(
@@ -56,7 +58,7 @@ def verify_results(
     check.similarities(manifests)
     check.tables(samples)
     check.presence(expected)
-    return Verified(check.counts, check.problems)
+    return Verified(check.counts, check.problems, check.notes)
 
 
 class _Check:
@@ -64,6 +66,7 @@ class _Check:
 
     def __init__(self, folder: Path, problems: list[Problem], counts: dict[str, int]) -> None:
         self._folder, self.problems, self.counts = folder, problems, counts
+        self.notes: list[Problem] = []
         self._roots = [folder]
         """Where samples and features lie: here, and in the folders that studies share."""
 
@@ -148,8 +151,19 @@ class _Check:
             if listed is None:
                 continue
             manifests[path.parent.name] = listed
+            self._note_versions(path, listed, headers)
             self._attempt(path, lambda p=path, t=listed: self._manifest(p, t, headers))
         return manifests
+
+    def _note_versions(
+        self, path: Path, listed: pd.DataFrame, headers: Mapping[Path, dict[str, Any]]
+    ) -> None:
+        """Notes features that were made under different versions; old manifests say nothing."""
+        files = {(path.parent / file).resolve() for file in listed["file"].unique()}
+        own = {headers[file]["model"]["model"]: headers[file] for file in files & set(headers)}
+        if mixed := mixed_versions(own):
+            place = Path(os.path.relpath(path, self._folder)).as_posix()
+            self.notes.append(Problem(place, say_mixed(mixed, path.parent.name)))
 
     def _manifest(
         self, path: Path, listed: pd.DataFrame, headers: Mapping[Path, dict[str, Any]]

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from consilience import __version__
-from consilience.files import write_table
+from consilience.features.versions import say_mixed
+from consilience.files import read_table, write_table
 from consilience.similarity.all_pairs import similarity_table
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.task import Engine
@@ -49,6 +50,8 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         DataError: samples have no label, and the metric needs them.
     """
     listing = list_items(manifest, spec, dataset=dataset, metric_id=metric_id, samples=samples)
+    if mixed := read_table(manifest).attrs.get("mixed_versions"):
+        logger.warning("%s", say_mixed(mixed, dataset))
     task = with_null(listing.task, spec["permutations"])
     engine = engine or Engine()
     device = task.device_kind(engine.device, listing.n)

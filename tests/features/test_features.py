@@ -199,6 +199,7 @@ def test_manifest_lists_layers_by_model_and_position(tmp_path):
         "samples_hash": "5" * 64,
         "outputs": [],
         "headers": headers,
+        "mixed_versions": [],
     }
     first = sha(out)
     write_manifest([tmp_path / "a.safetensors", tmp_path / "b.safetensors"], out)

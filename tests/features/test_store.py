@@ -454,6 +454,33 @@ def test_all_problems_are_listed_at_once(results, capsys):
     assert len(lines) == 3
 
 
+def test_mixed_versions_are_noted_and_are_no_problem(results, capsys, caplog):
+    features = results / "features" / "shapes"
+    for model, version in (("m0", "12.2.0"), ("m1", "13.0.0")):
+        header = read_header(features / f"{model}.safetensors")
+        x = {
+            layer: read_layer(features / f"{model}.safetensors", layer)
+            for layer in header["layers"]
+        }
+        for key in ("n", "dtype", "layers", "outputs", "shapes", "hashes"):
+            header.pop(key)
+        libraries = json.dumps({"pillow": version, "torch": "2.14.1"})
+        header["provenance"] = {**header["provenance"], "libraries": libraries}
+        write_features(features / f"{model}.safetensors", x, header, names(60))
+    manifest(results)
+    assert read_table(features / "manifest.parquet").attrs["mixed_versions"] == [
+        "pillow 12.2.0 (m0) and 13.0.0 (m1)"
+    ]
+    similarity(results, "cka")
+    assert caplog.text.count("features were made under different versions of what decides") == 1
+    found = verify_results(results)
+    assert [note.file for note in found.notes] == ["features/shapes/manifest.parquet"]
+    main(["verify", str(results)])
+    text = capsys.readouterr()
+    assert "note: dataset 'shapes': features were made under different versions" in text.err
+    assert "pillow 12.2.0 (m0) and 13.0.0 (m1)" in text.err
+
+
 def test_features_made_again_are_told_from_similarities_of_the_old(results):
     features = results / "features" / "shapes"
     header = read_header(features / "m0.safetensors")
