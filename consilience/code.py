@@ -8,7 +8,7 @@ with one statement more, it is itself part of the closure of everything in its p
 What is imported by name at run time cannot be seen and is given by the caller: the module of a
 metric (`code_of_class`), of a source (`sources_of`), of a figure. What is imported for the sake of
 types alone (`if TYPE_CHECKING:`) decides nothing and does not count, and neither does a module that
-says of itself `DECIDES_NOTHING = True`: its functions give nothing back, or are for plans alone.
+says of itself `DECIDES_NOTHING = True`: its functions give nothing back.
 """
 
 import ast

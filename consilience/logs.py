@@ -11,6 +11,9 @@ from consilience.errors import ConsilienceError
 DECIDES_NOTHING = True
 """No result depends on this module: see `consilience.code`."""
 
+LINES = 12
+"""Of a failed step's log that are shown."""
+
 
 def log_to(path: str | Path) -> None:
     """Sends logging, standard error and the last words of the process to a file.
@@ -45,18 +48,15 @@ class FailureTeller(logging.Handler):
             path = Path(str(name).split(" (", maxsplit=1)[0])
             if not path.is_file():
                 continue
-            text = f"Error in rule {record.rule_name} ({path}):\n{read_end(path)}"
+            found = path.read_text(encoding="utf8", errors="replace").splitlines()
+            # From the last error on; its last lines where it does not end in one.
+            starts = [number for number, line in enumerate(found) if line.startswith("error: ")]
+            end = found[starts[-1] :] if starts else found
+            head = f"Error in rule {record.rule_name} ({path}):"
+            text = "\n    ".join([head, *end[-LINES:]])
             if text not in self._told:  # Snakemake speaks of a job again at the end
                 self._told.add(text)
                 print(text, file=sys.stderr)
-
-
-def read_end(path: Path, lines: int = 12) -> str:
-    """Returns the error that a step's log ends in; its last lines if it does not end in one."""
-    found = path.read_text(encoding="utf8", errors="replace").splitlines()
-    starts = [number for number, line in enumerate(found) if line.startswith("error: ")]
-    end = found[starts[-1] :] if starts else found
-    return "\n".join(f"    {line}" for line in end[-lines:])
 
 
 def _last_words(

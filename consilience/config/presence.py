@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consilience.config import Study
+from consilience.config.absent import find_absent
 from consilience.datasets import look_for
 from consilience.errors import ConfigError, ConsilienceError
-from consilience.models import find_absent
 from consilience.results import Results
 
 

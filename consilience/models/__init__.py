@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from consilience.datasets import Sample
 from consilience.errors import ConfigError
-from consilience.models._presence import find_absent
 from consilience.registry import did_you_mean, submodules
 
 if TYPE_CHECKING:
@@ -63,6 +62,3 @@ def load_model(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     if source not in list_sources():
         raise ConfigError(f"unknown model source {source!r}{did_you_mean(source, list_sources())}")
     return importlib.import_module(f"{__name__}.{source}").load(row, device)
-
-
-__all__ = ["Extractor", "FullExtractor", "find_absent", "list_sources", "load_model"]

@@ -9,7 +9,8 @@ import pytest
 import timm
 import torchvision
 
-from consilience.models import _presence, find_absent
+from consilience.config import absent as names
+from consilience.config.absent import find_absent
 
 
 def absent(source, name, weights="", **options):
@@ -18,9 +19,9 @@ def absent(source, name, weights="", **options):
 
 
 def test_names_of_sources_are_those_of_the_libraries():
-    assert _presence._registered("timm")[1] == set(timm.list_models())
+    assert names._registered("timm")[1] == set(timm.list_models())
     known = torchvision.models.list_models(module=torchvision.models)
-    assert _presence._registered("torchvision")[1] == set(known)
+    assert names._registered("torchvision")[1] == set(known)
 
 
 def test_every_published_name_is_known():
@@ -79,7 +80,7 @@ def test_what_is_there_or_elsewhere(tmp_path):
 
 def test_no_deep_learning_library_is_loaded():
     code = (
-        "import sys; from consilience.models import find_absent as f\n"
+        "import sys; from consilience.config.absent import find_absent as f\n"
         "print(f({'source': 'timm', 'name': 'resnet81'}, 'd'))\n"
         "assert not {'torch', 'timm', 'torchvision', 'open_clip'} & set(sys.modules)"
     )

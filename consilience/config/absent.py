@@ -16,9 +16,6 @@ from consilience import files
 from consilience.errors import DataError
 from consilience.registry import did_you_mean
 
-DECIDES_NOTHING = True
-"""No result depends on this module: see `consilience.code`."""
-
 _REGISTERED = re.compile(
     r"^@register_model\b[^\n]*\n(?:(?:@| |\))[^\n]*\n)*def (\w+)", re.MULTILINE
 )
