@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +47,12 @@ class Weights:
     """The library's own name of a set of weights, such as `IMAGENET1K_V1`."""
     revision: str = ""
     """The hub's commit that the file is of."""
+    like: str = ""
+    """The library's tag whose settings a local file gets."""
+    known: bool = False
+    """Whether the file itself shows that it is of that tag."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What the header says of how the weights were taken."""
 
     @property
     def drawn(self) -> str:
@@ -211,7 +217,12 @@ def state_digest(model: nn.Module) -> str:
 def provenance(
     row: Mapping[str, Any], weights: Weights, model: nn.Module, packages: Sequence[str]
 ) -> dict[str, str]:
-    """Returns the entries that every source records about its weights and libraries."""
+    """Returns the entries that every source records about its weights and libraries.
+
+    Beside them stand the notes of the weights, where there are any: `settings` (which tag's, and
+    why), `entry` (of a file with several), `matched` (tensors taken by position), `head` (why a
+    classifier was left out).
+    """
     return {
         "architecture": cell(row, "name"),
         "weights": cell(row, "weights", "default") if weights.seed is None else weights.drawn,
@@ -219,6 +230,7 @@ def provenance(
         "state_sha256": state_digest(model),
         "revision": weights.revision or cell(row, "revision"),
         "libraries": versions(*packages),
+        **weights.notes,
     }
 
 
