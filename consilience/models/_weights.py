@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,6 +174,40 @@ def hub_file(
     fail(row, f"{repository} has none of {', '.join(names)}; correct `name` or `revision`")
 
 
+def hub_finder(
+    row: Mapping[str, Any], repository: str, commit: str, *, strict: bool
+) -> Callable[[str], Path | None]:
+    """Returns what looks up files of a repository by name, in the cache or on the hub.
+
+    Args:
+        row: row of models.tsv.
+        repository: as `OWNER/NAME`.
+        commit: of the files that are there already; empty: the newest.
+        strict: whether it is an error if neither cache nor hub tells; else the file counts as
+            absent.
+    """
+
+    def find(name: str) -> Path | None:
+        known = huggingface_hub.try_to_load_from_cache(repository, name, revision=commit or None)
+        if known is not None:
+            return Path(known) if isinstance(known, str) else None
+        try:
+            return Path(huggingface_hub.hf_hub_download(repository, name, revision=commit or None))
+        except LocalEntryNotFoundError:
+            if not strict:
+                return None
+            fail(
+                row,
+                f"neither the local cache nor the hub tells whether {repository} has {name}, which "
+                "says how its states are pooled; fetch it again on a machine with network, or "
+                "write `pool`",
+            )
+        except EntryNotFoundError:
+            return None
+
+    return find
+
+
 def cached_weights(repository: str, revision: str = "") -> Weights:
     """Returns hash and commit of the weights that a library has just taken from the hub."""
     for name in FOLDER_FILES:
@@ -295,6 +329,7 @@ __all__ = [
     "fail",
     "hub",
     "hub_file",
+    "hub_finder",
     "input_size",
     "local",
     "local_weights",
