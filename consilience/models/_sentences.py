@@ -128,6 +128,8 @@ def read_declared(row: Mapping[str, Any], find: Find, width: int | None, seed: s
     modules = _read(row, find("modules.json"))
     if not modules:
         return Declared()
+    if not (isinstance(modules, list) and all(isinstance(part, dict) for part in modules)):
+        _refuse(row, "is no list of parts")
     length, lower = _limits(row, find)
     if cell(row, "pool"):
         return Declared(max_length=length, lower=lower)

@@ -210,13 +210,16 @@ def prediction_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(rows).float()
 
 
-def count_states(network: nn.Module, tokenizer: Any) -> int:  # noqa: ANN401
+def count_states(network: nn.Module, tokenizer: Any, limit: int) -> int:  # noqa: ANN401
     """Returns how many hidden states a network gives: a configuration may count others.
+
+    It is asked with a few words, of `limit` tokens at most (0: all).
 
     Raises:
         ModelError: it gives none, or cannot read a word.
     """
-    inputs = tokenizer(_PROBE, return_tensors="pt", verbose=False)
+    cut = {"truncation": True, "max_length": limit} if limit else {}
+    inputs = tokenizer(_PROBE, return_tensors="pt", verbose=False, **cut)
     device = next(network.parameters()).device
     kept = {k: v.to(device) for k, v in inputs.items() if k in _INPUTS}
     with torch.inference_mode(), reading(repr(_PROBE), "is it for texts?"):

@@ -136,8 +136,12 @@ def colours(row: Mapping[str, Any], like: str) -> tuple[tuple[float, ...], tuple
 
 def _settings(row: Mapping[str, Any], preset: Any) -> dict[str, Any]:  # noqa: ANN401
     """Returns what the library sets for published weights and the row does not."""
-    with torch.device("meta"):
-        network = unfilled(check_name(row), preset)
+    name = check_name(row)
+    try:
+        with torch.device("meta"):
+            network = unfilled(name, preset)
+    except NotImplementedError:  # RegNet computes its widths by tensors
+        network = unfilled(name, preset)
     found = {key: value for key, value in vars(network).items() if isinstance(value, bool)}
     if not _weights.cell(row, "transform"):
         own = preset.transforms()

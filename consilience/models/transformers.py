@@ -54,6 +54,7 @@ from consilience import files
 from consilience.models import Extractor, _weights
 from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._pooling import POOLS
+from consilience.models._report import check_report
 from consilience.models._sentences import Declared, lower_case, read_declared
 from consilience.models._texts import (
     EMBEDDING,
@@ -219,7 +220,7 @@ def _build(
         model, report = kind.from_pretrained(
             place, dtype=_dtype(row), output_loading_info=True, weights_only=True, **options
         )
-        _check_report(row, place, report, () if kind is AutoModelForCausalLM else _UNUSED)
+        check_report(row, place, model, report, () if kind is AutoModelForCausalLM else _UNUSED)
     _check_placed(row, model)
     return model
 
@@ -235,21 +236,6 @@ def _quiet() -> Iterator[None]:
     finally:
         if silence:
             enable_progress_bar()
-
-
-def _check_report(
-    row: Mapping[str, Any], place: str, report: Mapping[str, Any], unused: Sequence[str]
-) -> None:
-    """Raises if weights were left at random values, which the library only warns about."""
-    missing = sorted(map(str, report.get("missing_keys", ())))
-    lost = [key for key in missing if not any(part in key for part in unused)]
-    lost += sorted(str(k) for k in report.get("mismatched_keys", ()))
-    if lost:
-        _weights.fail(
-            row,
-            f"{place} lacks {len(lost)} weights of its own architecture ({', '.join(lost[:3])}); "
-            "the file is damaged or belongs to another config.json",
-        )
 
 
 def _check_placed(row: Mapping[str, Any], model: nn.Module) -> None:
@@ -292,14 +278,14 @@ def _text_extractor(
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
+    wanted = int(_weights.cell(row, "max_length", "0"))
+    limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
     with _weights.local(row, _weights.cell(row, "name")):
-        names = [f"layer_{i}" for i in range(count_states(network, tokenizer))]
+        names = [f"layer_{i}" for i in range(count_states(network, tokenizer, limit))]
     also = {"last": names[-1], **{str(i): name for i, name in enumerate(names)}}
     embedding = towers or declared.learned
     known = [*names, EMBEDDING] if embedding else names
     chosen = _choose(row, known, also, EMBEDDING if embedding else "last")
-    wanted = int(_weights.cell(row, "max_length", "0"))
-    limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
     rules = TextRules(
         pool=_weights.cell(row, "pool", "mean"),
         limit=limit,

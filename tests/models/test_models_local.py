@@ -119,6 +119,47 @@ def test_every_builder_of_torchvision_runs_without_weights():
     assert (layer.weight == 1).all()  # nothing stays switched off
 
 
+def test_every_architecture_of_torchvision_has_settings():
+    for name in ("regnet_y_400mf", "swin_v2_t", "shufflenet_v2_x0_5", "inception_v3"):
+        row = image_row("torchvision", name)
+        settings = [
+            torchvision_source._settings(row, preset)
+            for preset in torchvision.models.get_model_weights(name)
+        ]
+        assert all(found["resize"] >= found["crop"] for found in settings)
+        assert [found.get("transform_input", False) for found in settings] == [
+            name == "inception_v3"
+        ] * len(settings)
+
+
+@pytest.mark.parametrize("weights", ["random", "file"])
+def test_vits_of_torchvision_take_another_size(tmp_path, weights):
+    torch.manual_seed(5)
+    network = torchvision.models.vit_b_32(weights=None).eval()
+    if weights == "file":
+        torch.save(network.state_dict(), tmp_path / "v.pth")
+        weights = str(tmp_path / "v.pth")
+    row = image_row("torchvision", "vit_b_32", weights=weights, input_size="160")
+    extractor, images, found = extract(row)
+    assert images.shape == (2, 3, 160, 160) and found["pre_logits"].shape == (2, 768)
+    if extractor.outputs:  # the same network with its places interpolated by the library
+        state = torchvision.models.vision_transformer.interpolate_embeddings(
+            160, 32, network.state_dict()
+        )
+        other = torchvision.models.vit_b_32(weights=None, image_size=160).eval()
+        other.load_state_dict(state)
+        with torch.no_grad():
+            torch.testing.assert_close(found["logits"], other(images), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ModelError, match="input_size is 150, no multiple of the patches of 32"):
+        load_model({**row, "input_size": "150"})
+
+
+def test_networks_that_cannot_read_a_size_say_so_in_one_sentence():
+    row = image_row("torchvision", "maxvit_t", weights="random", input_size="96")
+    with pytest.raises(ModelError, match=r"pictures of shape \(3, 96, 96\) .*set input_size to"):
+        extract(row)
+
+
 def test_names_of_older_versions_are_read_as_the_library_reads_them(tmp_path):
     torch.manual_seed(2)
     state = torchvision.models.densenet121().state_dict()
