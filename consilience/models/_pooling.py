@@ -5,9 +5,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-POOLS = ("mean", "cls", "last")
-"""What the column `pool` may say of texts."""
-
 
 def pool_tokens(states: Tensor, mask: Tensor, modes: Sequence[str], skip: int = 0) -> Tensor:
     """Returns (b, d · m) from hidden states, the results of m modes side by side.

@@ -14,6 +14,8 @@ from consilience.models._pooling import pool_tokens
 from consilience.models._sentences import Declared, prompt_tokens
 from consilience.models._weights import state_digest
 
+POOLS = ("mean", "cls", "last")
+"""What the column `pool` may say."""
 EMBEDDING = "embedding"
 """The layer of a two-tower model that both towers share, and the vector of a model that declares
 learned parts behind pooling."""

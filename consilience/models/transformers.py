@@ -53,11 +53,11 @@ from transformers.utils.logging import (
 from consilience import files
 from consilience.models import Extractor, _weights
 from consilience.models._images import ImageExtractor, read_pooling
-from consilience.models._pooling import POOLS
 from consilience.models._report import check_report
 from consilience.models._sentences import Declared, lower_case, read_declared
 from consilience.models._texts import (
     EMBEDDING,
+    POOLS,
     TextExtractor,
     TextRules,
     TextTower,

@@ -351,6 +351,41 @@ def test_files_of_the_hub_are_absent_only_if_somebody_says_so(monkeypatch):
     assert finder(monkeypatch, cached, fetched, strict=False)("unknown") is None
 
 
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository in the hub's cache, without a network."""
+    root = tmp_path / "hub" / "models--some--text"
+    folder = root / "snapshots" / ("c" * 40)
+    folder.mkdir(parents=True)
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text("c" * 40)
+    save(folder)
+    monkeypatch.setattr(_weights.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(_weights.constants, "HF_HUB_OFFLINE", True)
+    return folder
+
+
+def test_models_of_the_hub_declare_their_vector_too(repository):
+    row = {"model": "t", "source": "transformers", "name": "some/text", "modality": "text"}
+    for name in ("sentence_bert_config", "config_sentence_transformers"):
+        write(repository, f"{name}.json", {})
+    declare(repository, of_mode("cls_token"), ("Normalize", {}, None))
+    expected = [x[0] / x[0].norm() for x in states({"name": str(repository)}, CORPUS)]
+    close(extract(row)[1]["layer_2"], expected)
+
+
+def test_a_cache_that_says_nothing_of_pooling_is_not_enough(repository):
+    row = {"model": "t", "source": "transformers", "name": "some/text", "modality": "text"}
+    with pytest.raises(ModelError, match=r"whether some/text has modules\.json.*or write `pool`"):
+        load_model(row)
+    assert extract(row, pool="mean")[0].layers == ("layer_2",)
+    absent = repository.parents[1] / ".no_exist" / ("c" * 40)
+    absent.mkdir(parents=True)
+    (absent / "modules.json").write_text("")
+    found = extract(row)[1]["layer_2"]
+    close(found, [x.mean(0) for x in states({"name": str(repository)}, CORPUS)])
+
+
 # Networks that cannot read what they are given
 
 
