@@ -250,7 +250,7 @@ def text_limit(
     )
     limits = [wanted] if wanted else []
     if isinstance(positions, int) and positions > 0:
-        limits.append(positions - _first_position(network))
+        limits.append(_places(network, positions))
     if declared:
         limits.append(declared)
     elif tokenizer.model_max_length < 10**9:  # larger numbers mean "unknown"
@@ -258,16 +258,17 @@ def text_limit(
     return min(limits, default=0)
 
 
-def _first_position(network: nn.Module) -> int:
-    """Returns the number of a text's first position.
+def _places(network: nn.Module, positions: int) -> int:
+    """Returns how many tokens a network of so many positions has places for.
 
     RoBERTa's family counts from behind the padding index, which its table of positions has then.
     """
     for name, module in network.named_modules():
         padding = getattr(module, "padding_idx", None)
-        if padding is not None and "position" in name.rpartition(".")[2]:
-            return padding + 1
-    return 0
+        table = getattr(module, "weight", getattr(module, "weights", None))
+        if padding is not None and table is not None and "position" in name.rpartition(".")[2]:
+            return min(positions, len(table) - padding - 1)
+    return positions
 
 
 class TextTower(nn.Module):

@@ -278,6 +278,8 @@ def _text_extractor(
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
+        if not hasattr(network, "config"):
+            network.config = model.config
     wanted = int(_weights.cell(row, "max_length", "0"))
     limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
     with _weights.local(row, _weights.cell(row, "name")):

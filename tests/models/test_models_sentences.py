@@ -16,6 +16,8 @@ from transformers import (
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
+    XGLMConfig,
+    XGLMModel,
 )
 
 from consilience.errors import ModelError
@@ -398,6 +400,17 @@ def test_positions_behind_the_padding_are_told_by_the_network(tmp_path):
     extractor, found = extract(row, [" ".join(CORPUS)])
     assert "at most 10 tokens" in extractor.provenance["transform"]
     assert torch.isfinite(found["layer_2"]).all()
+
+
+def test_tables_with_places_to_spare_do_not_cut_texts(tmp_path):
+    config = XGLMConfig(
+        vocab_size=40, d_model=16, ffn_dim=24, num_layers=2, attention_heads=2, pad_token_id=1,
+        max_position_embeddings=12,
+    )  # fmt: skip
+    names = ["[UNK]", "[PAD]", "[CLS]", "[SEP]"]
+    row = save_text_model(tmp_path, XGLMModel(config), names, "[CLS] $A [SEP]", **SPECIALS)
+    extractor, _ = extract(row, [" ".join(CORPUS)])
+    assert "at most 12 tokens" in extractor.provenance["transform"]
 
 
 @pytest.fixture
