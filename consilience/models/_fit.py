@@ -2,12 +2,13 @@
 
 import itertools
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from consilience.models._state import BY_POSITION, State
 from consilience.models._weights import cell, fail, names_in
@@ -56,6 +57,9 @@ def fit_state(
     else:
         fail(row, f"{path} does not fit {cell(row, 'name')!r}: {_misfit(own, state, head)}")
     _check_numbers(row, own, chosen, path)
+    if resized := resized_places(state, chosen):
+        check_size(row, resized, path)
+        notes["interpolated"] = resized
     top = {name: tensor for name, tensor in own.items() if name not in body}
     given = {name: tensor for name, tensor in chosen.items() if name in top}
     whole = bool(top) and _shapes(given) == _shapes(top)
@@ -118,6 +122,39 @@ def _check_numbers(row: Mapping[str, Any], own: State, given: State, path: Path)
                 f"{str(tensor.dtype).removeprefix('torch.')}; save quantised weights as numbers "
                 "with a fraction first",
             )
+
+
+def resized_places(state: State, chosen: State) -> str:
+    """Returns which embeddings of positions were made for pictures of another size; empty: none.
+
+    Libraries interpolate them without a word. A class token more or less is no other size.
+    """
+    changed = [
+        f"{name} of {_places(state[name])} places to {_places(tensor)}"
+        for name, tensor in chosen.items()
+        if "pos" in _leaf(name) and name in state and _grid(state[name]) != _grid(tensor)
+    ]
+    return _some("from the file's", changed)
+
+
+def check_size(row: Mapping[str, Any], resized: str, path: Path) -> None:
+    """Raises ModelError unless the row says for which size positions are to be interpolated."""
+    if not cell(row, "input_size"):
+        fail(
+            row,
+            f"{path} was made for pictures of another size than {cell(row, 'name')!r}: {resized}. "
+            "Write the architecture of its size, or `input_size` to have them interpolated",
+        )
+
+
+def _places(tensor: Tensor) -> int:
+    """Returns for how many positions a tensor (…, n, d) or (1, d, h, w) has values."""
+    width = tensor.shape[1] if tensor.ndim == 4 else tensor.shape[-1]
+    return tensor.numel() // max(width, 1)
+
+
+def _grid(tensor: Tensor) -> int:
+    return math.isqrt(_places(tensor)) if tensor.ndim > 1 else 0
 
 
 def _left_out(chosen: State, top: State, head: Sequence[str]) -> str:

@@ -98,6 +98,22 @@ def load_state(row: Mapping[str, Any], path: Path) -> Checkpoint:
     )
 
 
+def read_shapes(path: Path) -> dict[str, Tensor]:
+    """Returns empty tensors of the names and shapes of a checkpoint, whose values are not read.
+
+    Of arrays of NumPy, which libraries convert as they read them, it returns none.
+    """
+    if path.suffix in (".npz", ".npy"):
+        return {}
+    if path.suffix == ".safetensors":
+        with safetensors.safe_open(path, "pt") as stream:
+            sizes = {name: stream.get_slice(name).get_shape() for name in stream.keys()}  # noqa: SIM118
+    else:
+        loaded = _unwrapped(torch.load(path, map_location="meta", weights_only=True))[0]
+        sizes = {name: tensor.shape for name, tensor in _flat(loaded)}
+    return {_plain(name): torch.empty(size, device="meta") for name, size in sizes.items()}
+
+
 def _unwrapped(loaded: Any) -> tuple[Any, dict[str, str]]:  # noqa: ANN401
     """Returns the table of tensors inside a checkpoint, and which one that is if there are more."""
     if not isinstance(loaded, Mapping):

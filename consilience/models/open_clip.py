@@ -15,6 +15,7 @@ to be written. The header says which were taken and why.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import huggingface_hub
@@ -25,9 +26,11 @@ from consilience.errors import ModelError
 from consilience.models import _weights
 from consilience.models._clip_text import ClipTextExtractor, read_token_pooling
 from consilience.models._download import fetch
+from consilience.models._fit import check_size, resized_places
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import NetworkExtractor, Tap, children_of, find_taps
 from consilience.models._published import Published, settle
+from consilience.models._state import read_shapes
 from consilience.models.timm import blocks as timm_blocks
 from consilience.registry import did_you_mean
 
@@ -218,6 +221,10 @@ def _by_architecture(
         model, transform = open_clip.create_model_from_pretrained(
             architecture, str(weights.path), **options
         )
+        shapes = read_shapes(weights.path)
+    if resized := resized_places(shapes, model.state_dict()):
+        check_size(row, resized, weights.path)
+        weights = replace(weights, notes={**weights.notes, "interpolated": resized})
     return model, transform, weights
 
 

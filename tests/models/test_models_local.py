@@ -19,6 +19,7 @@ from consilience.models import _weights, load_model
 from consilience.models import open_clip as clip_source
 from consilience.models import timm as timm_source
 from consilience.models import torchvision as torchvision_source
+from consilience.models._fit import resized_places
 from consilience.models._published import Published, settle
 
 
@@ -430,6 +431,35 @@ def test_the_header_says_why_there_are_no_logits(state, tmp_path):
         extractor = load_model(small(tmp_path, tensors))
         assert extractor.outputs == () and extractor.provenance["head"].startswith(said)
     assert "head" not in load_model(small(tmp_path, state)).provenance
+
+
+def test_positions_are_interpolated_only_to_a_size_that_the_row_names(tmp_path):
+    torch.manual_seed(6)
+    state = timm.create_model("vit_tiny_patch16_384", num_classes=0).state_dict()
+    torch.save(state, tmp_path / "v.pth")
+    row = image_row("timm", "vit_tiny_patch16_224", weights=str(tmp_path / "v.pth"))
+    sentence = r"pictures of another size .*pos_embed of 577 places to 197.*or `input_size` to"
+    with pytest.raises(ModelError, match=sentence):
+        load_model(row)
+    extractor = load_model({**row, "input_size": "224"})
+    assert "pos_embed of 577 places to 197" in extractor.provenance["interpolated"]
+    right = load_model({**row, "name": "vit_tiny_patch16_384"})
+    assert "interpolated" not in right.provenance
+    unregistered = {**state, "pos_embed": state["pos_embed"][:, 1:]}
+    assert not resized_places(state, unregistered)  # a class token less
+
+
+def test_open_clip_too(clip, tmp_path):
+    larger = {**SMALL_CLIP, "vision_cfg": {**SMALL_CLIP["vision_cfg"], "image_size": 64}}
+    (tmp_path / "larger-clip.json").write_text(json.dumps(larger))
+    open_clip.add_model_config(tmp_path / "larger-clip.json")
+    row = {**clip, "name": "larger-clip"}
+    with pytest.raises(ModelError, match=r"visual.positional_embedding of 17 places to 65"):
+        load_model(row)
+    torch.save(open_clip.create_model("local-clip").state_dict(), tmp_path / "w.pt")
+    extractor = load_model({**row, "weights": str(tmp_path / "w.pt"), "input_size": "64"})
+    assert "17 places to 65" in extractor.provenance["interpolated"]
+    assert "interpolated" not in load_model(clip).provenance
 
 
 def test_quantised_weights_are_refused(state, tmp_path):
