@@ -10,7 +10,7 @@ from torch import nn
 
 from consilience.errors import ModelError
 from consilience.models import _weights
-from consilience.models._fit import fit_state
+from consilience.models._fit import Fit, fit_state
 from consilience.models._images import MEAN, STD, ImageExtractor
 
 LIBRARIES = ("timm", "torchvision")
@@ -71,12 +71,23 @@ def filled(
     Raises:
         ModelError: the file is not known and its settings are not either, or it does not fit.
     """
-    weights = library.settled(row, weights)
+    try:
+        weights = library.settled(row, weights)
+    except ModelError:
+        _fitted(library, row, weights)  # that it does not fit at all is the better sentence
+        raise
+    model, fit = _fitted(library, row, weights)
+    return model, replace(weights, notes={**weights.notes, **fit.notes}), fit.head
+
+
+def _fitted(
+    library: ModuleType, row: Mapping[str, Any], weights: _weights.Weights
+) -> tuple[nn.Module, Fit]:
     with _weights.seeded("0", library.check_name(row)):
         model = library.bare(row, weights.like)
     state = library.read_state(row, weights.path, model)
-    fit = fit_state(row, model, state, weights.path, library.heads(row, model), library.convert)
-    return model, replace(weights, notes={**weights.notes, **fit.notes}), fit.head
+    head = library.heads(row, model)
+    return model, fit_state(row, model, state, weights.path, head, library.convert)
 
 
 def _library(row: Mapping[str, Any]) -> tuple[ModuleType, dict[str, Any]]:
