@@ -111,7 +111,12 @@ class _LayerNorm(nn.Module):
         return f"LayerNorm({self.norm.normalized_shape[0]})"
 
 
-def read_declared(row: Mapping[str, Any], find: Find, width: int | None, seed: str) -> Declared:
+def read_declared(
+    row: Mapping[str, Any],
+    find: Find,
+    config: Any,  # noqa: ANN401
+    seed: str,
+) -> Declared:
     """Returns what a folder or repository declares; nothing where it has no `modules.json`.
 
     The column `pool` overrules pooling and all that follows it, `max_length` the length.
@@ -119,7 +124,7 @@ def read_declared(row: Mapping[str, Any], find: Find, width: int | None, seed: s
     Args:
         row: row of models.tsv.
         find: looks up files of the model.
-        width: of the network's states, where its configuration tells.
+        config: the network's, which tells its kind and may tell the width of its states.
         seed: of untrained weights, which then are drawn for learned parts too; empty if trained.
 
     Raises:
@@ -130,7 +135,7 @@ def read_declared(row: Mapping[str, Any], find: Find, width: int | None, seed: s
         return Declared()
     if not (isinstance(modules, list) and all(isinstance(part, dict) for part in modules)):
         _refuse(row, "is no list of parts")
-    length, lower = _limits(row, find)
+    length, lower = _limits(row, find, config.model_type)
     if cell(row, "pool"):
         return Declared(max_length=length, lower=lower)
     parts = [(_kind(row, part), str(part.get("path", "")).strip("/")) for part in modules]
@@ -143,7 +148,7 @@ def read_declared(row: Mapping[str, Any], find: Find, width: int | None, seed: s
     if kinds[1] != "Pooling" or kinds.count("Pooling") > 1:
         _refuse(row, f"has the parts {', '.join(kinds)}; one Pooling must follow the network")
     pooling = _part(row, find, parts[1][1])
-    modes = _modes(row, pooling, width)
+    modes = _modes(row, pooling, getattr(config, "hidden_size", None))
     prompt = _prompt(row, find)
     with seeded(seed or "0", cell(row, "name")):
         after = [_module(row, find, kind, path, seed) for kind, path in parts[2:]]
@@ -202,9 +207,11 @@ def _part(row: Mapping[str, Any], find: Find, path: str) -> dict[str, Any]:
     return _read(row, found)
 
 
-def _limits(row: Mapping[str, Any], find: Find) -> tuple[int, bool]:
+def _limits(row: Mapping[str, Any], find: Find, kind: str) -> tuple[int, bool]:
     """Returns the declared length, and whether texts are put in lower case."""
-    config = _read(row, find("sentence_bert_config.json"))
+    # Older versions named the file by the network's kind.
+    names = [f"sentence_{part}_config.json" for part in ("bert", kind)]
+    config = _read(row, next((found for name in names if (found := find(name))), None))
     task = config.get("transformer_task", "feature-extraction")
     reads = config.get("modality_config", {}).get("text", {})
     output = reads.get("method_output_name", "last_hidden_state")
@@ -215,11 +222,9 @@ def _limits(row: Mapping[str, Any], find: Find) -> tuple[int, bool]:
     return int(length), bool(config.get("do_lower_case"))
 
 
-def _modes(
-    row: Mapping[str, Any], pooling: Mapping[str, Any], width: int | None
-) -> tuple[str, ...]:
+def _modes(row: Mapping[str, Any], pooling: Mapping[str, Any], width: object) -> tuple[str, ...]:
     declared = pooling.get("embedding_dimension", pooling.get("word_embedding_dimension"))
-    if width and declared and declared != width:
+    if isinstance(width, int) and declared and declared != width:
         _refuse(row, f"pools states of width {declared}, the network's have {width}")
     named = pooling.get("pooling_mode")
     if named is None:

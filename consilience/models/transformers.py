@@ -131,8 +131,7 @@ def _declared(
     else:
         commit = getattr(config, "_commit_hash", None) or _weights.cell(row, "revision")
         find = _weights.hub_finder(row, place, commit, strict=not pool)
-    width = getattr(config, "hidden_size", None)
-    return read_declared(row, find, width if isinstance(width, int) else None, weights.seed or "")
+    return read_declared(row, find, config, weights.seed or "")
 
 
 def _check_cells(row: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ from transformers import (
     Data2VecTextConfig,
     Data2VecTextModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
     T5Config,
     T5EncoderModel,
     XGLMConfig,
@@ -171,6 +173,12 @@ def test_the_declared_length_stands_for_the_tokenizers(row, tmp_path):
     extractor, found = extract(row)
     close(found["layer_2"], [x.mean(0) for x in states(row, CORPUS, limit=7)])
     assert extractor.provenance["truncated"] == "2"
+
+
+def test_older_names_of_the_file_of_the_length_are_known(tmp_path):
+    row = save(tmp_path, RobertaModel(RobertaConfig(**SMALL, pad_token_id=0)))
+    declare(tmp_path, MEAN, sentence_roberta_config={"max_seq_length": 5})
+    assert "at most 5 tokens" in extract(row)[0].provenance["transform"]
 
 
 def dense(inner, outer, activation="torch.nn.modules.activation.Tanh", bias=True):
