@@ -200,17 +200,18 @@ def _misfit(own: State, given: State, head: Sequence[str]) -> str:
 
 
 def _remedy(own: State, given: State, head: Sequence[str]) -> str:
-    """Returns what to write: a prefix that would fit, or that order and shapes would."""
-    body = _without(own, head)
-    first = next(iter(body), "")
-    fitting = [
-        name.removesuffix(first)
-        for name in given
-        if first and name != first and name.endswith(first)
-    ]
-    for prefix in fitting:
-        if all(prefix + name in given for name in body if not name.endswith("_tracked")):
-            return f"without {prefix!r} the names fit: write it into `keys` in models.tsv"
+    """Returns what to write: prefixes that would fit, or that order and shapes would."""
+    names = [name for name in _without(own, head) if not name.endswith(".num_batches_tracked")]
+    first = next(iter(names), "")
+    prefixes = [name.removesuffix(first) for name in given if first and name.endswith(first)]
+    fitting = [prefix for prefix in prefixes if all(prefix + name in given for name in names)]
+    if found := [prefix for prefix in fitting if prefix]:
+        origins = getattr(given, "origins", {})
+        spelled = [origins.get(p + first, p + first).removesuffix(first) for p in found]
+        also = " (and as they are)" if "" in fitting else ""
+        which = "the one that is meant" if len(fitting) > 1 else "it"
+        without = " or ".join(map(repr, spelled))
+        return f"without {without}{also} the names fit: write {which} into `keys` in models.tsv"
     if list(_shapes(own).values()) == list(_shapes(given).values()):
         return (
             "number, order and shapes agree: write `keys` in models.tsv (OLD=NEW), or "

@@ -48,6 +48,8 @@ class Checkpoint(dict[str, Tensor]):
     Args:
         tensors: by name.
         notes: for the header: which of several entries was taken.
+        origins: the names of the tensors in the file, nested tables joined by dots, where they
+            are others; by name.
         versions: what PyTorch's modules note beside their tensors, by module name; modules of
             older versions are read by it.
     """
@@ -56,10 +58,11 @@ class Checkpoint(dict[str, Tensor]):
         self,
         tensors: State,
         notes: Mapping[str, str] | None = None,
+        origins: Mapping[str, str] | None = None,
         versions: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(tensors)
-        self.notes = dict(notes or {})
+        self.notes, self.origins = dict(notes or {}), dict(origins or {})
         if versions:
             self._metadata = dict(versions)  # the name under which PyTorch looks for it
 
@@ -85,7 +88,7 @@ def load_state(row: Mapping[str, Any], path: Path) -> Checkpoint:
     loaded = _read(row, path)
     if rules := name_rules(row):
         return Checkpoint(map_names(row, dict(_flat(loaded)), rules, path))
-    loaded, notes = _unwrapped(loaded)
+    loaded, key, notes = _unwrapped(loaded)
     if not isinstance(loaded, Mapping) or not loaded or not _only_tensors(loaded):
         inner = ", ".join(sorted({name.rpartition(".")[0] for name, _ in _flat(loaded)})[:3])
         found = f" (there are some under {inner}; name them in the column keys)" if inner else ""
@@ -94,6 +97,7 @@ def load_state(row: Mapping[str, Any], path: Path) -> Checkpoint:
     return Checkpoint(
         _without_wrappers(row, loaded, path),
         notes,
+        {_plain(name): f"{key}.{name}" if key else name for name in loaded},
         {_plain(name): version for name, version in versions.items()},
     )
 
@@ -114,17 +118,17 @@ def read_shapes(path: Path) -> dict[str, Tensor]:
     return {_plain(name): torch.empty(size, device="meta") for name, size in sizes.items()}
 
 
-def _unwrapped(loaded: Any) -> tuple[Any, dict[str, str]]:  # noqa: ANN401
-    """Returns the table of tensors inside a checkpoint, and which one that is if there are more."""
+def _unwrapped(loaded: Any) -> tuple[Any, str, dict[str, str]]:  # noqa: ANN401
+    """Returns the table of tensors inside a checkpoint, its key, and a note if there are more."""
     if not isinstance(loaded, Mapping):
-        return loaded, {}
+        return loaded, "", {}
     tables = [key for key, value in loaded.items() if _is_table(value)]
     for key in _NESTED:
         if isinstance(loaded.get(key), Mapping):
             others = ", ".join(sorted(str(table) for table in tables if table != key))
             notes = {"entry": f"{key}; the file also holds {others}"} if others else {}
-            return loaded[key], notes
-    return loaded, {}
+            return loaded[key], key, notes
+    return loaded, "", {}
 
 
 def _is_table(value: object) -> bool:

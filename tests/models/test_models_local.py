@@ -403,6 +403,21 @@ def test_a_prefix_that_would_fit_is_named(state, tmp_path):
     assert torch.equal(extract({**row, "keys": "enc/"})[2]["pre_logits"], expected)
 
 
+def test_all_prefixes_that_would_fit_are_named_as_the_column_takes_them(state, tmp_path):
+    both = {**renamed(state, "module.q.{}".format), **renamed(state, "module.k.{}".format)}
+    row = small(tmp_path, {"state_dict": both})
+    prefix = "state_dict.module."
+    with pytest.raises(
+        ModelError, match=rf"'{prefix}q\.' or '{prefix}k\.' the names fit: write the"
+    ):
+        load_model(row)
+    expected = extract(small(tmp_path, state, "right.pth"))[2]["pre_logits"]
+    assert torch.equal(extract({**row, "keys": f"{prefix}k."})[2]["pre_logits"], expected)
+    beside = {**state, **renamed(state, "ema.{}".format)}
+    with pytest.raises(ModelError, match=r"without 'ema\.' \(and as they are\) the names fit"):
+        load_model(small(tmp_path, beside))
+
+
 def test_two_tensors_that_meet_without_their_wrappers_are_refused(state, tmp_path):
     average = {name: tensor * 2 for name, tensor in state.items()}
     row = small(tmp_path, {**state, **renamed(average, "module.{}".format)})
