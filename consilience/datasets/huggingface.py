@@ -279,6 +279,7 @@ def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
     """Returns the class names: the files' own, else numbers, else the texts that occur."""
     first, names = next(iter(files)), ()
     for name, path in files.items():
+        _check_single(_schema(name, path), column, name)
         own = _class_names(_schema(name, path), column)
         names = own if name == first else names
         if own != names:
@@ -307,6 +308,17 @@ def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
             )
         return tuple(map(str, range(max(found, default=-1) + 1)))
     return tuple(sorted(map(str, found)))
+
+
+def _check_single(schema: pa.Schema, column: str, name: str) -> None:
+    """Raises DataError if samples have several labels, or none that could be one."""
+    kind = schema.field(column).type
+    if pa.types.is_nested(kind):
+        raise DataError(
+            f"{name}: the column {column!r} holds {kind} for each sample, and one label per sample "
+            "is read; name another one in the column columns (label=COLUMN), write one label for "
+            "each, or rename the column: samples without one have no label"
+        )
 
 
 def _shown(names: tuple[str, ...]) -> str:

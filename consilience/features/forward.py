@@ -7,18 +7,12 @@ from typing import Any
 
 import torch
 
-from consilience.errors import FeaturesError
-from consilience.models import Extractor
+from consilience.errors import FeaturesError, ModelError
+from consilience.models import Extractor, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
 AUTOCAST = {"none": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "status_alloc_failed",  # of CUDA's libraries
-)
 
 
 def choose_device(device: str) -> str:
@@ -90,6 +84,7 @@ class Forward:
 
         Raises:
             FeaturesError: memory does not suffice for one sample.
+            ModelError: the network cannot read a sample.
         """
         start = 0
         while start < len(inputs):
@@ -97,6 +92,8 @@ class Forward:
             try:
                 with self._context():
                     outputs = self._extractor.extract(part)
+            except ModelError as error:
+                raise ModelError(f"{self._place}: {error}") from error
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -116,10 +113,3 @@ class Forward:
         logger.warning("%s: out of memory at %d, now %d a time", self._place, tried, now)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of PyTorch or Python means that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return any(text in str(error).lower() for text in _OUT_OF_MEMORY)

@@ -1,16 +1,24 @@
 """Model sources: one module per value of the column `source` in models.tsv."""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from consilience.datasets import Sample
-from consilience.errors import ConfigError
+from consilience.errors import ConfigError, ConsilienceError, ModelError
 from consilience.registry import did_you_mean, submodules
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "status_alloc_failed",  # of CUDA's libraries
+)
 
 
 class Extractor(Protocol):
@@ -62,3 +70,34 @@ def load_model(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     if source not in list_sources():
         raise ConfigError(f"unknown model source {source!r}{did_you_mean(source, list_sources())}")
     return importlib.import_module(f"{__name__}.{source}").load(row, device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of PyTorch or Python means that memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(text in str(error).lower() for text in _OUT_OF_MEMORY)
+
+
+@contextmanager
+def reading(what: str, remedy: str) -> Iterator[None]:
+    """Turns any failure of a network with its inputs into one ModelError, but a lack of memory.
+
+    Args:
+        what: the inputs, such as `a text of 700 tokens`.
+        remedy: what to do, such as `set max_length`.
+
+    Raises:
+        ModelError: says what was read and what PyTorch said.
+    """
+    try:
+        yield
+    except ConsilienceError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ModelError(
+            f"the network cannot read {what} ({type(error).__name__}: {said}); {remedy}"
+        ) from error

@@ -89,6 +89,7 @@ class ClipTextExtractor(NetworkExtractor):
     """
 
     inputs = "texts"
+    remedy = "the tower and its tokenizer do not belong together; correct `name`"
 
     def __init__(
         self,

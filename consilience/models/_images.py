@@ -119,9 +119,14 @@ TRANSFORMS: dict[str, Callable[[int], Callable[["Image"], Tensor]]] = {
 
 
 def read_transform(
-    row: Mapping[str, Any], own: Callable[[], Callable[["Image"], Tensor]]
+    row: Mapping[str, Any], own: Callable[[], Callable[["Image"], Tensor]], size: int = 224
 ) -> Callable[["Image"], Tensor]:
     """Returns the transform that the column `transform` names; blank: the model's own.
+
+    Args:
+        row: row of models.tsv.
+        own: makes the model's own.
+        size: of the pictures where `input_size` is blank, in pixels.
 
     Raises:
         ModelError: the name is unknown.
@@ -132,7 +137,7 @@ def read_transform(
     if kind not in TRANSFORMS:
         hint = did_you_mean(kind, TRANSFORMS)
         _weights.fail(row, f"unknown transform {kind!r}{hint}; blank is the model's own")
-    return TRANSFORMS[kind](_weights.input_size(row) or 224)
+    return TRANSFORMS[kind](_weights.input_size(row) or size)
 
 
 class ImageExtractor(NetworkExtractor):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from consilience.errors import ModelError
-from consilience.models import _weights
+from consilience.models import _weights, reading
 from consilience.registry import did_you_mean
 
 LOGITS = "logits"
@@ -144,6 +144,8 @@ class NetworkExtractor:
 
     inputs = "samples"
     """What messages call the inputs."""
+    remedy = "set input_size to one that it takes, or leave it blank"
+    """What messages advise if the network cannot read them."""
 
     def __init__(
         self,
@@ -191,11 +193,14 @@ class NetworkExtractor:
         """Returns {layer: (b, d)} for b preprocessed samples, and `logits` (b, C) after them.
 
         Raises:
-            ModelError: a layer was not reached, or does not give one row per sample.
+            ModelError: a layer was not reached, or does not give one row per sample, or the network
+                cannot read the inputs.
         """
         self._caught.clear()
-        with torch.inference_mode():
-            self._model(self._batch(batch))
+        given = self._batch(batch)
+        what = f"{self.inputs} of shape {tuple(given.shape)[1:]}"
+        with torch.inference_mode(), reading(what, self.remedy):
+            self._model(given)
         found = {name: self._caught.pop(name, None) for name in (*self.layers, *self.outputs)}
         for layer, features in found.items():
             if features is None or len(features) != len(batch):

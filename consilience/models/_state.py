@@ -1,23 +1,23 @@
-"""Checkpoints: tables of tensors by name, read without running code, fitted into a network."""
+"""Checkpoints: tables of tensors by name, read without running code."""
 
 import argparse
-import logging
 import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from consilience.models._weights import cell, fail, names_in
-
-logger = logging.getLogger(__name__)
+from consilience.models._weights import fail, names_in
 
 State = Mapping[str, Tensor]
+
+BY_POSITION = "by-position"
+"""The entry of the column `keys` that lets tensors be taken by their place in the file."""
 
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -42,29 +42,111 @@ place of state_dict, and set `weights` to NEW\
 """
 
 
-def load_state(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+class Checkpoint(dict[str, Tensor]):
+    """The tensors of a file by name, in its order, and what is to be told of it.
+
+    Args:
+        tensors: by name.
+        notes: for the header: which of several entries was taken.
+        origins: the names of the tensors in the file, nested tables joined by dots, where they
+            are others; by name.
+        versions: what PyTorch's modules note beside their tensors, by module name; modules of
+            older versions are read by it.
+    """
+
+    def __init__(
+        self,
+        tensors: State,
+        notes: Mapping[str, str] | None = None,
+        origins: Mapping[str, str] | None = None,
+        versions: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(tensors)
+        self.notes, self.origins = dict(notes or {}), dict(origins or {})
+        if versions:
+            self._metadata = dict(versions)  # the name under which PyTorch looks for it
+
+
+def name_rules(row: Mapping[str, Any]) -> list[str]:
+    """Returns the entries of the column `keys` that say how names change."""
+    return [rule for rule in names_in(row, "keys") if rule != BY_POSITION]
+
+
+def load_state(row: Mapping[str, Any], path: Path) -> Checkpoint:
     """Returns the tensors of a checkpoint by name; nothing in the file is executed.
 
     `.safetensors` files and PyTorch files of tensors, plain values and arrays are read. With the
     column `keys` names of nested tables are joined by dots and mapped (see `map_names`). Without
     it the usual wrappers (an entry `state_dict` or `model`, its moving average first; name
-    prefixes of parallel or compiled modules) are taken off.
+    prefixes of parallel or compiled modules) are taken off; the header then says which entry was
+    taken of several.
 
     Raises:
-        ModelError: the file cannot be read, holds more than that, or nothing that `keys` keeps.
+        ModelError: the file cannot be read, holds more than that, or nothing that `keys` keeps, or
+            two of its names become the same without their wrappers.
     """
     loaded = _read(row, path)
-    if rules := names_in(row, "keys"):
-        return map_names(row, dict(_flat(loaded)), rules, path)
-    for key in _NESTED:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-            loaded = loaded[key]
-            break
+    if rules := name_rules(row):
+        return Checkpoint(map_names(row, dict(_flat(loaded)), rules, path))
+    loaded, key, notes = _unwrapped(loaded)
     if not isinstance(loaded, Mapping) or not loaded or not _only_tensors(loaded):
         inner = ", ".join(sorted({name.rpartition(".")[0] for name, _ in _flat(loaded)})[:3])
         found = f" (there are some under {inner}; name them in the column keys)" if inner else ""
         fail(row, f"{path} holds no plain table of tensors{found}; or save the state_dict() again")
-    return {_plain(name): tensor for name, tensor in loaded.items()}
+    versions = getattr(loaded, "_metadata", {})
+    return Checkpoint(
+        _without_wrappers(row, loaded, path),
+        notes,
+        {_plain(name): f"{key}.{name}" if key else name for name in loaded},
+        {_plain(name): version for name, version in versions.items()},
+    )
+
+
+def read_shapes(path: Path) -> dict[str, Tensor]:
+    """Returns empty tensors of the names and shapes of a checkpoint, whose values are not read.
+
+    Of arrays of NumPy, which libraries convert as they read them, it returns none.
+    """
+    if path.suffix in (".npz", ".npy"):
+        return {}
+    if path.suffix == ".safetensors":
+        with safetensors.safe_open(path, "pt") as stream:
+            sizes = {name: stream.get_slice(name).get_shape() for name in stream.keys()}  # noqa: SIM118
+    else:
+        loaded = _unwrapped(torch.load(path, map_location="meta", weights_only=True))[0]
+        sizes = {name: tensor.shape for name, tensor in _flat(loaded)}
+    return {_plain(name): torch.empty(size, device="meta") for name, size in sizes.items()}
+
+
+def _unwrapped(loaded: Any) -> tuple[Any, str, dict[str, str]]:  # noqa: ANN401
+    """Returns the table of tensors inside a checkpoint, its key, and a note if there are more."""
+    if not isinstance(loaded, Mapping):
+        return loaded, "", {}
+    tables = [key for key, value in loaded.items() if _is_table(value)]
+    for key in _NESTED:
+        if isinstance(loaded.get(key), Mapping):
+            others = ", ".join(sorted(str(table) for table in tables if table != key))
+            notes = {"entry": f"{key}; the file also holds {others}"} if others else {}
+            return loaded[key], key, notes
+    return loaded, "", {}
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and _only_tensors(value)
+
+
+def _without_wrappers(row: Mapping[str, Any], loaded: State, path: Path) -> dict[str, Tensor]:
+    """Returns the tensors by their names without wrappers, none of which may meet another."""
+    found: dict[str, Tensor] = {}
+    for name, tensor in loaded.items():
+        if _plain(name) in found:
+            fail(
+                row,
+                f"{path} holds {_plain(name)!r} twice, with and without {' or '.join(_WRAPPERS)} "
+                f"({name!r}); say in the column keys which prefix is meant",
+            )
+        found[_plain(name)] = tensor
+    return found
 
 
 def _read(row: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
@@ -101,7 +183,9 @@ def _flat(loaded: object, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from _flat(value, f"{prefix}{key}.")
 
 
-def map_names(row: Mapping[str, Any], state: State, rules: Sequence[str], path: Path) -> State:
+def map_names(
+    row: Mapping[str, Any], state: State, rules: Sequence[str], path: Path
+) -> dict[str, Tensor]:
     """Returns the tensors whose names begin as a rule says, renamed by the first that does.
 
     `PREFIX` takes the prefix off, `OLD=NEW` puts another in its place, `=` keeps names as they are.
@@ -123,81 +207,3 @@ def map_names(row: Mapping[str, Any], state: State, rules: Sequence[str], path: 
         begin = ", ".join(list(state)[:3]) or "nothing"
         fail(row, f"keys {', '.join(rules)} keep no tensor of {path}, which holds {begin}, …")
     return mapped
-
-
-def fit_state(
-    row: Mapping[str, Any],
-    model: nn.Module,
-    state: State,
-    path: Path,
-    head: Sequence[str] = (),
-    convert: Callable[[nn.Module, State], State] | None = None,
-) -> bool:
-    """Loads `state` into `model`, all of it or not at all.
-
-    Names and shapes must agree, as they are or after `convert`; or else, for checkpoints of another
-    code base, the tensors must be as many, in the same order and of the same shapes. Counters of
-    batch normalisation may be missing. Modules named in `head` (classifiers) may be missing,
-    differ or be left over.
-
-    Returns:
-        Whether the modules of `head` were loaded too.
-
-    Raises:
-        ModelError: the checkpoint does not fit; names the first tensors that do not.
-    """
-    own = model.state_dict()
-    body = _without(own, head)
-    if _agree(body, _without(state, head)):
-        chosen = state
-    elif convert and _agree(body, _without(converted := convert(model, state), head)):
-        chosen = converted
-    elif list(_shapes(own).values()) == list(_shapes(state).values()):
-        logger.info("%s: names differ from the model's; taken by position, all shapes agree", path)
-        model.load_state_dict(dict(zip(own, state.values(), strict=True)))
-        return bool(head)
-    else:
-        problem = _misfit(body, _without(state, head))
-        fail(row, f"{path} does not fit {cell(row, 'name')!r}: {problem}")
-    top = {name: tensor for name, tensor in own.items() if name not in body}
-    given = {name: tensor for name, tensor in chosen.items() if name in top}
-    whole = bool(top) and _shapes(given) == _shapes(top)
-    model.load_state_dict({**own, **_without(chosen, head), **(given if whole else {})})
-    return whole
-
-
-def _without(state: State, modules: Sequence[str]) -> State:
-    return {k: v for k, v in state.items() if not any(k.startswith(f"{m}.") for m in modules)}
-
-
-def _shapes(state: State) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _agree(own: State, given: State) -> bool:
-    ours, theirs = _shapes(own), _shapes(given)
-    counters = {name for name in ours if name.endswith(".num_batches_tracked")}
-    return {**{name: () for name in counters}, **theirs} == ours
-
-
-def _misfit(own: State, given: State) -> str:
-    ours, theirs = _shapes(own), _shapes(given)
-    shapes = [
-        f"{name} is {theirs[name]}, expected {ours[name]}"
-        for name in ours
-        if name in theirs and theirs[name] != ours[name]
-    ]
-    parts = [
-        _some("missing", [name for name in ours if name not in theirs]),
-        _some("not known to the model", [name for name in theirs if name not in ours]),
-        _some("of another shape", shapes),
-    ]
-    counts = f"{len(theirs)} tensors for {len(ours)}"
-    remedy = "correct `name`, `weights` or `keys` in models.tsv"
-    return "; ".join([counts, *filter(None, parts), remedy])
-
-
-def _some(what: str, names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    return f"{len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"

@@ -1,19 +1,27 @@
 """Texts through a network: tokens, padding, pooling, and how well a language model predicts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from consilience.datasets import Sample
-from consilience.errors import DataError
+from consilience.errors import DataError, ModelError
+from consilience.models import reading
+from consilience.models._pooling import pool_tokens
+from consilience.models._sentences import Declared, prompt_tokens
+from consilience.models._weights import state_digest
 
 POOLS = ("mean", "cls", "last")
+"""What the column `pool` may say."""
 EMBEDDING = "embedding"
-"""The layer of a two-tower model that both towers share."""
+"""The layer of a two-tower model that both towers share, and the vector of a model that declares
+learned parts behind pooling."""
 LOSS = "loss"
+_INPUTS = ("input_ids", "token_type_ids")
+_PROBE = "some words by which states are counted"
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,10 @@ class TextRules:
     trained so; 0: pad to the longest of the batch, and mask."""
     predicts: bool = False
     """Whether the network predicts each token from those before it, so that there is a loss."""
+    declared: Declared = field(default_factory=Declared)
+    """What the model itself says of pooling and prompt; where it says nothing, `pool` counts."""
+    vector: str = ""
+    """The layer that is the declared vector: the last state, pooled, and what follows that."""
 
 
 class TextExtractor:
@@ -71,13 +83,12 @@ class TextExtractor:
         self._rules, self._device = rules, device
         self.layers = tuple(layers)
         self.outputs = (LOSS,) if rules.predicts else ()
-        cut = f"at most {rules.limit} tokens" if rules.limit else "whole texts"
-        self.provenance = {
-            **provenance,
-            "transform": f"{type(tokenizer).__name__}, {cut}, padded on the right",
-            "pooling": rules.pool,
-            "truncated": "0",
-        }
+        declared = rules.declared
+        self._modes = declared.modes or (rules.pool,)
+        self._after = declared.after and declared.after.to(device)
+        unpooled = declared.prompt and not declared.prompt_pooled
+        self._skip = prompt_tokens(tokenizer, declared.prompt) if unpooled else 0
+        self.provenance = {**provenance, **_described(tokenizer, rules), "truncated": "0"}
 
     def size(self, tokens: Tokens) -> int:
         """Returns the number of tokens, by which texts are sorted into batches."""
@@ -94,28 +105,29 @@ class TextExtractor:
                 f"{sample.origin}: sample {sample.id!r} has no text; use an image model"
             )
         # Cut by hand: the tokenizer would not say that it did.
-        whole, limit = self._encode(sample.text), self._rules.limit
+        text, limit = self._rules.declared.prompt + sample.text, self._rules.limit
+        whole = self._encode(text)
         truncated = bool(limit) and len(whole["input_ids"]) > limit
         if truncated:
-            whole = self._encode(sample.text, truncation=True, max_length=limit)
+            whole = self._encode(text, truncation=True, max_length=limit)
         if not whole["input_ids"]:
             raise DataError(f"{sample.origin}: the text of sample {sample.id!r} has no tokens")
         return Tokens(whole, truncated)
 
     def _encode(self, text: str, **options: Any) -> dict[str, list[int]]:  # noqa: ANN401
         encoded = self._tokenizer(text, verbose=False, **options)
-        return {k: v for k, v in encoded.items() if k in ("input_ids", "token_type_ids")}
+        return {k: v for k, v in encoded.items() if k in _INPUTS}
 
     def extract(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
         """Returns {layer: (b, d)} for b texts, and `loss` (b, 2) if the network predicts tokens."""
         inputs, mask = self._pad(batch)
         attention = {} if self._rules.width else {"attention_mask": mask}
+        what = f"texts of {mask.shape[1]} tokens"
+        remedy = "set max_length to fewer, or leave such texts out"
         with torch.inference_mode():
-            out = self._model(**inputs, **attention, output_hidden_states=True)
-            found = {
-                name: out.pooler_output if i is None else self._reduce(out.hidden_states[i], mask)
-                for name, i in self._indexes.items()
-            }
+            with reading(what, remedy):
+                out = self._model(**inputs, **attention, output_hidden_states=True)
+            found = {name: self._layer(out, name, mask) for name in self._indexes}
             if self._rules.predicts:
                 found[LOSS] = prediction_loss(out.logits, inputs["input_ids"], mask)
         cut = int(self.provenance["truncated"]) + sum(tokens.truncated for tokens in batch)
@@ -133,18 +145,51 @@ class TextExtractor:
                 padded[key][row, : len(tokens)] = torch.tensor(values)
         return {k: v.to(self._device) for k, v in padded.items()}, mask.to(self._device)
 
-    def _reduce(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Returns (b, d) from hidden states (b, tokens, d) and their mask (b, tokens)."""
-        # Sums in half precision would lose digits; layers may lie on several devices.
-        states, mask = states.float(), mask.to(states.device)
-        lengths = mask.sum(1)
-        if self._rules.pool == "cls":
-            return states[:, 0]
-        if self._rules.pool == "last":
-            return states[torch.arange(len(states), device=states.device), lengths - 1]
-        # `where`, not a product: a state behind the text may be NaN, and 0 · NaN is NaN.
-        kept = torch.where(mask[:, :, None].bool(), states, 0.0)
-        return kept.sum(1) / lengths[:, None]
+    def _layer(self, out: Any, name: str, mask: Tensor) -> Tensor:  # noqa: ANN401
+        """Returns (b, d) of a layer.
+
+        Raises:
+            ModelError: its states are not those of the tokens, as where networks join characters.
+        """
+        index = self._indexes[name]
+        if index is None:
+            return out.pooler_output
+        states = out.hidden_states[index]
+        if name == self._rules.vector:
+            # behind a final norm that the list of states may lack
+            states = getattr(out, "last_hidden_state", states)
+        if states.shape[:2] != mask.shape:
+            raise ModelError(
+                f"layer {name!r} gives {states.shape[1]} states for {mask.shape[1]} tokens, and "
+                "nothing says which of them belong to a text; choose another layer"
+            )
+        # Layers may lie on several devices.
+        pooled = pool_tokens(states, mask.to(states.device), self._modes, self._skip)
+        if name != self._rules.vector or self._after is None:
+            return pooled
+        with reading(
+            f"vectors of width {pooled.shape[1]}", "correct modules.json, or write `pool`"
+        ):
+            return self._after(pooled.to(self._device))
+
+
+def _described(tokenizer: Any, rules: TextRules) -> dict[str, str]:  # noqa: ANN401
+    """Returns what the header says of how texts become vectors."""
+    cut = f"at most {rules.limit} tokens" if rules.limit else "whole texts"
+    found = {
+        "transform": f"{type(tokenizer).__name__}, {cut}, padded on the right",
+        "pooling": rules.pool,
+    }
+    if not rules.declared.modes:
+        return found
+    found["pooling"] = "+".join(rules.declared.modes)
+    found["declared"] = f"{rules.vector}: {rules.declared} (of modules.json)"
+    if rules.declared.prompt:
+        pooled = "" if rules.declared.prompt_pooled else ", left out of pooling"
+        found["transform"] += f", behind {rules.declared.prompt!r}{pooled}"
+    if rules.declared.learned:
+        found["declared_sha256"] = state_digest(rules.declared.after)
+    return found
 
 
 def prediction_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
@@ -167,24 +212,63 @@ def prediction_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     return torch.stack(rows).float()
 
 
-def text_limit(config: Any, tokenizer: Any, wanted: int = 0) -> int:  # noqa: ANN401
-    """Returns the most tokens of a text: what is `wanted` or the model takes; 0 if unlimited."""
+def count_states(network: nn.Module, tokenizer: Any, limit: int) -> int:  # noqa: ANN401
+    """Returns how many hidden states a network gives: a configuration may count others.
+
+    It is asked with a few words, of `limit` tokens at most (0: all).
+
+    Raises:
+        ModelError: it gives none, or cannot read a word.
+    """
+    cut = {"truncation": True, "max_length": limit} if limit else {}
+    inputs = tokenizer(_PROBE, return_tensors="pt", verbose=False, **cut)
+    device = next(network.parameters()).device
+    kept = {k: v.to(device) for k, v in inputs.items() if k in _INPUTS}
+    with torch.inference_mode(), reading(repr(_PROBE), "is it for texts?"):
+        states = network.eval()(**kept, output_hidden_states=True).hidden_states
+        if not states:
+            raise ModelError(
+                f"{type(network).__name__} gives no hidden states; use another network"
+            )
+    return len(states)
+
+
+def text_limit(
+    network: nn.Module,
+    tokenizer: Any,  # noqa: ANN401
+    wanted: int = 0,
+    declared: int = 0,
+) -> int:
+    """Returns the most tokens of a text; 0 if unlimited.
+
+    That is what the row has `wanted`, the tokenizer's limit or the one that the model has
+    `declared` in its place, and what the network's positions allow: the least of them.
+    """
+    config = network.config
     positions = getattr(config, "max_position_embeddings", None) or getattr(
         config, "n_positions", None
     )
     limits = [wanted] if wanted else []
     if isinstance(positions, int) and positions > 0:
-        # RoBERTa's family counts positions from behind the padding index.
-        offset = config.pad_token_id + 1 if _counts_from_padding(config) else 0
-        limits.append(positions - offset)
-    if tokenizer.model_max_length < 10**9:  # larger numbers mean "unknown"
+        limits.append(_places(network, positions))
+    if declared:
+        limits.append(declared)
+    elif tokenizer.model_max_length < 10**9:  # larger numbers mean "unknown"
         limits.append(int(tokenizer.model_max_length))
     return min(limits, default=0)
 
 
-def _counts_from_padding(config: Any) -> bool:  # noqa: ANN401
-    kinds = ("roberta", "camembert", "xlm-roberta", "mpnet", "longformer", "esm")
-    return any(kind in config.model_type for kind in kinds) and config.pad_token_id is not None
+def _places(network: nn.Module, positions: int) -> int:
+    """Returns how many tokens a network of so many positions has places for.
+
+    RoBERTa's family counts from behind the padding index, which its table of positions has then.
+    """
+    for name, module in network.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        table = getattr(module, "weight", getattr(module, "weights", None))
+        if padding is not None and table is not None and "position" in name.rpartition(".")[2]:
+            return min(positions, len(table) - padding - 1)
+    return positions
 
 
 class TextTower(nn.Module):

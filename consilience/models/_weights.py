@@ -4,9 +4,9 @@ import hashlib
 import importlib.metadata
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +47,12 @@ class Weights:
     """The library's own name of a set of weights, such as `IMAGENET1K_V1`."""
     revision: str = ""
     """The hub's commit that the file is of."""
+    like: str = ""
+    """The library's tag whose settings a local file gets."""
+    known: bool = False
+    """Whether the file itself shows that it is of that tag."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What the header says of how the weights were taken."""
 
     @property
     def drawn(self) -> str:
@@ -168,6 +174,40 @@ def hub_file(
     fail(row, f"{repository} has none of {', '.join(names)}; correct `name` or `revision`")
 
 
+def hub_finder(
+    row: Mapping[str, Any], repository: str, commit: str, *, strict: bool
+) -> Callable[[str], Path | None]:
+    """Returns what looks up files of a repository by name, in the cache or on the hub.
+
+    Args:
+        row: row of models.tsv.
+        repository: as `OWNER/NAME`.
+        commit: of the files that are there already; empty: the newest.
+        strict: whether it is an error if neither cache nor hub tells; else the file counts as
+            absent.
+    """
+
+    def find(name: str) -> Path | None:
+        known = huggingface_hub.try_to_load_from_cache(repository, name, revision=commit or None)
+        if known is not None:
+            return Path(known) if isinstance(known, str) else None
+        try:
+            return Path(huggingface_hub.hf_hub_download(repository, name, revision=commit or None))
+        except LocalEntryNotFoundError:
+            if not strict:
+                return None
+            fail(
+                row,
+                f"neither the local cache nor the hub tells whether {repository} has {name}, which "
+                "says how its states are pooled; fetch it again on a machine with network, or "
+                "write `pool`",
+            )
+        except EntryNotFoundError:
+            return None
+
+    return find
+
+
 def cached_weights(repository: str, revision: str = "") -> Weights:
     """Returns hash and commit of the weights that a library has just taken from the hub."""
     for name in FOLDER_FILES:
@@ -211,7 +251,12 @@ def state_digest(model: nn.Module) -> str:
 def provenance(
     row: Mapping[str, Any], weights: Weights, model: nn.Module, packages: Sequence[str]
 ) -> dict[str, str]:
-    """Returns the entries that every source records about its weights and libraries."""
+    """Returns the entries that every source records about its weights and libraries.
+
+    Beside them stand the notes of the weights, where there are any: `settings` (which tag's, and
+    why), `entry` (of a file with several), `matched` (tensors taken by position), `head` (why a
+    classifier was left out).
+    """
     return {
         "architecture": cell(row, "name"),
         "weights": cell(row, "weights", "default") if weights.seed is None else weights.drawn,
@@ -219,6 +264,7 @@ def provenance(
         "state_sha256": state_digest(model),
         "revision": weights.revision or cell(row, "revision"),
         "libraries": versions(*packages),
+        **weights.notes,
     }
 
 
@@ -283,6 +329,7 @@ __all__ = [
     "fail",
     "hub",
     "hub_file",
+    "hub_finder",
     "input_size",
     "local",
     "local_weights",

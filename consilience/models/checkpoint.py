@@ -2,8 +2,10 @@
 
 `name` is `timm:NAME` or `torchvision:NAME`, `weights` a .safetensors file or a PyTorch file of
 tensors (pickles with code are refused), `keys` says how its names become the library's (see the
-column). A classifier may be missing or of another size; then there are no logits. `layers`, `pool`,
-`input_size` and preprocessing are as in the source of that library.
+column). A classifier may be missing or of another size; then there are no logits, and the header
+says so. `layers`, `pool`, `input_size` and preprocessing are as in the source of that library:
+where they differ between the weights that it publishes, `name` is `timm:NAME.TAG` or
+`torchvision:NAME/TAG`, or `transform` says it.
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,8 @@ torch.hub repository, in the branch, tag or commit `revision`. Its code is run, 
 the blocks or stages and `output`, or module names and patterns.
 
 Pictures are resized, cropped and coloured as these models were evaluated (`imagenet`: short side to
-256/224 of `input_size`, bilinear, centre crop, mean and deviation of ImageNet).
+256/224 of `input_size`, bilinear, centre crop, mean and deviation of ImageNet); a file of which the
+library knows that it wants other colours gets its own preprocessing.
 """
 
 import socket
@@ -39,9 +40,9 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
         ModelError: unknown name, layer or pool; weights that cannot be had or do not fit; code
             that the row does not allow to run.
     """
-    row = {**row, "transform": _weights.cell(row, "transform", "imagenet")}
     if is_architecture(row):
-        return fill(row, device)
+        return fill(row, device, usual="imagenet")
+    row = {**row, "transform": _weights.cell(row, "transform", "imagenet")}
     model, weights = _from_repository(row)
     return ImageExtractor(
         model,

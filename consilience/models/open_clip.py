@@ -8,10 +8,14 @@ and the embedding; or a comma list of modules of the tower and patterns. `pool` 
 `mean` over the text's tokens, `cls` (the first) or `last` (the last of the text).
 
 Weights that were trained with the cheaper QuickGELU (all of OpenAI's) get it: open_clip alone would
-only warn and compute other features.
+only warn and compute other features. A local checkpoint gets this and the preprocessing of the
+published weights that it is (known by hash, file name or hub repository), that the TAG says it is
+made like, or that all of the architecture have if they agree; else it is refused, and the TAG has
+to be written. The header says which were taken and why.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import huggingface_hub
@@ -22,8 +26,11 @@ from consilience.errors import ModelError
 from consilience.models import _weights
 from consilience.models._clip_text import ClipTextExtractor, read_token_pooling
 from consilience.models._download import fetch
+from consilience.models._fit import check_size, resized_places
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import NetworkExtractor, Tap, children_of, find_taps
+from consilience.models._published import Published, settle
+from consilience.models._state import read_shapes
 from consilience.models.timm import blocks as timm_blocks
 from consilience.registry import did_you_mean
 
@@ -194,24 +201,58 @@ def _untrained(
 def _by_architecture(
     row: Mapping[str, Any], name: str, weights: _weights.Weights, options: Mapping[str, Any]
 ) -> tuple[nn.Module, Any, _weights.Weights]:
-    architecture, tag = _architecture(row, name)
-    local = weights.path is not None or weights.seed is not None
-    tag = tag or weights.tag
-    if tag or not local:
+    architecture, stated = _architecture(row, name)
+    tag = stated or weights.tag
+    if tag or (weights.path is None and weights.seed is None):
         known = open_clip.list_pretrained_tags_by_model(architecture)
         if tag not in known:
             what = f"tag {tag!r}" if tag else "blank tag; write ARCHITECTURE/TAG"
             _weights.fail(row, f"{architecture!r} has no {what}{did_you_mean(tag, known)}")
+    if weights.path is not None:
+        weights = settled(row, architecture, tag, weights)
+        tag = weights.like
+    if tag:
         options = {**options, **tag_options(architecture, tag)}
     if weights.seed is not None:
         return *_untrained(row, architecture, weights.seed, options), weights
-    if not local:
+    if weights.path is None:
         weights = _tag_weights(row, architecture, tag)
     with _weights.local(row, f"{weights.path} as {architecture}"):
         model, transform = open_clip.create_model_from_pretrained(
             architecture, str(weights.path), **options
         )
+        shapes = read_shapes(weights.path)
+    if resized := resized_places(shapes, model.state_dict()):
+        check_size(row, resized, weights.path)
+        weights = replace(weights, notes={**weights.notes, "interpolated": resized})
     return model, transform, weights
+
+
+def settled(
+    row: Mapping[str, Any], architecture: str, stated: str, weights: _weights.Weights
+) -> _weights.Weights:
+    """Returns the weights of a local file with the tag whose settings they get (see `settle`)."""
+    published = [
+        Published(tag, _places(architecture, tag), _settings(row, architecture, tag))
+        for tag in open_clip.list_pretrained_tags_by_model(architecture)
+    ]
+    remedy = f"`name` = {architecture}/TAG with the TAG that these weights are made like"
+    return settle(row, weights, published, stated, remedy)
+
+
+def _places(architecture: str, tag: str) -> tuple[str, ...]:
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    repository = "/".join(config.get("hf_hub", "").split("/")[:2])
+    return tuple(filter(None, (config.get("url"), repository)))
+
+
+def _settings(row: Mapping[str, Any], architecture: str, tag: str) -> dict[str, Any]:
+    """Returns what the library sets for published weights and the row does not."""
+    options = tag_options(architecture, tag)
+    quick = options.pop("force_quick_gelu")
+    own = bool(open_clip.get_model_config(architecture).get("quick_gelu"))
+    given = _weights.cell(row, "transform") or _weights.cell(row, "modality") == "text"
+    return {"quick_gelu": quick or own, **({} if given else options)}
 
 
 def tag_options(architecture: str, tag: str) -> dict[str, Any]:

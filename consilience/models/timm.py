@@ -5,20 +5,29 @@ classifier; `all` for the children of `blocks`, else what timm lists as the stag
 and `pre_logits`; or a comma list of module names and patterns. The logits of a trained classifier
 that is one linear layer come out beside the layers; an untrained one says nothing that its input
 does not, and is removed. Preprocessing is the model's own; `input_size` changes its size only.
+
+A local checkpoint gets the preprocessing (size, crop, interpolation, mean, deviation) of the
+published weights that it is (known by hash, file name or hub repository), or that the tag in `name`
+says it is made like (`resnet50.tv_in1k`), or of all that are published for the architecture if they
+agree. Else it is refused; the header says which were taken and why.
 """
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
 import timm.data
+from timm.models import PretrainedCfg, get_arch_pretrained_cfgs
 from torch import nn
 
 from consilience.models import _weights
+from consilience.models._architecture import filled
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import Head, Tap, children_of, find_taps
-from consilience.models._state import State, fit_state, load_state
+from consilience.models._published import Published, settle
+from consilience.models._state import State, load_state
 from consilience.registry import did_you_mean
 
 HUB, FOLDER = _weights.HUB, "local-dir:"
@@ -46,17 +55,59 @@ def build(
         with _weights.seeded(weights.seed, name):
             return bare(row), weights, False
     if weights.path is not None:
-        with _weights.seeded("0", name):
-            model = bare(row)
-        state = load_state(row, weights.path)
-        head = heads(row, model)
-        return model, weights, fit_state(row, model, state, weights.path, head, convert)
+        return filled(sys.modules[__name__], row, weights)
     return *_pretrained(row, name), True
 
 
-def bare(row: Mapping[str, Any]) -> nn.Module:
-    """Returns the architecture of a row without its weights."""
+def settled(row: Mapping[str, Any], weights: _weights.Weights) -> _weights.Weights:
+    """Returns the weights of a local file with the tag whose settings they get (see `settle`)."""
+    name, _, stated = check_name(row).partition(".")
+    if name.startswith((HUB, FOLDER)):
+        return weights  # the folder's own config.json says all
+    published = [
+        Published(key.partition(".")[2], _places(config), _settings(row, config))
+        for key, config in get_arch_pretrained_cfgs(name).items()
+        if config.has_weights
+    ]
+    remedy = (
+        f"`name` = {name}.TAG with the TAG that these weights are made like, or `transform` = "
+        "imagenet if they were trained so"
+    )
+    return settle(row, weights, published, stated, remedy)
+
+
+def _places(config: PretrainedCfg) -> tuple[str, ...]:
+    addresses = [config.url] if isinstance(config.url, str) else config.url or ()
+    return tuple(filter(None, (*addresses, config.hf_hub_id)))
+
+
+def colours(row: Mapping[str, Any], like: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and deviation of pictures for published weights."""
+    config = timm.get_pretrained_cfg(f"{check_name(row).partition('.')[0]}.{like}")
+    return tuple(config.mean), tuple(config.std)
+
+
+def _settings(row: Mapping[str, Any], config: PretrainedCfg) -> dict[str, Any]:
+    """Returns what the library sets for published weights and the row does not."""
+    sized = "" if _weights.input_size(row) else "input_size"
+    pictures = ("interpolation", "crop_pct", "crop_mode", "mean", "std")
+    if _weights.cell(row, "transform"):
+        names = [sized] if config.fixed_input_size else []
+    else:
+        names = [sized, *pictures]
+    return {name: getattr(config, name) for name in names if name}
+
+
+def read_state(row: Mapping[str, Any], path: Path, _model: nn.Module) -> State:
+    """Returns the tensors of a file."""
+    return load_state(row, path)
+
+
+def bare(row: Mapping[str, Any], like: str = "") -> nn.Module:
+    """Returns the architecture of a row, as made for the tag `like`, without its weights."""
     name = check_name(row)
+    if like:
+        name = f"{name.partition('.')[0]}.{like}"
     if _weights.cell(row, "revision") and not _weights.cell(row, "weights").startswith(HUB):
         _weights.fail(row, f"a revision needs weights of a hub, such as `name` = {HUB}OWNER/MODEL")
     with _weights.local(row, name):
@@ -149,7 +200,7 @@ def extractor(
     return ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": last}, lambda: blocks(model)),
-        read_transform(row, lambda: _own_transform(row, model)),
+        read_transform(row, lambda: _own_transform(row, model), _fixed_side(model)),
         pooling,
         _weights.provenance(row, weights, model, PACKAGES),
         device,
@@ -172,6 +223,12 @@ def blocks(model: nn.Module) -> list[str]:
     known = {name for name, _ in model.named_modules()}
     stages = stages if known.issuperset(stages) else []  # timm's list may name other modules
     return children_of(model, "blocks") or stages or children_of(model, "stages", "layers")
+
+
+def _fixed_side(model: nn.Module) -> int:
+    """Returns the size of pictures that a network is built for; 224 if it takes any."""
+    config = model.pretrained_cfg
+    return config["input_size"][-1] if config.get("fixed_input_size") else 224
 
 
 def _own_transform(row: Mapping[str, Any], model: nn.Module) -> Callable[..., Any]:

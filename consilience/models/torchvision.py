@@ -4,6 +4,11 @@
 state dict, or `random`. A `.pkl` file is read as the SqueezeNet 1.1 of the Caffe and Keras ports:
 a table {layer: [kernel (h, w, in, out), bias (out)]}.
 
+A local file gets what the library sets for the published weights that it is (known by hash or file
+name), or that `name` = `ARCHITECTURE/TAG` says it is made like, or for all of the architecture if
+they agree: preprocessing, and in the network Inception's and GoogLeNet's change of the pictures
+(`transform_input`). Else it is refused; the header says which settings were taken and why.
+
 The column `layers` is blank or `last` for `pre_logits`: what enters the last linear or
 convolutional layer of the network, averaged over positions. That is the pooled feature map of
 ResNet, EfficientNet, DenseNet, ConvNeXt and SqueezeNet (its classifier is a convolution), the class
@@ -12,37 +17,45 @@ its last non-linearity. `all` is `pre_logits` and what the network consists of: 
 transformer, the children of `features`, the stages of others. Else it is a comma list of module
 names and patterns. The logits of a trained classifier come out beside the layers.
 
-Preprocessing is the preset of the weights (of the model's first preset for local and random
-weights); `input_size` scales its resize and crop alike. `transform` = `caffe` takes Caffe's: BGR,
-0 to 255, channel means subtracted, no scaling.
+Preprocessing is the preset of the weights (of the model's first preset for random weights);
+`input_size` scales its resize and crop alike, and the position embeddings of ViT. `transform` =
+`caffe` takes Caffe's: BGR, 0 to 255, channel means subtracted, no scaling.
 """
 
-import pickle
+import copy
 import re
+import sys
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torchvision
 from torch import Tensor, nn
+from torchvision.models.swin_transformer import SwinTransformer
+from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from consilience import files
 from consilience.errors import DataError, ModelError
 from consilience.models import _weights
+from consilience.models._architecture import filled
+from consilience.models._caffe import SQUEEZENET_FIRES, read_caffe
 from consilience.models._download import fetch
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import Head, Tap, children_of, find_taps
-from consilience.models._state import State, fit_state, load_state
+from consilience.models._published import Published, settle
+from consilience.models._state import State, load_state
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 PACKAGES = ("torch", "torchvision", "pillow")
-SQUEEZENET_FIRES = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))
-"""Position in `features` of each fire module of SqueezeNet 1.1."""
+_PLACES = "encoder.pos_embedding"
+__all__ = ["SQUEEZENET_FIRES", "extractor", "load", "read_caffe"]
 
 
 def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
@@ -50,7 +63,7 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
 
     Raises:
         ModelError: unknown name, tag, layer, pool or transform; weights that cannot be had or do
-            not fit.
+            not fit, or of which nobody can say how pictures are prepared for them.
     """
     model, weights, trained = build(row, _weights.read_weights(row))
     return extractor(row, model, weights, device, trained_head=trained)
@@ -60,42 +73,108 @@ def build(
     row: Mapping[str, Any], weights: _weights.Weights
 ) -> tuple[nn.Module, _weights.Weights, bool]:
     """Returns the whole model of a row, where its weights are from, and if its head is trained."""
-    name = check_name(row)
+    name, stated = _named(row)
     if weights.seed is not None:
         with _weights.seeded(weights.seed, name):
-            return bare(row), weights, False
+            return bare(row), replace(weights, like=stated), False
     if weights.path is not None:
-        with _weights.seeded("0", name):
-            model = bare(row)
-        state = _read_state(row, weights.path)
-        return model, weights, fit_state(row, model, state, weights.path, heads(row, model))
-    preset = _preset(row, weights.tag or "DEFAULT")
+        return filled(sys.modules[__name__], row, weights)
+    if stated and weights.tag not in ("", stated):
+        _weights.fail(row, f"name says {stated!r} and weights {weights.tag!r}; leave one of them")
+    preset = _preset(row, stated or weights.tag or "DEFAULT")
     return *_download(row, name, preset), True
 
 
-def bare(row: Mapping[str, Any]) -> nn.Module:
-    """Returns the architecture of a row without its weights."""
+def bare(row: Mapping[str, Any], like: str = "") -> nn.Module:
+    """Returns the architecture of a row, as made for the tag `like`, without its weights."""
     name = check_name(row)
     if _weights.cell(row, "revision") and not _weights.cell(row, "weights").startswith(
         _weights.HUB
     ):
         _weights.fail(row, "torchvision has no revisions; name a tag in `weights`")
+    if like:
+        return unfilled(name, _preset(row, like))
     return torchvision.models.get_model(name, weights=None, **_arguments(name)).eval()
 
 
 def check_name(row: Mapping[str, Any]) -> str:
-    """Returns the name of a row; raises ModelError if torchvision does not know it."""
-    name = _weights.cell(row, "name")
+    """Returns the architecture of a row; raises ModelError if torchvision does not know it."""
+    return _named(row)[0]
+
+
+def _named(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns architecture and tag of a name `ARCHITECTURE` or `ARCHITECTURE/TAG`."""
+    name, _, tag = _weights.cell(row, "name").partition("/")
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         hint = did_you_mean(name, known)
         _weights.fail(row, f"torchvision has no image classifier {name!r}{hint}")
-    return name
+    if tag:
+        _preset({**row, "name": name}, tag)
+    return name, tag
 
 
-def convert(_model: nn.Module, state: State) -> State:
-    """Returns a published checkpoint as it is: torchvision's names are what others imitate."""
-    return state
+def settled(row: Mapping[str, Any], weights: _weights.Weights) -> _weights.Weights:
+    """Returns the weights of a local file with the tag whose settings they get (see `settle`)."""
+    name, stated = _named(row)
+    published = [
+        Published(preset.name, (preset.url,), _settings(row, preset))
+        for preset in torchvision.models.get_model_weights(name)
+    ]
+    remedy = (
+        f"`name` = {name}/TAG with the TAG that these weights are made like, or `transform` = "
+        "imagenet if they were trained so"
+    )
+    return settle(row, weights, published, stated, remedy)
+
+
+def colours(row: Mapping[str, Any], like: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and deviation of pictures for published weights."""
+    own = _preset(row, like).transforms()
+    return tuple(own.mean), tuple(own.std)
+
+
+def _settings(row: Mapping[str, Any], preset: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Returns what the library sets for published weights and the row does not."""
+    name = check_name(row)
+    try:
+        with torch.device("meta"):
+            network = unfilled(name, preset)
+    except NotImplementedError:  # RegNet computes its widths by tensors
+        network = unfilled(name, preset)
+    found = {key: value for key, value in vars(network).items() if isinstance(value, bool)}
+    if not _weights.cell(row, "transform"):
+        own = preset.transforms()
+        resize, crop = own.resize_size[0], own.crop_size[0]
+        found |= {"resize": round(resize / crop, 4), "interpolation": own.interpolation.value}
+        found |= {"mean": own.mean, "std": own.std}
+        if not _weights.cell(row, "input_size"):
+            found |= {"resize": resize, "crop": crop}
+    return found
+
+
+def convert(model: nn.Module, state: State) -> State:
+    """Returns a published checkpoint with the names of today, as torchvision reads older ones."""
+    trial = copy.deepcopy(model)
+    rename = getattr(sys.modules[type(model).__module__], "_load_state_dict", None)
+    try:
+        if rename:
+            rename(trial, _Held(state), progress=False)
+        else:
+            trial.load_state_dict(state)
+    except (KeyError, RuntimeError, ValueError):
+        return state  # of another architecture: the caller says what does not fit
+    return trial.state_dict()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """Weights that are there already, where torchvision expects some of its own."""
+
+    state: State
+
+    def get_state_dict(self, **_options: Any) -> dict[str, Tensor]:  # noqa: ANN401
+        return dict(self.state)
 
 
 def extractor(
@@ -107,21 +186,66 @@ def extractor(
     trained_head: bool,
 ) -> ImageExtractor:
     """Returns the extractor around a model of torchvision with its weights loaded."""
-    name, last = _weights.cell(row, "name"), _last_map(row, model)[1]
-    preset = _preset(row, weights.tag) if weights.tag else _first_preset(name)
+    last = _last_map(row, model)[1]
+    preset = _preset(row, tag) if (tag := weights.tag or weights.like) else _first_preset(row)
+    _fit_size(row, model)
     provenance = _weights.provenance(row, weights, model, PACKAGES)
     if weights.tag:
         provenance["weights"] = str(preset)
     return ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": Tap(last, "input")}, lambda: blocks(row, model)),
-        read_transform(row, lambda: _own_transform(row, preset)),
+        read_transform(row, lambda: _own_transform(row, preset), _size_of(model)),
         # Swin keeps (b, h, w, d); ViT puts a class token first.
-        read_pooling(row, channels_last=name.startswith("swin"), prefix=int(name[:4] == "vit_")),
+        read_pooling(
+            row,
+            channels_last=isinstance(model, SwinTransformer),
+            prefix=int(isinstance(model, VisionTransformer)),
+        ),
         provenance,
         device,
         Head.of(model, last) if trained_head else None,
     )
+
+
+def _size_of(model: nn.Module) -> int:
+    return model.image_size if isinstance(model, VisionTransformer) else 224
+
+
+def _fit_size(row: Mapping[str, Any], model: nn.Module) -> None:
+    """Gives ViT the row's input size: its position embeddings are interpolated, as of the library.
+
+    Raises:
+        ModelError: the size is no multiple of the patches.
+    """
+    size = _weights.input_size(row)
+    if not isinstance(model, VisionTransformer) or size in (None, model.image_size):
+        return
+    if size % model.patch_size:
+        _weights.fail(
+            row, f"input_size is {size}, no multiple of the patches of {model.patch_size}"
+        )
+    places = OrderedDict({_PLACES: model.encoder.pos_embedding.detach()})
+    places = interpolate_embeddings(size, model.patch_size, places)
+    model.encoder.pos_embedding = nn.Parameter(places[_PLACES])
+    model.image_size = size
+
+
+def unfilled(name: str, preset: Any) -> nn.Module:  # noqa: ANN401
+    """Returns the network as the library builds it for published weights, without them.
+
+    Its builders set some things for named weights only, such as `transform_input`; so the builder
+    is run, and what it would fetch and fill in is left out.
+    """
+    kind, load_state_dict = type(preset), nn.Module.load_state_dict
+    kind.get_state_dict = lambda *_, **__: {}
+    nn.Module.load_state_dict = lambda *_, **__: None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torchvision.models.get_model(name, weights=preset).eval()
+    finally:
+        nn.Module.load_state_dict = load_state_dict
+        del kind.get_state_dict
 
 
 def _arguments(name: str) -> dict[str, Any]:
@@ -129,12 +253,12 @@ def _arguments(name: str) -> dict[str, Any]:
     return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
-def _first_preset(name: str) -> Any:  # noqa: ANN401
-    return next(iter(torchvision.models.get_model_weights(name)))
+def _first_preset(row: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    return next(iter(torchvision.models.get_model_weights(check_name(row))))
 
 
 def _preset(row: Mapping[str, Any], tag: str) -> Any:  # noqa: ANN401
-    name = _weights.cell(row, "name")
+    name = _weights.cell(row, "name").partition("/")[0]
     presets = torchvision.models.get_model_weights(name)
     if tag not in presets.__members__:
         hint = did_you_mean(tag, presets.__members__)
@@ -188,56 +312,19 @@ def _own_transform(row: Mapping[str, Any], preset: Any) -> Callable[["Image"], T
     return preset.transforms(crop_size=size, resize_size=resize)
 
 
-def _read_state(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    return read_caffe(row, path) if path.suffix == ".pkl" else load_state(row, path)
+def read_state(row: Mapping[str, Any], path: Path, model: nn.Module) -> State:
+    """Returns the tensors of a file, and takes parts from the model that only serve training.
 
-
-def read_caffe(row: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Returns the state dict of SqueezeNet 1.1 from a table {layer: [kernel, bias]}.
-
-    Raises:
-        ModelError: the file is damaged, holds anything but arrays, or other layers.
+    Auxiliary classifiers, which no features pass through, may stand in one of both only.
     """
-    try:
-        with path.open("rb") as stream:
-            table = _ArrayUnpickler(stream, encoding="latin1").load()
-    except ModelError:
-        raise
-    except Exception as error:
-        _weights.fail(row, f"{path} cannot be read as a table of arrays: {error}")
-    state: dict[str, Tensor] = {}
-    try:
-        for layer, (kernel, bias) in table.items():
-            target = _squeezenet_name(layer)
-            # Keras keeps (h, w, in, out), PyTorch (out, in, h, w).
-            state[f"{target}.weight"] = torch.from_numpy(
-                np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)
-            )
-            state[f"{target}.bias"] = torch.from_numpy(np.ascontiguousarray(bias, np.float32))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        _weights.fail(row, f"{path} does not hold the layers of SqueezeNet 1.1 ({error})")
+    if path.suffix == ".pkl":
+        return read_caffe(row, path)
+    state = load_state(row, path)
+    for name in [name for name, _ in model.named_children() if "aux" in name.lower()]:
+        if not any(key.startswith(f"{name}.") for key in state):
+            setattr(model, name, None)
+            model.aux_logits = False
+    absent = [f"{name}." for name, part in model._modules.items() if part is None]
+    for key in [key for key in state if key.startswith(tuple(absent))]:
+        del state[key]
     return state
-
-
-def _squeezenet_name(layer: str) -> str:
-    if layer in ("conv1", "conv10"):
-        return {"conv1": "features.0", "conv10": "classifier.1"}[layer]
-    fire, part = layer.split("/")
-    part = "squeeze" if part == "squeeze1x1" else part
-    return f"features.{SQUEEZENET_FIRES[int(fire.removeprefix('fire'))]}.{part}"
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds NumPy arrays and nothing else: no other name in the file is looked up."""
-
-    _ALLOWED = frozenset(
-        [("numpy", "ndarray"), ("numpy", "dtype")]
-        + [(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")]
-    )
-
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
-        """Returns one of the three allowed names; raises ModelError for any other."""
-        if (module, name) not in self._ALLOWED:
-            raise ModelError(f"the weights file asks for {module}.{name}; only arrays are allowed")
-        # NumPy 2 renamed the module; the old name would warn.
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)

@@ -8,6 +8,12 @@ Layers are hidden states: `layer_0` (or `0`) is what enters the first block, `la
 leaves the third; `last`, `all`, patterns such as `layer_1*`, and for models with two towers (CLIP,
 SigLIP, ALIGN) `embedding`, the space that both towers share.
 
+Where the model is one of sentence-transformers (`modules.json`), blank `pool` is its own pooling,
+of all layers; what it has behind pooling (Dense, LayerNorm, Normalize) makes the declared vector of
+the last state alone, which is `embedding` if it learns something, else the last layer. Blank
+`max_length` is its own length; its default prompt stands before every text. `pool` takes the states
+as they are. What cannot be applied is refused.
+
 A causal language model also stores `loss`: for every text the sum of the negative log-likelihoods
 of its tokens (all but the first) and their number. Texts are given as the model's tokenizer makes
 them: without a start token the second token is predicted from one alone, so losses of texts of two
@@ -30,9 +36,14 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForTextEncoding,
     AutoTokenizer,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
+)
 from transformers.utils.logging import (
     disable_progress_bar,
     enable_progress_bar,
@@ -42,12 +53,15 @@ from transformers.utils.logging import (
 from consilience import files
 from consilience.models import Extractor, _weights
 from consilience.models._images import ImageExtractor, read_pooling
+from consilience.models._report import check_report
+from consilience.models._sentences import Declared, lower_case, read_declared
 from consilience.models._texts import (
     EMBEDDING,
     POOLS,
     TextExtractor,
     TextRules,
     TextTower,
+    count_states,
     text_limit,
 )
 from consilience.models._towers import ImageTower, Processor
@@ -60,6 +74,8 @@ PACKAGES = ("transformers", "tokenizers", "torch")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Parts that encoders have but hidden states do not pass through.
 _UNUSED = ("pooler", "lm_head", "cls.")
+# Classes that leave out a part of what `AutoModel` would make of the configuration.
+_ENCODERS = set(MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.values()) - set(MODEL_MAPPING_NAMES.values())
 # Trained on texts padded to one length, without a mask; the embedding is read at the last place.
 _FIXED_WIDTH = ("siglip", "siglip2")
 
@@ -91,11 +107,31 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
         config = AutoConfig.from_pretrained(place, **options)
         reader = AutoImageProcessor if images else AutoTokenizer
         reads = reader.from_pretrained(place, **options)
+        declared = Declared() if images else _declared(row, weights, place, config)
     options |= {"config": config, **_mapped(row, device)}
     model = _build(row, weights, place, access, options)
     if images:
         return _image_extractor(row, weights, model, reads, device)
-    return _text_extractor(row, weights, model, reads, device)
+    return _text_extractor(row, weights, model, reads, device, declared)
+
+
+def _declared(
+    row: Mapping[str, Any],
+    weights: _weights.Weights,
+    place: str,
+    config: Any,  # noqa: ANN401
+) -> Declared:
+    """Returns what a text model says of its own pooling and length (see `read_declared`)."""
+    pool, length = _weights.cell(row, "pool"), _weights.cell(row, "max_length")
+    if (pool and length) or hasattr(config, "text_config"):
+        return Declared()
+    find: Callable[[str], Path | None]
+    if Path(place).is_dir():
+        find = lambda name: next((p for p in [Path(place) / name] if p.is_file()), None)  # noqa: E731
+    else:
+        commit = getattr(config, "_commit_hash", None) or _weights.cell(row, "revision")
+        find = _weights.hub_finder(row, place, commit, strict=not pool)
+    return read_declared(row, find, config, weights.seed or "")
 
 
 def _check_cells(row: Mapping[str, Any]) -> None:
@@ -155,6 +191,15 @@ def predicts_tokens(config: Any) -> bool:  # noqa: ANN401
     return bool(known & set(config.architectures or ()))
 
 
+def _kind(config: Any) -> Any:  # noqa: ANN401
+    """Returns the library's class that holds what a text model was saved with, and no more."""
+    if predicts_tokens(config):
+        return AutoModelForCausalLM
+    # Of encoder and decoder, such as T5's, the first alone.
+    half = set(config.architectures or ()) & _ENCODERS
+    return AutoModelForTextEncoding if half else AutoModel
+
+
 def _build(
     row: Mapping[str, Any],
     weights: _weights.Weights,
@@ -165,7 +210,7 @@ def _build(
     """Returns the network; parts absent from the weights are drawn from a seed."""
     seed, config = weights.seed or "0", options["config"]
     text = _weights.cell(row, "modality", "text") == "text"
-    kind = AutoModelForCausalLM if text and predicts_tokens(config) else AutoModel
+    kind = _kind(config) if text else AutoModel
     with access(row, place), _weights.seeded(seed, _weights.cell(row, "name")), _quiet():
         if weights.seed is not None:
             remote = {"trust_remote_code": options["trust_remote_code"]}
@@ -174,7 +219,7 @@ def _build(
         model, report = kind.from_pretrained(
             place, dtype=_dtype(row), output_loading_info=True, weights_only=True, **options
         )
-        _check_report(row, place, report, _UNUSED if kind is AutoModel else ())
+        check_report(row, place, model, report, () if kind is AutoModelForCausalLM else _UNUSED)
     _check_placed(row, model)
     return model
 
@@ -190,21 +235,6 @@ def _quiet() -> Iterator[None]:
     finally:
         if silence:
             enable_progress_bar()
-
-
-def _check_report(
-    row: Mapping[str, Any], place: str, report: Mapping[str, Any], unused: Sequence[str]
-) -> None:
-    """Raises if weights were left at random values, which the library only warns about."""
-    missing = sorted(map(str, report.get("missing_keys", ())))
-    lost = [key for key in missing if not any(part in key for part in unused)]
-    lost += sorted(str(k) for k in report.get("mismatched_keys", ()))
-    if lost:
-        _weights.fail(
-            row,
-            f"{place} lacks {len(lost)} weights of its own architecture ({', '.join(lost[:3])}); "
-            "the file is damaged or belongs to another config.json",
-        )
 
 
 def _check_placed(row: Mapping[str, Any], model: nn.Module) -> None:
@@ -236,27 +266,38 @@ def _text_extractor(
     model: nn.Module,
     tokenizer: Any,  # noqa: ANN401
     device: str,
+    declared: Declared = Declared(),  # noqa: B008 - frozen
 ) -> TextExtractor:
     provenance = _provenance(row, weights, model)
     predicts = model.get_output_embeddings() is not None and predicts_tokens(model.config)
+    if declared.lower:
+        lower_case(tokenizer)
     towers = hasattr(model, "get_text_features")
     placed = model if hasattr(model, "hf_device_map") else model.to(device)
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
-    depth = _depth(row, network)
-    names = [f"layer_{i}" for i in range(depth + 1)]
+        if not hasattr(network, "config"):
+            network.config = model.config
+    wanted = int(_weights.cell(row, "max_length", "0"))
+    limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
+    with _weights.local(row, _weights.cell(row, "name")):
+        names = [f"layer_{i}" for i in range(count_states(network, tokenizer, limit))]
     also = {"last": names[-1], **{str(i): name for i, name in enumerate(names)}}
-    known = [*names, EMBEDDING] if towers else names
-    chosen = _choose(row, known, also, EMBEDDING if towers else "last")
-    limit = text_limit(network.config, tokenizer, int(_weights.cell(row, "max_length", "0")))
+    embedding = towers or declared.learned
+    known = [*names, EMBEDDING] if embedding else names
+    chosen = _choose(row, known, also, EMBEDDING if embedding else "last")
     rules = TextRules(
         pool=_weights.cell(row, "pool", "mean"),
         limit=limit,
         width=limit if model.config.model_type in _FIXED_WIDTH else 0,
-        predicts=predicts,
+        predicts=predicts and not declared.prompt,  # a prompt's tokens are not the text's
+        declared=declared,
+        vector=known[-1] if declared.modes else "",
     )
-    layers = {name: None if name == EMBEDDING else names.index(name) for name in chosen}
+    layers: dict[str, int | None] = {name: known.index(name) for name in chosen}
+    if EMBEDDING in layers:
+        layers[EMBEDDING] = None if towers else len(names) - 1
     inputs = next(network.parameters()).device
     return TextExtractor(network, tokenizer, layers, rules, provenance, inputs)
 
@@ -296,10 +337,3 @@ def _choose(
             _weights.fail(row, f"no hidden state {entry!r}; write 0 to {depth}, last or all")
         chosen.update(found)
     return [name for name in names if name in chosen]
-
-
-def _depth(row: Mapping[str, Any], model: nn.Module) -> int:
-    depth = getattr(model.config, "num_hidden_layers", None)
-    if not isinstance(depth, int):
-        _weights.fail(row, f"{type(model).__name__} does not say how many layers it has")
-    return depth

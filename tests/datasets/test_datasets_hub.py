@@ -344,6 +344,19 @@ def test_columns_by_name_and_labels_that_are_texts(tmp_path):
     assert open_dataset(text).classes == ()
 
 
+@pytest.mark.parametrize("names", [(), ("cat", "dog", "crane")])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_several_labels_of_a_row_are_refused_by_the_name_of_the_column(tmp_path, names, kind):
+    several = {list: lambda i: [i % 3, 1][: i % 3], dict: lambda i: {"a": i, "b": 0}}[kind]
+    write_tables(tmp_path / "d", names=names, label=lambda ns: [several(i) for i in ns])
+    with pytest.raises(
+        DataError, match=r"parquet: the column 'label' holds (list|struct)<.*one label"
+    ):
+        open_dataset(tables_row(tmp_path / "d"))
+    dataset = open_dataset(tables_row(tmp_path / "d", columns="label=key"))
+    assert len(dataset.classes) == 12
+
+
 @pytest.mark.parametrize(
     ("cells", "error", "problem"),
     [

