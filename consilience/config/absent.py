@@ -94,11 +94,14 @@ def _judge_torchvision(name: str, weights: str) -> str:
     text, known = _registered("torchvision")
     if not known:
         return ""
+    name, _, tag = name.partition("/")
     if name not in known:
         return f"torchvision has no image classifier {name!r}{did_you_mean(name, known)}"
     is_tag = bool(weights) and not weights.startswith("random") and not _is_path(weights)
-    if is_tag and not weights.startswith(_ELSEWHERE) and not re.search(rf"\b{weights}\b", text):
-        return f"torchvision has no weights {weights!r} of any model, nor is there such a file"
+    tags = [tag, weights if is_tag and not weights.startswith(_ELSEWHERE) else ""]
+    for one in filter(None, tags):
+        if not re.search(rf"\b{re.escape(one)}\b", text):
+            return f"torchvision has no weights {one!r} of any model, nor is there such a file"
     return ""
 
 

@@ -49,6 +49,7 @@ def test_former_names_and_those_of_the_hub_pass(name):
         ("hub", "torchvision:resnet81", "https://a/b", "torchvision has no image classifier"),
         ("torchvision", "resnet18", "IMAGENET9", "torchvision has no weights 'IMAGENET9'"),
         ("torchvision", "resnet18", "./w.pth", r"w.pth: no such file or folder"),
+        ("torchvision", "resnet18/IMAGENET9", "", "torchvision has no weights 'IMAGENET9'"),
         ("open_clip", "ViT-B-33/openai", "", "open_clip has no model 'ViT-B-33'"),
         ("open_clip", "ViT-B-32/opnai", "", "open_clip has no weights 'opnai'"),
         ("open_clip", "local-dir:nowhere", "", "nowhere: no such file or folder"),
@@ -69,6 +70,7 @@ def test_what_is_there_or_elsewhere(tmp_path):
         ("imported", "{data}.npy", ""),  # the source says why
         ("raw", "pixels", ""),
         ("timm", "resnet18", "random:1"),
+        ("torchvision", "resnet18/IMAGENET1K_V1", ""),
         ("transformers", "owner/name", ""),
         ("transformers", "owner/name", "hf-hub:owner/other/file"),
         ("hub", "owner/repository/entry", ""),
