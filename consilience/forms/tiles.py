@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import MetricError
+from consilience.forms.dominance import peaks_of
 from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
 
@@ -39,6 +40,8 @@ class TileForm:
     """Whether entries are replaced by their ranks among all pairs."""
     cubes: tuple[float, ...] = ()
     """Third-order sums of the unit vector of a part of the samples, scaled up to all."""
+    heavy: "Heavy | None" = None
+    """The rows of the matrix that may hold most of it, see `heavy_rows`."""
 
     @property
     def nbytes(self) -> int:
@@ -103,6 +106,17 @@ class TileSums:
     squares: float
     diagonal: np.ndarray | None
     cubes: tuple[float, ...]
+    heavy: "Heavy | None" = None
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """Some whole rows of a matrix, for the null."""
+
+    rows: np.ndarray
+    """(m,) which."""
+    entries: np.ndarray
+    """(m, n) float32, not centred."""
 
 
 def gram_form(x: Rows, **more: object) -> TileForm:
@@ -239,6 +253,52 @@ def scaled_cubes(moments: Moments, n: int) -> tuple[float, ...]:
     return tuple(shrink * c * tuples(n, v) / tuples(m, v) for c, v in moments.with_vertices())
 
 
+HEAVY_COLUMNS, HEAVY_ROWS = 16, 8
+"""Entries of each row by which it is chosen, and how many rows are."""
+
+
+def heavy_rows(form: TileForm, *, centred: bool) -> Heavy:
+    """Returns the rows whose squared entries are the largest, as some columns tell it.
+
+    Args:
+        form: the n samples.
+        centred: whether rows and columns will be centred, or the entries as a whole.
+
+    Cost: so many columns and rows of the matrix.
+    """
+    n = len(form.rows)
+    some = np.linspace(0, n - 1, min(n, HEAVY_COLUMNS)).round().astype(int)
+    block = form.entries(slice(0, n), some).astype(np.float64)
+    block[some, np.arange(len(some))] = np.nan  # of samples with themselves
+    if centred:
+        block -= np.nanmean(block, axis=1, keepdims=True)
+        block -= np.nanmean(block, axis=0)
+    else:
+        block -= np.nanmean(block)
+    # a heavy row is large throughout; a heavy column makes one entry of each row large
+    energy = np.nanmedian(block * block, axis=1)
+    rows = np.sort(np.argsort(-energy, kind="stable")[:HEAVY_ROWS])
+    return Heavy(rows, form.entries(rows, slice(0, n)))
+
+
+def heavy_energy(sums: TileSums, length: float, less: np.ndarray, back: float) -> np.ndarray:
+    """Returns Σⱼ aᵢⱼ² (n,) of centred entries off the diagonal for the heavy rows, 0 for others.
+
+    Args:
+        sums: of the model; without heavy rows, as of ranks, none of which stands out, all is 0.
+        length: of the centred entries, which are divided by it.
+        less: (n,) what is subtracted from rows and from columns.
+        back: what is added to all.
+    """
+    energy = np.zeros(len(less))
+    if sums.heavy is not None:
+        rows = sums.heavy.rows
+        entries = sums.heavy.entries - less[rows, None] - less + back
+        entries[np.arange(len(rows)), rows] = 0
+        energy[rows] = np.einsum("ij,ij->i", entries, entries) / length**2
+    return energy
+
+
 def debiased_product(n: int, product: float, a: TileSums, b: TileSums) -> float:
     """Returns ⟨Ã, B̃⟩ of U-centred matrices from Σ a b off the diagonal."""
     total = a.rows.sum() * b.rows.sum() / ((n - 1) * (n - 2))
@@ -262,9 +322,11 @@ def raw_product(n: int, product: float, a: TileSums, b: TileSums) -> float:
     return product
 
 
-def debiased_moments(n: int, sums: TileSums) -> Moments:
+def debiased_moments(n: int, sums: TileSums, length: float) -> Moments:
     """Returns the null sums of a unit vector of U-centred entries: the same for all kernels."""
-    return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes)
+    back = sums.rows.sum() / ((n - 1) * (n - 2))
+    energy = heavy_energy(sums, length, sums.rows / (n - 2), back)
+    return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes, peaks=peaks_of(energy, np.zeros(n)))
 
 
 def biased_moments(n: int, sums: TileSums, length: float) -> Moments:
@@ -277,7 +339,9 @@ def biased_moments(n: int, sums: TileSums, length: float) -> Moments:
     squares = 1 - float(p @ p) - n * (n - 1) * mean**2
     spread = float(r @ r)
     loops = (float(p.sum()), float(p @ p), float(2 * p @ r))
-    return Moments(n, mean, squares, squares, spread, spread, spread, sums.cubes, loops)
+    energy = heavy_energy(sums, length, rows / n, rows.sum() / n**2 - mean * length)
+    peaks = peaks_of(energy, r, p)
+    return Moments(n, mean, squares, squares, spread, spread, spread, sums.cubes, loops, peaks)
 
 
 def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Moments:
@@ -287,7 +351,8 @@ def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Mom
     squares = centred_product(n, sums.squares, sums, sums) / length**2
     spread = float(r @ r)
     level = 0.0 if centred else mean / length
-    return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes)
+    peaks = peaks_of(heavy_energy(sums, length, np.zeros(n), -mean), r)
+    return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes, peaks=peaks)
 
 
 @dataclass(frozen=True)
@@ -310,7 +375,7 @@ class Centring:
 
 
 CENTRINGS = {
-    "debiased": Centring(debiased_product, lambda n, sums, length: debiased_moments(n, sums)),
+    "debiased": Centring(debiased_product, debiased_moments),
     "biased": Centring(biased_product, biased_moments),
     "pairs": Centring(centred_product, partial(pair_moments, centred=True)),
     "none": Centring(raw_product, partial(pair_moments, centred=False)),
