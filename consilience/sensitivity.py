@@ -281,8 +281,8 @@ def _why_not(asked: pd.DataFrame, largest: int) -> str:
         count = asked["n_pairs"].max()
         return f"{count} pairs of models are too few to tell a ranking from chance"
     return (
-        f"at no n up to half of the largest, {largest}, does the ranking agree with it by the bound "
-        "and by more than the stimuli that they share explain"
+        f"at no n up to half of the largest, {largest}, does the ranking agree with it by the "
+        "bound and by more than the stimuli that they share explain"
     )
 
 
