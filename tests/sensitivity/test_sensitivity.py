@@ -202,7 +202,10 @@ def test_no_n_above_half_of_the_largest_is_stable():
     assert table["status"].str.contains("no n up to half of the largest, 800").all()
     # a larger n that differs still speaks against a smaller one
     table = stability(ranking(alike | {600: 1.0}))
-    assert table["n_stable"].isna().all() and table["status"].str.contains("does the ranking agree").all()
+    assert (
+        table["n_stable"].isna().all()
+        and table["status"].str.contains("does the ranking agree").all()
+    )
 
 
 def independent(path, count, shared=0.0, seed=0):
