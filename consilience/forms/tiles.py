@@ -268,15 +268,16 @@ def heavy_rows(form: TileForm, *, centred: bool) -> Heavy:
     """
     n = len(form.rows)
     some = np.linspace(0, n - 1, min(n, HEAVY_COLUMNS)).round().astype(int)
-    block = form.entries(slice(0, n), some).astype(np.float64)
-    block[some, np.arange(len(some))] = np.nan  # of samples with themselves
+    block, own = form.entries(slice(0, n), some), (some, np.arange(len(some)))
+    block[own] = 0  # of samples with themselves: they have the mean of the others
+    block[own] = block.sum(axis=0) / (n - 1)
     if centred:
-        block -= np.nanmean(block, axis=1, keepdims=True)
-        block -= np.nanmean(block, axis=0)
+        block -= block.mean(axis=1, keepdims=True)
+        block -= block.mean(axis=0)
     else:
-        block -= np.nanmean(block)
+        block -= block.mean()
     # a heavy row is large throughout; a heavy column makes one entry of each row large
-    energy = np.nanmedian(block * block, axis=1)
+    energy = np.median(np.abs(block), axis=1)
     rows = np.sort(np.argsort(-energy, kind="stable")[:HEAVY_ROWS])
     return Heavy(rows, form.entries(rows, slice(0, n)))
 
