@@ -296,7 +296,7 @@ class Task:
 
 
 def _outcome(value: float, null: Null) -> Outcome:
-    return Outcome(value, None, null.mean, null.sd, null.p, null.note)
+    return Outcome(value, None, null.mean, null.sd, null.p, note=null.note)
 
 
 class Form(NamedTuple):
