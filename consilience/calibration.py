@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import MetricError
-from consilience.forms.dominance import is_dominated
+from consilience.forms.dominance import chance_of_meeting
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import Facts, Metric
 
@@ -77,7 +77,8 @@ def closed_form(
 
     Three moments do not tell of a value that is decided by whether one sample of x meets one of y
     (`consilience.forms.dominance`). That happens in 1 of n permutations, so there p is no smaller
-    than 1/n: up to n times too large for sides that agree in all else too, and never too small.
+    than 1/n: too large for sides that agree in all else too, and never too small. Where two or
+    three of each side decide, it is no smaller than 1 / (n (n - 1)) or 1 / (n (n - 1) (n - 2)).
 
     Args:
         metric: of the value.
@@ -90,15 +91,15 @@ def closed_form(
     sd, sign = math.sqrt(max(variance, 0.0)), _sign(metric.facts)
     if sd <= precision * max(abs(value), abs(mean), _unit(metric.facts)):
         return Null(mean, sd, 1.0)
-    p, floor = pearson_p(value, mean, sd, skewness, sign), 1 / a.n
-    if p < floor and is_dominated(a.n, a.peaks, b.peaks, sd, sign * skewness):
+    p = pearson_p(value, mean, sd, skewness, sign)
+    if p < 1 / a.n and (floor := chance_of_meeting(a, b, sd, sign * skewness)) > p:
         return Null(mean, sd, floor, _FLOOR)
     return Null(mean, sd, p)
 
 
 _FLOOR = (
-    "p is set to 1/n, the chance that the two samples meet which decide the value; only "
-    "permutations would tell it more finely"
+    "p is set to the chance that those samples meet which decide the value (1/n for one of each "
+    "side); only permutations would tell it more finely"
 )
 
 

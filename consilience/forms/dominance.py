@@ -1,4 +1,4 @@
-"""Whether one sample of each side decides an inner product over pairs of samples.
+"""Whether a few samples of each side decide an inner product over pairs of samples.
 
 If one row of a matrix a and one of b hold most of them, Σ aᵢⱼ b_π(i)π(j) is far from its mean where
 the one row meets the other, in 1 of n permutations, and near it elsewhere. No curve through three
@@ -6,8 +6,12 @@ moments has such a tail: what it says of a value that has met may be 1e-45 where
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from consilience.forms.moments import Moments
 
 REFERENCE = 300.0
 """The tail of the closed form is looked at where it says 1 / (REFERENCE n)."""
@@ -16,6 +20,10 @@ BEYOND = 0.01
 at least, and worse the farther out; see benchmarks/null_tails.md."""
 STEP = 3.0
 """Deviations by which a meeting alone moves the value out of reach of the others."""
+TOGETHER = 3
+"""So many samples of each side are looked at together."""
+BEYOND_TOGETHER = 0.05
+"""`BEYOND` where several samples meet: whether they do so in the best way is one of many ways."""
 
 Peaks = tuple[tuple[float, float, float], ...]
 """Of a few samples (energy, diagonal, row sum), see `peaks_of`."""
@@ -24,8 +32,8 @@ Peaks = tuple[tuple[float, float, float], ...]
 def peaks_of(energy: np.ndarray, r: np.ndarray, p: np.ndarray | None = None) -> Peaks:
     """Returns what the samples that hold most of a matrix hold of it.
 
-    The first has the largest energy; the others, whose energy is not asked, the diagonal entry and
-    the row sum that are farthest from their means.
+    The first `TOGETHER` have the largest energies, falling; the others, whose energy is not asked,
+    the diagonal entry and the row sum that are farthest from their means.
 
     Args:
         energy: Σⱼ aᵢⱼ² of each row (n,), off the diagonal; of those that may have the largest.
@@ -35,39 +43,61 @@ def peaks_of(energy: np.ndarray, r: np.ndarray, p: np.ndarray | None = None) -> 
     n = len(r)
     p = np.zeros(n) if p is None else p - p.mean()
     spread = np.maximum(energy - r * r / (n - 1), 0)
-    first = int(np.argmax(spread))
-    others = {int(np.argmax(np.abs(size))) for size in (p, r)} - {first}
+    first = list(map(int, np.argsort(-spread, kind="stable")[:TOGETHER]))
+    others = {int(np.argmax(np.abs(size))) for size in (p, r)} - set(first)
     ends = tuple((0.0, float(p[i]), float(r[i])) for i in sorted(others))
-    return ((float(spread[first]), float(p[first]), float(r[first])), *ends)
+    return tuple((float(spread[i]), float(p[i]), float(r[i])) for i in first) + ends
 
 
-def is_dominated(n: int, a: Peaks, b: Peaks, sd: float, skewness: float) -> bool:
-    """Whether two samples that meet carry the value beyond the tail of the closed form.
+def chance_of_meeting(a: "Moments", b: "Moments", sd: float, skewness: float) -> float:
+    """Returns the chance that those samples meet which decide the value; 0: none do.
 
     Given that a sample of energy A, diagonal p and row sum r has met one of B, q and s, the value
     is moved by δ = (|p q| + 2 |r s| / n) / sd, and its variance is larger by λ = 4 A B / (n sd²) of
-    what it is otherwise. With probability 1/n that happens, and then the value is normal, about.
+    what it is otherwise. With probability 1/n that happens, and then the value is normal, about. So
+    it is where two or three samples of each side have met, with probability 1 / (n (n - 1) …); then
+    entries between them meet too. What decides is what carries the value beyond the tail of the
+    closed form.
 
     Args:
-        n: number of samples.
-        a: `peaks_of` of one side; empty: not known, and the result is False.
+        a: sums of one side.
         b: of the other.
         sd: of the value over all permutations.
         skewness: of the same.
     """
-    if not a or not b or not sd > 0:
-        return False
+    if not a.peaks or not b.peaks or not sd > 0:
+        return 0.0
+    n, chance = a.n, 1 / a.n
+    single = [_meeting(n, x, y, sd) for x in a.peaks for y in b.peaks]
+    limit = tail_start(chance / REFERENCE, skewness)
+    if any(step > STEP or _passes(limit, step, extra, BEYOND) for step, extra in single):
+        return chance
+    edges = 2 * a.edge * b.edge / sd
+    if edges > STEP:  # one entry of each side, which are the same in 2 of n (n - 1) permutations
+        return 2 / (n * (n - 1))
+    joint = [_meeting(n, x, y, sd) for x, y in zip(a.peaks, b.peaks, strict=False)][:TOGETHER]
+    for count in range(2, 1 + min(len(joint), n)):
+        chance /= n - count + 1
+        step = sum(step for step, _ in joint[:count]) + edges
+        limit = tail_start(chance / REFERENCE, skewness)
+        if _passes(limit, step, sum(extra for _, extra in joint[:count]), BEYOND_TOGETHER):
+            return chance
+    return 0.0
+
+
+def _meeting(
+    n: int, x: tuple[float, float, float], y: tuple[float, float, float], sd: float
+) -> tuple[float, float]:
+    """Returns δ and λ of two samples that meet."""
+    (energy, p, r), (other, q, s) = x, y
+    return (abs(p * q) + 2 * abs(r * s) / n) / sd, 4 * energy * other / (n * sd * sd)
+
+
+def _passes(limit: float, step: float, extra: float, share: float) -> bool:
+    """Whether more than a share of the values lies beyond a limit once samples have met."""
     from scipy import special  # noqa: PLC0415 - slow to import, and plans need no p-value
 
-    limit = tail_start(1 / (REFERENCE * n), skewness)
-    wide = -float(special.ndtri(BEYOND))
-    for energy, p, r in a:
-        for other, q, s in b:
-            step = (abs(p * q) + 2 * abs(r * s) / n) / sd
-            width = math.sqrt(1 + 4 * energy * other / (n * sd * sd))
-            if step > STEP or limit - step < wide * width:
-                return True
-    return False
+    return limit - step < -float(special.ndtri(share)) * math.sqrt(1 + extra)
 
 
 def tail_start(p: float, skewness: float) -> float:

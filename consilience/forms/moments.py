@@ -39,6 +39,8 @@ class Moments:
     """Σ p, Σ p², Σ p (r + c)."""
     peaks: Peaks = ()
     """What the samples that hold most of it hold, see `peaks_of`; empty: not known."""
+    edge: float = 0.0
+    """The largest |a|, as far as it lies in rows of large squares."""
 
     @classmethod
     def of_symmetric(cls, a: np.ndarray, diagonal: np.ndarray | None = None) -> "Moments":
@@ -60,7 +62,8 @@ class Moments:
             loops = (float(diagonal.sum()), float(diagonal @ diagonal), float(2 * diagonal @ rows))
         peaks = peaks_of(np.einsum("ij,ij->i", a, a), rows, diagonal)
         cubes = _cubes(a, diagonal)
-        return cls(n, mean, squares, squares, spread, spread, spread, cubes, loops, peaks)
+        edge = float(max(a.max(), -a.min()))
+        return cls(n, mean, squares, squares, spread, spread, spread, cubes, loops, peaks, edge)
 
     @classmethod
     def of_lists(cls, neighbors: np.ndarray) -> "Moments":
@@ -100,6 +103,7 @@ class Moments:
             cubes=tuple(factor**3 * cube for cube in self.cubes),
             diagonal=(factor * p, square * p2, square * pr),
             peaks=tuple((square * a, factor * p, factor * r) for a, p, r in self.peaks),
+            edge=abs(factor) * self.edge,
         )
 
 

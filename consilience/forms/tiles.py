@@ -282,8 +282,10 @@ def heavy_rows(form: TileForm, *, centred: bool) -> Heavy:
     return Heavy(rows, form.entries(rows, slice(0, n)))
 
 
-def heavy_energy(sums: TileSums, length: float, less: np.ndarray, back: float) -> np.ndarray:
-    """Returns Σⱼ aᵢⱼ² (n,) of centred entries off the diagonal for the heavy rows, 0 for others.
+def heavy_energy(
+    sums: TileSums, length: float, less: np.ndarray, back: float
+) -> tuple[np.ndarray, float]:
+    """Returns Σⱼ aᵢⱼ² (n,) of centred entries off the diagonal for the heavy rows, and the largest.
 
     Args:
         sums: of the model; without heavy rows, as of ranks, none of which stands out, all is 0.
@@ -292,12 +294,13 @@ def heavy_energy(sums: TileSums, length: float, less: np.ndarray, back: float) -
         back: what is added to all.
     """
     energy = np.zeros(len(less))
-    if sums.heavy is not None:
-        rows = sums.heavy.rows
-        entries = sums.heavy.entries - less[rows, None] - less + back
-        entries[np.arange(len(rows)), rows] = 0
-        energy[rows] = np.einsum("ij,ij->i", entries, entries) / length**2
-    return energy
+    if sums.heavy is None:
+        return energy, 0.0
+    rows = sums.heavy.rows
+    entries = (sums.heavy.entries - less[rows, None] - less + back) / length
+    entries[np.arange(len(rows)), rows] = 0
+    energy[rows] = np.einsum("ij,ij->i", entries, entries)
+    return energy, float(np.abs(entries).max())
 
 
 def debiased_product(n: int, product: float, a: TileSums, b: TileSums) -> float:
@@ -326,8 +329,9 @@ def raw_product(n: int, product: float, a: TileSums, b: TileSums) -> float:
 def debiased_moments(n: int, sums: TileSums, length: float) -> Moments:
     """Returns the null sums of a unit vector of U-centred entries: the same for all kernels."""
     back = sums.rows.sum() / ((n - 1) * (n - 2))
-    energy = heavy_energy(sums, length, sums.rows / (n - 2), back)
-    return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes, peaks=peaks_of(energy, np.zeros(n)))
+    energy, edge = heavy_energy(sums, length, sums.rows / (n - 2), back)
+    peaks = peaks_of(energy, np.zeros(n))
+    return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes, peaks=peaks, edge=edge)
 
 
 def biased_moments(n: int, sums: TileSums, length: float) -> Moments:
@@ -340,9 +344,9 @@ def biased_moments(n: int, sums: TileSums, length: float) -> Moments:
     squares = 1 - float(p @ p) - n * (n - 1) * mean**2
     spread = float(r @ r)
     loops = (float(p.sum()), float(p @ p), float(2 * p @ r))
-    energy = heavy_energy(sums, length, rows / n, rows.sum() / n**2 - mean * length)
-    peaks = peaks_of(energy, r, p)
-    return Moments(n, mean, squares, squares, spread, spread, spread, sums.cubes, loops, peaks)
+    energy, edge = heavy_energy(sums, length, rows / n, rows.sum() / n**2 - mean * length)
+    ends = (sums.cubes, loops, peaks_of(energy, r, p), edge)
+    return Moments(n, mean, squares, squares, spread, spread, spread, *ends)
 
 
 def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Moments:
@@ -352,8 +356,9 @@ def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Mom
     squares = centred_product(n, sums.squares, sums, sums) / length**2
     spread = float(r @ r)
     level = 0.0 if centred else mean / length
-    peaks = peaks_of(heavy_energy(sums, length, np.zeros(n), -mean), r)
-    return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes, peaks=peaks)
+    energy, edge = heavy_energy(sums, length, np.zeros(n), -mean)
+    ends = {"peaks": peaks_of(energy, r), "edge": edge}
+    return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes, **ends)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from clones import ROOT
 from scipy import stats
 
 from consilience.calibration import closed_form, false_discovery
-from consilience.forms.dominance import is_dominated, tail_start
+from consilience.forms.dominance import chance_of_meeting, tail_start
 from consilience.forms.moments import null_moments
 from consilience.metrics import get_metric
 from consilience.similarity import pairwise, task
@@ -53,7 +53,7 @@ def test_p_is_not_below_the_chance_that_two_rows_meet(name, parameters, factor):
         table = pairwise(metric, sides(100, factor, seed), null="closed_form")
         assert table["p"].min() >= 1 / 100
         floored = table["p"] == 1 / 100
-        assert (table["note"].str.contains("1/n").fillna(False) == floored).all()
+        assert (table["note"].str.contains("those samples meet").fillna(False) == floored).all()
         assert floored[table["model_x"] == table["model_y"]].all()
 
 
@@ -92,7 +92,7 @@ def test_a_row_that_is_large_on_one_side_alone_decides_nothing():
     metric = get_metric("cka")
     a, b = (metric.moments(metric.prepare(side)) for side in (x, y))
     _, variance, skewness = null_moments(a, b)
-    assert not is_dominated(100, a.peaks, b.peaks, np.sqrt(variance), skewness)
+    assert chance_of_meeting(a, b, np.sqrt(variance), skewness) == 0
 
 
 def test_the_tail_begins_where_scipy_says():
@@ -100,6 +100,20 @@ def test_the_tail_begins_where_scipy_says():
         for p in (1e-2, 1e-6):
             expected = stats.pearson3.isf(p, skewness)
             assert tail_start(p, skewness) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("factor", [10, 50])
+def test_several_heavy_rows_have_a_floor_too(count, factor):
+    """Related sides with the same heavy rows: no smaller than the chance that all of these meet."""
+    rng = np.random.default_rng([count, factor])
+    x = rng.normal(size=(60, 8))
+    x[:count] *= factor
+    y = x + rng.normal(size=x.shape) / 2
+    chance = 1 / np.prod(60.0 - np.arange(count))
+    for name, parameters in LINEAR:
+        null = null_of(get_metric(name, **parameters), x, y)
+        assert null.p >= chance
 
 
 @pytest.mark.parametrize(("name", "parameters"), [*LINEAR[:3], *NEAR_LINEAR])
