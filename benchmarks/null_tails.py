@@ -160,8 +160,8 @@ def page(errors: list[list[str]], tails: list[list[str]]) -> str:
 
 Written by `python benchmarks/null_tails.py`. p of the closed form is a Pearson type III tail of the
 exact mean, variance and skewness. Where one sample of each side decides the value (a row of large
-norm in both), the tail of no such curve is right, and p is not below 1/n
-(`consilience/forms/dominance.py`); the column `note` of a table says so.
+norm in both), the tail of no such curve is right, and p is not below 1/n, or 1 / (n (n - 1)) where
+two of each side do (`consilience/forms/dominance.py`); the column `note` of a table says so.
 
 ## Type-I error
 
