@@ -15,6 +15,7 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.dominance import peaks_of
+from consilience.forms.heavy import Heavy, heavy_energy
 from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
 
@@ -40,7 +41,7 @@ class TileForm:
     """Whether entries are replaced by their ranks among all pairs."""
     cubes: tuple[float, ...] = ()
     """Third-order sums of the unit vector of a part of the samples, scaled up to all."""
-    heavy: "Heavy | None" = None
+    heavy: Heavy | None = None
     """The rows of the matrix that may hold most of it, see `heavy_rows`."""
 
     @property
@@ -106,17 +107,7 @@ class TileSums:
     squares: float
     diagonal: np.ndarray | None
     cubes: tuple[float, ...]
-    heavy: "Heavy | None" = None
-
-
-@dataclass(frozen=True)
-class Heavy:
-    """Some whole rows of a matrix, for the null."""
-
-    rows: np.ndarray
-    """(m,) which."""
-    entries: np.ndarray
-    """(m, n) float32, not centred."""
+    heavy: Heavy | None = None
 
 
 def gram_form(x: Rows, **more: object) -> TileForm:
@@ -251,56 +242,6 @@ def scaled_cubes(moments: Moments, n: int) -> tuple[float, ...]:
     m = moments.n
     shrink = (m * (m - 1) / (n * (n - 1))) ** 1.5  # entries of a unit vector get smaller
     return tuple(shrink * c * tuples(n, v) / tuples(m, v) for c, v in moments.with_vertices())
-
-
-HEAVY_COLUMNS, HEAVY_ROWS = 16, 8
-"""Entries of each row by which it is chosen, and how many rows are."""
-
-
-def heavy_rows(form: TileForm, *, centred: bool) -> Heavy:
-    """Returns the rows whose squared entries are the largest, as some columns tell it.
-
-    Args:
-        form: the n samples.
-        centred: whether rows and columns will be centred, or the entries as a whole.
-
-    Cost: so many columns and rows of the matrix.
-    """
-    n = len(form.rows)
-    some = np.linspace(0, n - 1, min(n, HEAVY_COLUMNS)).round().astype(int)
-    block, own = form.entries(slice(0, n), some), (some, np.arange(len(some)))
-    block[own] = 0  # of samples with themselves: they have the mean of the others
-    block[own] = block.sum(axis=0) / (n - 1)
-    if centred:
-        block -= block.mean(axis=1, keepdims=True)
-        block -= block.mean(axis=0)
-    else:
-        block -= block.mean()
-    # a heavy row is large throughout; a heavy column makes one entry of each row large
-    energy = np.median(np.abs(block), axis=1)
-    rows = np.sort(np.argsort(-energy, kind="stable")[:HEAVY_ROWS])
-    return Heavy(rows, form.entries(rows, slice(0, n)))
-
-
-def heavy_energy(
-    sums: TileSums, length: float, less: np.ndarray, back: float
-) -> tuple[np.ndarray, float]:
-    """Returns Σⱼ aᵢⱼ² (n,) of centred entries off the diagonal for the heavy rows, and the largest.
-
-    Args:
-        sums: of the model; without heavy rows, as of ranks, none of which stands out, all is 0.
-        length: of the centred entries, which are divided by it.
-        less: (n,) what is subtracted from rows and from columns.
-        back: what is added to all.
-    """
-    energy = np.zeros(len(less))
-    if sums.heavy is None:
-        return energy, 0.0
-    rows = sums.heavy.rows
-    entries = (sums.heavy.entries - less[rows, None] - less + back) / length
-    entries[np.arange(len(rows)), rows] = 0
-    energy[rows] = np.einsum("ij,ij->i", entries, entries)
-    return energy, float(np.abs(entries).max())
 
 
 def debiased_product(n: int, product: float, a: TileSums, b: TileSums) -> float:

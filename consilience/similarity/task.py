@@ -23,9 +23,10 @@ from consilience.calibration import (
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
 from consilience.files import digest
+from consilience.forms.heavy import heavy_rows
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
-from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums, heavy_rows
+from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
 from consilience.similarity.store import Outcome, PairStore
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.forms.tiles import BINS, Heavy, TileForm, TileSums, write_entries
+from consilience.forms.heavy import Heavy
+from consilience.forms.tiles import BINS, TileForm, TileSums, write_entries
 from consilience.similarity.shelf import Steps, read_at
 
 ROWS, COLUMNS = 512, 512
