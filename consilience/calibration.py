@@ -9,6 +9,7 @@ permutations, so the null of a maximum over layers is to be had as well: see
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import MetricError
+from consilience.forms.dominance import chance_of_meeting
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import Facts, Metric
 
@@ -24,6 +26,11 @@ NullKind = Literal["closed_form", "monte_carlo"]
 ROUNDING = 1e-12
 """Draws this close to the value, relative to its size, count as ties: permuting changes the order
 of sums, and a self pair must not beat itself by rounding."""
+EXACT = 1e-9
+"""A room between chance and the best value, or a spread of the null, that is this small a share of
+them is rounding."""
+TILED = 1e-6
+"""The same for values of the tiled pass, which are right to float32."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Null:
     sd: float
     p: float
     """Share of the null that is at least as similar; from draws, (1 + #) / (K + 1)."""
+    note: str | None = None
+    """What is to be said of p."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,42 @@ def _orders(count: int, seed: int, n: int) -> np.ndarray:
     return orders
 
 
-def closed_form(metric: Metric, value: float, a: Moments, b: Moments) -> Null:
+def closed_form(
+    metric: Metric, value: float, a: Moments, b: Moments, precision: float = EXACT
+) -> Null:
     """Returns the null of an inner-product metric from the moments of both sides.
 
     Mean and variance are exact (Mantel 1967). The p-value takes the null for a Pearson type III
     distribution of the same skewness (Josse, Pagès and Husson 2008): inner products of kernels of
     low rank are skewed to the right, and a normal p-value would be too small by far. For values
     that come in steps (neighbour counts) it is the mid-p: half the mass at the value counts.
+
+    Three moments do not tell of a value that is decided by whether one sample of x meets one of y
+    (`consilience.forms.dominance`). That happens in 1 of n permutations, so there p is no smaller
+    than 1/n: too large for sides that agree in all else too, and never too small. Where two or
+    three of each side decide, it is no smaller than 1 / (n (n - 1)) or 1 / (n (n - 1) (n - 2)).
+
+    Args:
+        metric: of the value.
+        value: of the pair as it is.
+        a: sums of x.
+        b: sums of y.
+        precision: a spread that is this small a share of the value is rounding, and p is 1.
     """
     mean, variance, skewness = null_moments(a, b)
-    sd = math.sqrt(max(variance, 0.0))
-    return Null(mean, sd, pearson_p(value, mean, sd, skewness, _sign(metric.facts)))
+    sd, sign = math.sqrt(max(variance, 0.0)), _sign(metric.facts)
+    if sd <= precision * max(abs(value), abs(mean), _unit(metric.facts)):
+        return Null(mean, sd, 1.0)
+    p = pearson_p(value, mean, sd, skewness, sign)
+    if p < 1 / a.n and (floor := chance_of_meeting(a, b, sd, sign * skewness)) > p:
+        return Null(mean, sd, floor, _FLOOR)
+    return Null(mean, sd, p)
+
+
+_FLOOR = (
+    "p is set to the chance that those samples meet which decide the value (1/n for one of each "
+    "side); only permutations would tell it more finely"
+)
 
 
 def pearson_p(value: float, mean: float, sd: float, skewness: float, sign: int = 1) -> float:
@@ -107,7 +141,7 @@ def monte_carlo(metric: Metric, value: float, a: Any, b: Any, orders: np.ndarray
 def null_of_draws(value: float, draws: np.ndarray, facts: Facts) -> Null:
     """Returns the null given by draws (K,) of the value under permutation."""
     sign = _sign(facts)
-    slack = ROUNDING * max(abs(value), float(np.abs(draws).max()))
+    slack = ROUNDING * max(abs(value), float(np.abs(draws).max()), _unit(facts))
     as_similar = np.count_nonzero(sign * draws >= sign * value - slack)
     sd = float(np.std(draws, ddof=1)) if len(draws) > 1 else math.nan
     return Null(float(np.mean(draws)), sd, float((1 + as_similar) / (len(draws) + 1)))
@@ -115,6 +149,15 @@ def null_of_draws(value: float, draws: np.ndarray, facts: Facts) -> Null:
 
 def _sign(facts: Facts) -> int:
     return 1 if facts.larger_is_more_similar else -1
+
+
+def _unit(facts: Facts) -> float:
+    """Returns the size beside which values are rounding: 1 where they have no unit, else 0.
+
+    Values that do not change with the scale of the features have none: distances that are all
+    1e-15 are 0.
+    """
+    return 1.0 if "isotropic_scaling" in facts.invariant_to else 0.0
 
 
 def best_value(facts: Facts) -> float:
@@ -129,24 +172,56 @@ NULL = ["null_mean", "null_sd", "z", "p", "calibrated"]
 """Columns beside a value, in their order; `calibrate` makes those that follow from the others."""
 
 
-def calibrate(table: pd.DataFrame, facts: Facts) -> pd.DataFrame:
-    """Returns the table with `z` and `calibrated` from its value, null_mean and null_sd.
+def calibrate(table: pd.DataFrame, facts: Facts, precision: float = EXACT) -> pd.DataFrame:
+    """Returns the table with `z`, `calibrated` and `note` from its value, null_mean and null_sd.
 
     z = (value - null_mean) / null_sd, in the metric's own direction; calibrated =
     (value - null_mean) / (best - null_mean): 0 is chance, 1 a self pair, negative below chance,
-    never clipped.
+    never clipped. A null without spread cannot be left by chance, so there is no z, and one that
+    is the best value leaves no room to be better than chance, so nothing is calibrated: `note`
+    says so, after what it says of p.
+
+    Args:
+        table: of similarities.
+        facts: of their metric.
+        precision: what share of values, and of 1 where they have no unit, counts as nothing.
     """
-    excess = table["value"] - table["null_mean"]
-    room = best_value(facts) - table["null_mean"]
-    # a null without spread cannot be left by chance: there is no z
-    z = excess / table["null_sd"].where(table["null_sd"] > 0)
-    return table.assign(z=z, calibrated=excess / room.where(room != 0))
+    best, mean = best_value(facts), table["null_mean"]
+    nothing = precision * _size(table["value"], mean, best, facts)
+    excess, room = table["value"] - mean, best - mean
+    flat, full = table["null_sd"] <= nothing, room.abs() <= nothing
+    return table.assign(
+        z=excess / table["null_sd"].mask(flat),
+        calibrated=excess / room.mask(full),
+        note=_notes(table, {_FLAT: flat, _FULL: full}),
+    )
+
+
+_FLAT = "no z: permuting the samples changes nothing but rounding"
+_FULL = "no calibrated: chance gives the best value, up to rounding"
+
+
+def _size(value: pd.Series, mean: pd.Series, best: float, facts: Facts) -> pd.Series:
+    """Returns what is large beside rounding: the largest of value, null mean, best value, unit."""
+    least = max(abs(best) if np.isfinite(best) else 0.0, _unit(facts))
+    return pd.concat([value.abs(), mean.abs()], axis=1).max(axis=1).clip(lower=least)
+
+
+def _notes(table: pd.DataFrame, found: Mapping[str, pd.Series]) -> pd.Series:
+    """Returns the table's notes with those texts added whose rows are marked."""
+    given = table["note"] if "note" in table else pd.Series(None, index=table.index)
+    marks = pd.DataFrame({"given": given.notna(), **found}).to_numpy(bool)
+    texts = [
+        "; ".join(text for text, marked in zip((note, *found), row, strict=True) if marked)
+        for note, row in zip(given, marks, strict=True)
+    ]
+    return pd.Series([text or None for text in texts], index=table.index, dtype="string")
 
 
 def calibrated_value(value: float, null: Null, facts: Facts) -> float:
     """Returns `calibrated` of one value, as `calibrate` gives it of a table; NaN without room."""
-    room = best_value(facts) - null.mean
-    return (value - null.mean) / room if room else math.nan
+    row = {"value": [value], "null_mean": [null.mean], "null_sd": [null.sd]}
+    return float(calibrate(pd.DataFrame(row), facts)["calibrated"].iloc[0])
 
 
 def false_discovery(p: pd.Series, method: Literal["bh", "by"] = "by") -> pd.Series:

@@ -26,6 +26,16 @@ ROOT = Path(__file__).parents[1]
 _HASH_KEY = b"consilience_sha256"
 
 
+def lines_of(text: str) -> list[str]:
+    """Returns the lines of a text that somebody wrote; a mark at its beginning is none of it.
+
+    Only a line break ends one: `splitlines` also cuts at form feeds and separators such as U+2028,
+    which may stand in a name or a cell.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return text.removesuffix("\n").split("\n") if text else []
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renames it to `path` on success only.

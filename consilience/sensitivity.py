@@ -37,9 +37,12 @@ STABILITY = {
     "bound": "float64",
     "stable": "bool",
     "n_stable": "Int64",
+    "status": "str",
 }
 MIN_PAIRS = 3
 """Fewest model pairs that have a ranking worth the name."""
+LARGEST_SHARE = 0.5
+"""Most of the largest n that may be stable: what is measured on the rest must agree with it too."""
 
 
 @dataclass(frozen=True)
@@ -218,10 +221,14 @@ def stability(table: pd.DataFrame, bound: float = 0.95) -> pd.DataFrame:
     """Returns from which number of stimuli on the ranking of the model pairs stays as it is.
 
     For every n: Spearman's correlation over the model pairs between the values of one draw at n and
-    of one draw at the largest n, for every two draws. An n is stable if the lowest of them is at
-    least `bound`, and so it is for every larger n below the largest. `n_stable` is the smallest
-    stable n; it is missing where only the largest n would be one, which shows nothing, for it is
-    what the others are measured by. Where the largest n is all of a dataset it has one draw.
+    of one draw at the largest n, N, for every two draws. An n is stable if the lowest of them is at
+    least `bound`, and so it is for every larger n below N. `n_stable` is the smallest stable n.
+    Where the largest n is all of a dataset it has one draw.
+
+    The draws share stimuli, and n of the same N agree by about n/N even if all differences between
+    models are noise: 90 % of the stimuli rank as all of them do, whatever they rank. So no n above
+    N/2 is called stable, and none whose agreement overlap alone would give in one of twenty cases
+    (Fisher's z around n/N; of three pairs always). `status` says why there is no `n_stable`.
 
     Args:
         table: one metric on one dataset, as `make_sensitivity` writes it.
@@ -242,13 +249,41 @@ def stability(table: pd.DataFrame, bound: float = 0.95) -> pd.DataFrame:
         pairs = min(int(np.isfinite(x).sum()) for x in own)
         rows.append((n, len(own), pairs, found.min(), found.mean()))
     result = pd.DataFrame(rows, columns=["n", "draws", "n_pairs", "lowest", "mean"])
-    below = result["n"] < largest
-    fine = ((result["lowest"] >= bound) | ~below)[::-1].cummin()[::-1]
-    stable = result.loc[fine & below, "n"]
-    found = stable.min() if len(stable) else pd.NA
+    fine = ((result["lowest"] >= bound) | (result["n"] == largest))[::-1].cummin()[::-1]
+    asked = result["n"] <= LARGEST_SHARE * largest
+    fine &= asked & (result["lowest"] > _by_overlap(result["n"] / largest, result["n_pairs"]))
+    found = result.loc[fine, "n"].min() if fine.any() else pd.NA
     ends = {"dataset": table["dataset"].iloc[0], "metric": table["metric"].iloc[0]}
-    result = result.assign(**ends, bound=bound, stable=fine & below, n_stable=found)
+    status = "ok" if fine.any() else _why_not(result[asked], largest)
+    result = result.assign(**ends, bound=bound, stable=fine, n_stable=found, status=status)
     return result[list(STABILITY)].astype(STABILITY)
+
+
+def _by_overlap(share: pd.Series, pairs: pd.Series) -> pd.Series:
+    """Returns what agreement of noise exceeds in one of twenty cases, where stimuli are shared.
+
+    Args:
+        share: of the stimuli of one side that the other has too, below 1 where it counts.
+        pairs: of models in the ranking.
+    """
+    error = 1 / np.sqrt((pairs - 3).clip(lower=0).where(pairs > 3, 1e-12))
+    return np.tanh(np.arctanh(share.clip(upper=LARGEST_SHARE)) + 1.645 * error)
+
+
+def _why_not(asked: pd.DataFrame, largest: int) -> str:
+    """Returns why no n is stable, from the rows of those that could be."""
+    if asked.empty:
+        return (
+            f"no n up to half of the largest, {largest}: larger ones agree with it by the stimuli "
+            "that they share; add smaller ones to sensitivity.n"
+        )
+    if asked["n_pairs"].max() <= MIN_PAIRS:
+        count = asked["n_pairs"].max()
+        return f"{count} pairs of models are too few to tell a ranking from chance"
+    return (
+        f"at no n up to half of the largest, {largest}, does the ranking agree with it by the "
+        "bound and by more than the stimuli that they share explain"
+    )
 
 
 def _draws(table: pd.DataFrame) -> Iterator[tuple[tuple[int, int], pd.DataFrame]]:

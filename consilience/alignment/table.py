@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 COLUMNS = [
     *("dataset", "metric", "model_x", "model_y", "group_x", "group_y"),
-    *("reduction", "layer_x", "layer_y", "n", "value", *NULL, "failure"),
+    *("reduction", "layer_x", "layer_y", "n", "value", *NULL, "failure", "note"),
 ]
 
 

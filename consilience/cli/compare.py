@@ -97,7 +97,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     }
     if null:
         found["null"] = null
-        found |= {key: outcome[key] for key in NULL}
+        found |= {key: outcome[key] for key in (*NULL, "note")}
     print(json.dumps(found, indent=2) if arguments.json else _text(found, metric))
     return 0
 
@@ -229,6 +229,7 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
         )
         lines.append(f"z, p        {_number(found['z'])}, {_number(found['p'])}")
         lines.append(f"calibrated  {_number(found['calibrated'])}  (0 chance, 1 a self pair)")
+        lines += [f"note        {found['note']}"] if found["note"] else []
     return "\n".join(lines)
 
 

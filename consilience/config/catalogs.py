@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from consilience.config.cells import WHOLE, read_cells
 from consilience.config.shape import Problems, check_shape
 from consilience.files import find
 from consilience.renames import of_row, of_variants
@@ -16,9 +17,14 @@ def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, R
     """Returns the rows of TSV catalogues by id."""
     rows: dict[str, Row] = {}
     for name in names:
-        for number, row in _read_tsv(name, problems):
+        text = _read_text(name, problems) or ""
+        for number, count, cells in read_cells(text, name, f"{key}s", problems):
+            row, before = of_row(cells), len(problems.lines)
             place = f"{name} line {number} ({row.get(key, '?')})"
             check_shape(row, f"{key}s", place, problems)
+            if count < len(cells) and problems.lines[before:]:
+                short = f"; {count} cells for {len(cells)} columns: if one is missing, {WHOLE}"
+                problems.lines[before:] = [line + short for line in problems.lines[before:]]
             if row.get(key) in rows:
                 problems.add(place, f"the {key} {row[key]!r} is defined twice; rename one")
             rows[row.get(key, "")] = row
@@ -38,23 +44,18 @@ def _read_text(name: str, problems: Problems) -> str | None:
         return None
 
 
-def _read_tsv(name: str, problems: Problems) -> list[tuple[int, Row]]:
-    lines = (_read_text(name, problems) or "").splitlines()
-    header = lines[0].split("\t") if lines else []
-    rows = []
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip() or line.startswith("#"):
-            continue
-        cells = line.split("\t")
-        if len(cells) > len(header):
-            problems.add(
-                f"{name} line {number}",
-                f"{len(cells)} cells for {len(header)} columns; cells are separated by one tab",
-            )
-            continue
-        cells += [""] * (len(header) - len(cells))
-        rows.append((number, of_row(dict(zip(header, map(str.strip, cells), strict=True)))))
-    return rows
+class _Once(yaml.SafeLoader):
+    """Reads YAML as `safe_load` does, but takes no key of a mapping twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns a mapping; the last value of a key would win without a word."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value!r} is there twice; rename or remove one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return super().construct_mapping(node, deep)
 
 
 def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[str, Any]]:
@@ -65,7 +66,7 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
         if text is None:
             continue
         try:
-            content = yaml.safe_load(text) or {}
+            content = yaml.load(text, _Once) or {}
         except yaml.YAMLError as error:
             problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
             continue

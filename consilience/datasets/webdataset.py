@@ -43,6 +43,7 @@ from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
 from consilience.datasets._shards import ShardList, list_shards
 from consilience.errors import DataError
+from consilience.files import lines_of
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
 _LABELS = ("cls", "npy")
@@ -132,7 +133,18 @@ def _classes(root: Root | HubRoot) -> tuple[str, ...]:
         text = root.path("classnames.txt").read_text(encoding="utf-8")
     except MissingError:
         return ()
-    return tuple(line.strip() for line in text.strip().splitlines())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{root.name}: classnames.txt is no text in UTF-8 ({error})") from error
+    names = [line.strip() for line in lines_of(text)]
+    while names and not names[-1]:
+        names.pop()
+    if "" in names:  # taken as a name or left out, it would be wrong for all classes that follow
+        place = names.index("")
+        raise DataError(
+            f"{root.name}: classnames.txt line {place + 1} is blank, so that class {place} has no "
+            "name; write it, or remove the line if all names move up by it"
+        )
+    return tuple(names)
 
 
 def _read(path: Path, name: str) -> Iterator[dict[str, Any]]:

@@ -216,7 +216,10 @@ def _null(metric: Metric) -> str:
     if not metric.facts.paired:
         return "none: the value ignores which sample meets which"
     if metric.has_closed_form:
-        return "closed form: exact mean and variance, p-value by skewness; no permutations"
+        return (
+            "closed form: exact mean and variance, p-value by skewness; not below 1/n where one "
+            "sample of each side decides; no permutations"
+        )
     return "permutations: of the samples of one side (Monte Carlo)"
 
 

@@ -29,7 +29,7 @@ from consilience.errors import FeaturesError
 from consilience.features.hdf5 import read_datasets
 from consilience.features.numbered import in_order, is_block, names_rows
 from consilience.features.reading import read_header
-from consilience.files import natural_order
+from consilience.files import lines_of, natural_order
 from consilience.registry import did_you_mean
 
 LAYER = "features"
@@ -95,9 +95,12 @@ def read_ids(path: str | Path) -> tuple[str, ...]:
     if not path.is_file():
         raise FeaturesError(f"{path}: no such file of ids")
     try:
-        return tuple(path.read_text(encoding="utf8").splitlines())
+        ids = lines_of(path.read_text(encoding="utf8"))
     except UnicodeDecodeError as error:
         raise FeaturesError(f"{path} is no text in UTF-8 ({error.reason})") from None
+    while ids and not ids[-1]:
+        ids.pop()
+    return tuple(ids)
 
 
 def choose_layers(layers: Mapping[str, Any], wanted: Sequence[str], place: str) -> list[str]:

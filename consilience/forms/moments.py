@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from consilience.forms.dominance import Peaks, peaks_of
+from consilience.forms.loops import LOOP_VERTICES, LOOP_WAYS, loop_meetings
+
 MATRIX_CUBE_SAMPLES = 768
 """Third-order sums of a whole matrix are taken from so many of the samples, if there are more: they
 cost their cube."""
@@ -30,9 +33,14 @@ class Moments:
     crossed: float
     """Σ r c."""
     cubes: tuple[float, ...]
-    """Sums over the eight ways in which three edges can meet; empty: skewness taken as 0."""
+    """Sums over the ways in which three edges can meet, and then, with a diagonal, those in which
+    edges and up to three loops can; empty: skewness taken as 0."""
     diagonal: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Σ p, Σ p², Σ p (r + c)."""
+    peaks: Peaks = ()
+    """What the samples that hold most of it hold, see `peaks_of`; empty: not known."""
+    edge: float = 0.0
+    """The largest |a|, as far as it lies in rows of large squares."""
 
     @classmethod
     def of_symmetric(cls, a: np.ndarray, diagonal: np.ndarray | None = None) -> "Moments":
@@ -52,7 +60,10 @@ class Moments:
         loops = (0.0, 0.0, 0.0)
         if diagonal is not None:
             loops = (float(diagonal.sum()), float(diagonal @ diagonal), float(2 * diagonal @ rows))
-        return cls(n, mean, squares, squares, spread, spread, spread, _cubes(a), loops)
+        peaks = peaks_of(np.einsum("ij,ij->i", a, a), rows, diagonal)
+        cubes = _cubes(a, diagonal)
+        edge = float(max(a.max(), -a.min()))
+        return cls(n, mean, squares, squares, spread, spread, spread, cubes, loops, peaks, edge)
 
     @classmethod
     def of_lists(cls, neighbors: np.ndarray) -> "Moments":
@@ -69,11 +80,14 @@ class Moments:
         transposed = float(mutual) - 2 * mean * n * k + n * (n - 1) * mean**2
         columns = np.bincount(neighbors.ravel(), minlength=n) - k
         cubes = _list_cubes(neighbors, mean)
-        return cls(n, mean, squares, transposed, 0.0, float(columns @ columns), 0.0, cubes)
+        # of the symmetric part: rows and columns each hold half of it
+        peaks = peaks_of((2 * k + columns) / 4, columns / 2)
+        ends = (0.0, float(columns @ columns), 0.0)
+        return cls(n, mean, squares, transposed, *ends, cubes, peaks=peaks)
 
     def with_vertices(self) -> Iterator[tuple[float, int]]:
         """Yields the third-order sums, each with its number of distinct samples."""
-        return zip(self.cubes, CUBE_VERTICES, strict=True)
+        return zip(self.cubes, CUBE_VERTICES, strict=False)  # those with a diagonal come last
 
     def scaled(self, factor: float) -> "Moments":
         """Returns the sums of the matrix times a factor."""
@@ -88,11 +102,15 @@ class Moments:
             crossed=square * self.crossed,
             cubes=tuple(factor**3 * cube for cube in self.cubes),
             diagonal=(factor * p, square * p2, square * pr),
+            peaks=tuple((square * a, factor * p, factor * r) for a, p, r in self.peaks),
+            edge=abs(factor) * self.edge,
         )
 
 
-def _cubes(a: np.ndarray) -> tuple[float, ...]:
+def _cubes(a: np.ndarray, p: np.ndarray | None) -> tuple[float, ...]:
     """Returns the sums over three edges of a hollow symmetric matrix a: (n, n) with sum 0.
+
+    With a diagonal p (n,), those of edges and loops follow.
 
     Means over distinct samples have no bias in a part of them, so for many samples they are taken
     from evenly spaced ones.
@@ -104,11 +122,14 @@ def _cubes(a: np.ndarray) -> tuple[float, ...]:
         a = a[np.ix_(chosen, chosen)]
         a = a - a.sum() / (m * (m - 1))
         np.fill_diagonal(a, 0)
+        p = None if p is None else p[chosen]
     r, square = a.sum(axis=1), a * a
-    triangle = float(np.vdot(a @ a, a))
-    sums = _meetings(float(np.vdot(square, a)), r, square.sum(axis=1), r @ (a @ r), triangle)
+    q, triangle = square.sum(axis=1), float(np.vdot(a @ a, a))
+    sums = _meetings(float(np.vdot(square, a)), r, q, r @ (a @ r), triangle)
+    if p is not None:
+        sums += loop_meetings(a, r, q, p - p.mean())
     shares = [tuples(n, v) / tuples(m, v) if n > m else 1.0 for v in CUBE_VERTICES]
-    return tuple(share * cube for share, cube in zip(shares, sums, strict=True))
+    return tuple(share * cube for share, cube in zip(shares, sums, strict=False))
 
 
 def tuples(n: int, vertices: int) -> float:
@@ -161,16 +182,15 @@ def _meetings(
     return (triple, beside, apart, triangle, path, star, split, -known)
 
 
-CUBE_WAYS = (4, 24, 6, 8, 24, 8, 12, 1)
-CUBE_VERTICES = (2, 3, 4, 3, 4, 4, 5, 6)
+CUBE_WAYS = (4, 24, 6, 8, 24, 8, 12, 1, *LOOP_WAYS)
+CUBE_VERTICES = (2, 3, 4, 3, 4, 4, 5, 6, *LOOP_VERTICES)
 
 
 def null_moments(a: Moments, b: Moments) -> tuple[float, float, float]:
     """Returns mean, variance and skewness of Σ aᵢⱼ b_π(i)π(j) + Σ pᵢ q_π(i) over permutations π.
 
     Mean and variance are exact (Mantel 1967; with a diagonal, Kazi-Aoual et al. 1995). So is the
-    third moment of the off-diagonal part (up to the sample in `_cubes`); that of the diagonal is
-    left out: it is smaller by a factor of n.
+    third moment, up to the sample in `_cubes`.
     """
     n = a.n
     edges = n * (n - 1)
@@ -208,7 +228,8 @@ def _skewness(a: Moments, b: Moments, variance: float) -> float:
     if not a.cubes or not b.cubes or variance <= 0:
         return 0.0
     third = 0.0
-    for x, y, ways, vertices in zip(a.cubes, b.cubes, CUBE_WAYS, CUBE_VERTICES, strict=True):
+    # where one side has no diagonal, loops meet nothing
+    for x, y, ways, vertices in zip(a.cubes, b.cubes, CUBE_WAYS, CUBE_VERTICES, strict=False):
         if a.n >= vertices:
             third += ways * x * y / tuples(a.n, vertices)
     return third / variance**1.5

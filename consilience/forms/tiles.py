@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import MetricError
+from consilience.forms.dominance import peaks_of
+from consilience.forms.heavy import Heavy, heavy_energy
 from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
 
@@ -39,6 +41,8 @@ class TileForm:
     """Whether entries are replaced by their ranks among all pairs."""
     cubes: tuple[float, ...] = ()
     """Third-order sums of the unit vector of a part of the samples, scaled up to all."""
+    heavy: Heavy | None = None
+    """The rows of the matrix that may hold most of it, see `heavy_rows`."""
 
     @property
     def nbytes(self) -> int:
@@ -103,6 +107,7 @@ class TileSums:
     squares: float
     diagonal: np.ndarray | None
     cubes: tuple[float, ...]
+    heavy: Heavy | None = None
 
 
 def gram_form(x: Rows, **more: object) -> TileForm:
@@ -262,9 +267,12 @@ def raw_product(n: int, product: float, a: TileSums, b: TileSums) -> float:
     return product
 
 
-def debiased_moments(n: int, sums: TileSums) -> Moments:
+def debiased_moments(n: int, sums: TileSums, length: float) -> Moments:
     """Returns the null sums of a unit vector of U-centred entries: the same for all kernels."""
-    return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes)
+    back = sums.rows.sum() / ((n - 1) * (n - 2))
+    energy, edge = heavy_energy(sums, length, sums.rows / (n - 2), back)
+    peaks = peaks_of(energy, np.zeros(n))
+    return Moments(n, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, sums.cubes, peaks=peaks, edge=edge)
 
 
 def biased_moments(n: int, sums: TileSums, length: float) -> Moments:
@@ -277,7 +285,9 @@ def biased_moments(n: int, sums: TileSums, length: float) -> Moments:
     squares = 1 - float(p @ p) - n * (n - 1) * mean**2
     spread = float(r @ r)
     loops = (float(p.sum()), float(p @ p), float(2 * p @ r))
-    return Moments(n, mean, squares, squares, spread, spread, spread, sums.cubes, loops)
+    energy, edge = heavy_energy(sums, length, rows / n, rows.sum() / n**2 - mean * length)
+    ends = (sums.cubes, loops, peaks_of(energy, r, p), edge)
+    return Moments(n, mean, squares, squares, spread, spread, spread, *ends)
 
 
 def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Moments:
@@ -287,7 +297,9 @@ def pair_moments(n: int, sums: TileSums, length: float, *, centred: bool) -> Mom
     squares = centred_product(n, sums.squares, sums, sums) / length**2
     spread = float(r @ r)
     level = 0.0 if centred else mean / length
-    return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes)
+    energy, edge = heavy_energy(sums, length, np.zeros(n), -mean)
+    ends = {"peaks": peaks_of(energy, r), "edge": edge}
+    return Moments(n, level, squares, squares, spread, spread, spread, sums.cubes, **ends)
 
 
 @dataclass(frozen=True)
@@ -310,7 +322,7 @@ class Centring:
 
 
 CENTRINGS = {
-    "debiased": Centring(debiased_product, lambda n, sums, length: debiased_moments(n, sums)),
+    "debiased": Centring(debiased_product, debiased_moments),
     "biased": Centring(biased_product, biased_moments),
     "pairs": Centring(centred_product, partial(pair_moments, centred=True)),
     "none": Centring(raw_product, partial(pair_moments, centred=False)),

@@ -128,7 +128,7 @@ def sensitivity(
             has = stable is not None and pd.notna(stable)
             if has:
                 axes.axvline(float(stable), color=PALETTE[5], linewidth=0.8, linestyle="--")
-            note = "" if kind != "n" else f"stable from {stable}" if has else "not stable yet"
+            note = "" if kind != "n" else f"stable from {stable}" if has else "no stable n"
             axes.set_title(title(name, note, panel - 12))
             axes.set_xlabel(AXES[kind])
         _finish(figure, axis, columns, parts)

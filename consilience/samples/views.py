@@ -149,11 +149,22 @@ def read_classes(name: str, classes: tuple[str, ...]) -> dict[tuple[str, int], s
     path = files.find(name)
     if not path.is_file():
         raise ConfigError(f"{name}: no such table of classes; correct the column view")
-    lines = [line.split("\t") for line in path.read_text(encoding="utf8").splitlines() if line]
-    header, new = (lines or [[]])[0], {}
+    try:
+        text = path.read_text(encoding="utf8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: not a text in UTF-8 ({error}); save it as one") from None
+    lines = [line.split("\t") for line in files.lines_of(text)]
+    header, new = [cell.strip() for cell in (lines or [[]])[0]], {}
     if "to" not in header or not {"label", "class"} & set(header):
-        raise ConfigError(f"{name}: its columns are {header}; it needs `to` and `label` or `class`")
+        raise ConfigError(
+            f"{name}: its columns are {header}; it needs `to` and `label` or `class`, separated by "
+            "one tab"
+        )
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise ConfigError(f"{name}: the column {twice[0]!r} is there twice; remove one")
     for number, cells in enumerate(lines[1:], start=2):
+        if cells == [""]:
+            continue
         if len(cells) != len(header):
             raise ConfigError(
                 f"{name} line {number}: {len(cells)} cells for {len(header)} columns; cells are "

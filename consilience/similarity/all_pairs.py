@@ -33,7 +33,7 @@ COLUMNS = [
     "layer_y",
     "value",
     *NULL,
-    "failure",
+    *("failure", "note"),
     "hash_x",
     "hash_y",
 ]
@@ -71,9 +71,10 @@ def pairwise(  # noqa: PLR0913 - options by name
 
     Returns:
         Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
-        failure, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one per
-        ordered pair; self pairs are included. Where `value` is null, `failure` says why the metric
-        is not defined. See `consilience.calibration` for the five columns of the null.
+        failure, note, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one
+        per ordered pair; self pairs are included. Where `value` is null, `failure` says why the
+        metric is not defined. See `consilience.calibration` for the five columns of the null;
+        `note` says why one of them is missing, or that p is not that of the closed form.
 
     Raises:
         FeaturesError: features that are not finite or not over the same samples, which of features
@@ -145,8 +146,8 @@ def pairwise_many(
     }
 
 
-def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN401
-    """Returns value, null_mean, null_sd, z, p and calibrated of features x and y alone.
+def compare(task: Task, x: Any, y: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Returns value, null_mean, null_sd, z, p, calibrated and note of features x and y alone.
 
     Raises:
         FeaturesError: not two finite matrices over the same samples.
@@ -165,9 +166,10 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN
     outcome = task.compare(*(task.prepare(item) for item in items))
     if outcome.failure:
         raise MetricError(outcome.failure)
-    table = pd.DataFrame([outcome], columns=Outcome._fields).drop(columns="failure").astype(float)
+    table = pd.DataFrame([outcome], columns=Outcome._fields).astype(PairStore.types)
     row = calibrate(table, task.metric.facts).iloc[0]
-    return {key: float(row[key]) if pd.notna(row[key]) else None for key in ("value", *NULL)}
+    found = {key: float(row[key]) if pd.notna(row[key]) else None for key in ("value", *NULL)}
+    return {**found, "note": row["note"] if pd.notna(row["note"]) else None}
 
 
 def similarity_table(
@@ -187,8 +189,8 @@ def similarity_table(
     rows = [_row(x, y, store.outcomes[pair_key(metric, x, y)]) for x, y in pairs]
     ends = ["model_x", "layer_x", "model_y", "layer_y", "hash_x", "hash_y"]
     table = pd.DataFrame(rows, columns=[*ends, *Outcome._fields])
-    table = table.astype(dict.fromkeys(Outcome._fields, "float64") | {"failure": "string"})
-    return calibrate(table, metric.facts)[COLUMNS]
+    table = table.astype(PairStore.types)
+    return calibrate(table, metric.facts, task.precision(items[0].shape[0]))[COLUMNS]
 
 
 def _all_items(

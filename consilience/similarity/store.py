@@ -36,6 +36,8 @@ class Outcome(NamedTuple):
     null_mean: float | None = None
     null_sd: float | None = None
     p: float | None = None
+    note: str | None = None
+    """What is to be said of p."""
 
 
 ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")
@@ -52,7 +54,7 @@ class PairStore:
     """A line of the file."""
     types: ClassVar[dict[str, str]] = {
         **dict.fromkeys(Outcome._fields, "float64"),
-        "failure": "string",
+        **dict.fromkeys(("failure", "note"), "string"),
     }
     """Of the columns of a line."""
     made_by: ClassVar[tuple[str, ...]] = ENGINE

@@ -64,6 +64,8 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
             "no value for %s (%s) and %s (%s): %s",
             *(row.model_x, row.layer_x, row.model_y, row.layer_y, row.failure),
         )
+    for note, count in table["note"].value_counts().items():
+        logger.warning("%d of %d pairs: %s", count, len(table), note)
     metadata = {
         "spec": listing.spec,
         "facts": task.metric.facts.as_dict(),

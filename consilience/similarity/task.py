@@ -11,10 +11,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from consilience.calibration import NullKind, Permutations, closed_form, monte_carlo
+from consilience.calibration import (
+    EXACT,
+    TILED,
+    Null,
+    NullKind,
+    Permutations,
+    closed_form,
+    monte_carlo,
+)
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
 from consilience.files import digest
+from consilience.forms.heavy import heavy_rows
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
 from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums
@@ -212,6 +221,10 @@ class Task:
         inner = inner and self.metric.facts.inputs == ("features",)
         return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
 
+    def precision(self, n: int) -> float:
+        """Returns the share of a value of n samples below which differences may be rounding."""
+        return TILED if self.is_tiled(n) else EXACT
+
     def device_kind(self, device: str, n: int) -> str:
         """Returns what kind of device computes pairs of n samples if the engine's is `device`.
 
@@ -233,7 +246,11 @@ class Task:
         """Returns what the tiled pass needs of features x: (n, d), and of its null."""
         rows = self.preprocessing.rows(x)
         form = self.metric.tile_form(rows)
-        return replace(form, cubes=self.metric.tile_cubes(rows)) if self.null else form
+        if not self.null:
+            return form
+        by_rows = self.metric.centring in ("debiased", "biased")
+        heavy = None if form.ranked else heavy_rows(form, centred=by_rows)
+        return replace(form, cubes=self.metric.tile_cubes(rows), heavy=heavy)
 
     def tiled_outcome(self, n: int, product: float, a: TileSide, b: TileSide) -> Outcome:
         """Returns the value and the null of two models from the sums of the tiled pass."""
@@ -243,8 +260,7 @@ class Task:
             return Outcome(failure=f"the metric gave {value}")
         if self.null is None:
             return Outcome(value)
-        null = closed_form(self.metric, value, a.moments, b.moments)
-        return Outcome(value, None, null.mean, null.sd, null.p)
+        return _outcome(value, closed_form(self.metric, value, a.moments, b.moments, TILED))
 
     def prepare(self, item: Item) -> "Form":
         """Returns the prepared form of a layer, with the sums of its null.
@@ -277,7 +293,11 @@ class Task:
         else:
             orders = self.permutations.orders(a.n)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
-        return Outcome(value, None, null.mean, null.sd, null.p)
+        return _outcome(value, null)
+
+
+def _outcome(value: float, null: Null) -> Outcome:
+    return Outcome(value, None, null.mean, null.sd, null.p, note=null.note)
 
 
 class Form(NamedTuple):

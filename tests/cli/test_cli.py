@@ -54,6 +54,21 @@ def test_text_says_all(files, capsys):
         assert part in shown.out
 
 
+def test_what_is_not_told_is_explained(files, capsys):
+    """Features with as many units as samples, of which CCA says the same whatever they are."""
+    folder, _, _ = files
+    rng = np.random.default_rng(3)
+    for name in ("wide_x", "wide_y"):
+        np.save(folder / f"{name}.npy", rng.normal(size=(20, 30)))
+    arguments = [folder / "wide_x.npy", folder / "wide_y.npy", "--metric", "cca", "--null"]
+    shown = run(capsys, *arguments, "--permutations", 19)[1].out
+    assert "calibrated  undefined" in shown and "note        no z: permuting" in shown
+    found = json.loads(run(capsys, *arguments, "--permutations", 19, "--json")[1].out)
+    assert found["calibrated"] is None and "no calibrated: chance" in found["note"]
+    found = json.loads(run(capsys, folder / "a.npy", folder / "c.npz", "--null", "--json")[1].out)
+    assert found["note"] is None
+
+
 def test_variants_bring_their_preprocessing(files, capsys):
     folder, x, y = files
     arguments = [folder / "a.npy", folder / "c.npz", "--metric", "cka_rbf_0.4", "--row-normalize"]

@@ -161,6 +161,18 @@ def test_labels_under_other_names_are_not_dropped(tmp_path, name):
         list(open_dataset(shards_row(tmp_path)))
 
 
+@pytest.mark.parametrize("text", ["\ncat\ndog\n", "cat\n\ndog\n"])
+def test_a_class_without_a_name_is_refused(tmp_path, text):
+    """Left out, it would give its name to the class before."""
+    write_tar(tmp_path / "test" / "0.tar", [("a.png", picture_bytes(1)), ("a.cls", b"0")])
+    (tmp_path / "test" / "nshards.txt").write_text("1")
+    (tmp_path / "classnames.txt").write_text(text)
+    with pytest.raises(DataError, match=r"classnames.txt line \d is blank, so that class \d"):
+        open_dataset(shards_row(tmp_path))
+    (tmp_path / "classnames.txt").write_bytes("\ufeffcat\u2028a\r\ndog\r\n\r\n".encode())
+    assert open_dataset(shards_row(tmp_path)).classes == ("cat\u2028a", "dog")
+
+
 def test_classes_without_labels_are_refused(tmp_path):
     members = [("a.png", picture_bytes(1)), ("a.json", b"{}"), ("b.png", picture_bytes(2))]
     write_tar(tmp_path / "test" / "0.tar", members)

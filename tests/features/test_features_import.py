@@ -110,7 +110,7 @@ def test_rows_are_found_by_the_ids_in_the_file(data, bring, tmp_path, write):
 def test_ids_beside_the_file(data, bring, tmp_path):
     ids, layers = shuffled(data)
     np.save(tmp_path / "x.npy", layers["a"])
-    (tmp_path / "ids.txt").write_text("\n".join(ids))
+    (tmp_path / "ids.txt").write_bytes(("\ufeff" + "\r\n".join([*ids, "", ""])).encode())
     same(bring(tmp_path / "x.npy", ids_path=tmp_path / "ids.txt"), {"features": data[3]["a"]})
 
 

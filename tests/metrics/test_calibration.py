@@ -43,12 +43,24 @@ def test_moments_are_those_of_all_permutations(n):
     assert found == pytest.approx(enumerate_null(a, b), rel=1e-9)
 
 
-def test_moments_with_a_diagonal():
-    rng = np.random.default_rng(3)
-    a, b, p, q = symmetric(rng, 6), symmetric(rng, 6), rng.normal(size=6), rng.gamma(1, size=6)
-    found = null_moments(Moments.of_symmetric(a, p), Moments.of_symmetric(b, q))
-    expected = enumerate_null(a, b, p, q)
-    assert found[:2] == pytest.approx(expected[:2], rel=1e-9)
+@pytest.mark.parametrize("n", [5, 6, 7])
+@pytest.mark.parametrize("weight", [0.3, 3.0, 100.0])
+def test_moments_with_a_diagonal(n, weight):
+    """Skewness too, whether the diagonal adds a little or is nearly all."""
+    rng = np.random.default_rng(n)
+    a, b = symmetric(rng, n), symmetric(rng, n) ** 2
+    p, q = weight * rng.gamma(0.5, size=n), weight * rng.gamma(1, size=n)
+    sides = Moments.of_symmetric(a, p), Moments.of_symmetric(b, q)
+    assert null_moments(*sides) == pytest.approx(enumerate_null(a, b, p, q), rel=1e-9)
+    mean, variance, skewness = null_moments(sides[0].scaled(3.0), sides[1])
+    assert (mean / 3, variance / 9, skewness) == pytest.approx(null_moments(*sides), rel=1e-9)
+
+
+def test_a_diagonal_on_one_side_alone_changes_nothing_but_the_mean():
+    rng = np.random.default_rng(8)
+    a, b, p = symmetric(rng, 6), symmetric(rng, 6), rng.gamma(1, size=6)
+    found = null_moments(Moments.of_symmetric(a, p), Moments.of_symmetric(b))
+    assert found == pytest.approx(enumerate_null(a, b, p, np.zeros(6)), rel=1e-9)
 
 
 def test_moments_of_neighbor_lists():

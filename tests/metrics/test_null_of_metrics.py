@@ -135,9 +135,8 @@ def test_closed_form_is_monte_carlo(name):
     assert abs(draws.mean() - mean) < 4 * error
     kurtosis = stats.kurtosis(draws, fisher=False)
     assert abs(draws.var() / variance - 1) < 4 * np.sqrt((kurtosis - 1) / len(draws))
-    rough = getattr(metric, "has_diagonal", False)  # whose part of the skewness is left out
-    assert rough or stats.skew(draws) == pytest.approx(skewness, abs=0.25)
-    for level, tolerance in ((0.5, 0.05 if rough else 0.03), (0.9, 0.03), (0.99, 0.006)):
+    assert stats.skew(draws) == pytest.approx(skewness, abs=0.25)
+    for level, tolerance in ((0.5, 0.03), (0.9, 0.03), (0.99, 0.006)):
         value = np.quantile(draws, level)
         exact = np.mean(draws > value) + np.mean(draws == value) / 2
         p = pearson_p(value, mean, np.sqrt(variance), skewness)

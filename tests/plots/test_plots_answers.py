@@ -62,7 +62,16 @@ def aligned(names, dataset, generator):
     rows = [
         (
             *(dataset, "cka", x, y, "language", "image", r, None, None, 100),
-            *(0.1 + 0.2 * k / half + generator.normal(0, 0.02), 0.03, 0.01, 0.0, 0.01, 0.1, None),
+            *(
+                0.1 + 0.2 * k / half + generator.normal(0, 0.02),
+                0.03,
+                0.01,
+                0.0,
+                0.01,
+                0.1,
+                None,
+                None,
+            ),
         )
         for k, x in enumerate(names[:half])
         for y in names[half:]

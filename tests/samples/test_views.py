@@ -135,12 +135,21 @@ def test_new_labels_by_a_table(tmp_path, monkeypatch):
         ("label\tto\tsplit\n1\tx\tval", "line 2: the split 'val' is neither"),
         ("label\tclass\tto\n1\tanimal", "line 2: 2 cells for 3 columns; .* blank ones too"),
         ("label\tto\n1\tx\ty", "line 2: 3 cells for 2 columns"),
+        ("label\tto\n\n1\tx\n1", "line 4: 1 cells for 2 columns"),
+        ("label to\n1 x", "separated by one tab"),
+        ("label\tto\tto\n1\tx\ty", "the column 'to' is there twice"),
     ],
 )
 def test_tables_of_classes_that_cannot_be_used(tmp_path, text, problem):
     (tmp_path / "new.tsv").write_text(text)
     with pytest.raises(ConfigError, match=problem):
         read_classes(str(tmp_path / "new.tsv"), CLASSES)
+
+
+def test_marks_and_rare_separators_are_no_cells_of_a_table_of_classes(tmp_path):
+    (tmp_path / "new.tsv").write_bytes("\ufefflabel\tto\r\n1\tx\u2028y\r\n\r\n2\tz\n".encode())
+    found = read_classes(str(tmp_path / "new.tsv"), CLASSES)
+    assert found == {("", 1): "x\u2028y", ("", 2): "z"}
 
 
 def test_views_that_cannot_be_made(tmp_path):

@@ -188,4 +188,62 @@ def test_more_stimuli_agree_more_with_all_of_them(manifest, tmp_path):
     assert table["draws"].tolist() == [4, 4, 4, 1]
     few, _, many, everything = table["lowest"]
     assert few < 0.8 < many < everything == pytest.approx(1)
-    assert table["n_stable"].iloc[0] in (30, 100)
+    assert table["n_stable"].isna().all() and "does the ranking agree" in table["status"].iloc[0]
+
+
+def test_no_n_above_half_of_the_largest_is_stable():
+    """Its stimuli are most of those that it is measured by."""
+    alike = {100: 0.01, 300: 0.01, 400: 0.01, 600: 0.01, 800: 0.01}
+    table = stability(ranking(alike))
+    assert table["stable"].tolist() == [True, True, True, False, False]
+    assert table["n_stable"].unique().tolist() == [100] and set(table["status"]) == {"ok"}
+    table = stability(ranking({n: size for n, size in alike.items() if n > 400}))
+    assert table["n_stable"].isna().all()
+    assert table["status"].str.contains("no n up to half of the largest, 800").all()
+    # a larger n that differs still speaks against a smaller one
+    table = stability(ranking(alike | {600: 1.0}))
+    assert (
+        table["n_stable"].isna().all()
+        and table["status"].str.contains("does the ranking agree").all()
+    )
+
+
+def independent(path, count, shared=0.0, seed=0):
+    """Writes a manifest of models with 4 to 13 units, independent but for a share of one source."""
+    generator, paths = np.random.default_rng(seed), []
+    source = generator.normal(size=(400, 4))
+    for m in range(count):
+        x = generator.normal(size=(400, 4 + m))
+        x[:, :4] += shared * m * source
+        header = {"model": {"model": f"m{m}"}, "dataset": "toys", "samples_hash": "s"}
+        paths.append(path / f"m{m}.safetensors")
+        write_features(paths[-1], {"late": x}, header, list(map(str, range(400))))
+    write_manifest(paths, path / "manifest.parquet")
+    return path / "manifest.parquet"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_has_no_stable_ranking(seed, tmp_path):
+    """Ten unrelated models: 390 of 400 stimuli rank their pairs as 400 do, new ones would not."""
+    found = curves(independent(tmp_path, 10, seed=seed), tmp_path / "t.parquet",
+                   {**SPEC, "preprocessing": {}}, n=(100, 200, 300, 390, 400))  # fmt: skip
+    for bound in (0.95, 0.7):
+        table = stability(found, bound)
+        assert table["n_stable"].isna().all() and not table["stable"].any()
+        assert (table["status"] != "ok").all()
+    assert table.set_index("n")["lowest"][390] > 0.9, "which is the overlap alone"
+
+
+def test_differences_between_models_have_one(tmp_path):
+    found = curves(independent(tmp_path, 10, shared=0.2), tmp_path / "t.parquet",
+                   {**SPEC, "preprocessing": {}}, n=(100, 200, 400))  # fmt: skip
+    table = stability(found, 0.9)
+    assert table["n_stable"].iloc[0] in (100, 200) and set(table["status"]) == {"ok"}
+
+
+def test_three_pairs_of_models_are_too_few():
+    """Of noise, their order is the same in one of six cases, and more often with shared stimuli."""
+    table = stability(ranking({100: 0.0, 300: 0.0, 900: 0.0}, models=3))
+    assert (table["lowest"] == 1).all() and table["n_stable"].isna().all()
+    assert table["status"].str.contains("3 pairs of models are too few").all()
+    assert stability(ranking({100: 0.0, 900: 0.0}, models=4))["n_stable"].iloc[0] == 100

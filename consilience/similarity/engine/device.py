@@ -74,7 +74,11 @@ def sums_on_device(
         (
             products[k],
             [
-                TileSums(rows[k, m], float(products[k, m, m]), forms[k].diagonal, forms[k].cubes)
+                TileSums(
+                    rows[k, m],
+                    float(products[k, m, m]),
+                    *(forms[k].diagonal, forms[k].cubes, forms[k].heavy),
+                )
                 for m, forms in enumerate(models)
             ],
         )

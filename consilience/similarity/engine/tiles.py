@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from consilience.forms.heavy import Heavy
 from consilience.forms.tiles import BINS, TileForm, TileSums, write_entries
 from consilience.similarity.shelf import Steps, read_at
 
@@ -44,6 +45,7 @@ class TileModel:
     diagonals: tuple[np.ndarray | None, ...] = (None,)
     cubes: tuple[tuple[float, ...], ...] = ((),)
     """For each kernel."""
+    heavies: tuple[Heavy | None, ...] = (None,)
     units: int = 0
     """Of the features, which a tile costs."""
 
@@ -55,8 +57,9 @@ class TileModel:
             forms: of its kernels; they have the same rows, whose products are taken once.
         """
         diagonals, cubes = (form.diagonal for form in forms), (form.cubes for form in forms)
-        units = forms[0].rows.shape[1]
-        return cls(partial(_write, forms), tuple(diagonals), tuple(cubes), units)
+        heavies, units = (form.heavy for form in forms), forms[0].rows.shape[1]
+        write = partial(_write, forms)
+        return cls(write, tuple(diagonals), tuple(cubes), tuple(heavies), units)
 
 
 def tiled_sums(
@@ -92,7 +95,11 @@ def tiled_sums(
         (
             products[k, :count, :count],
             [
-                TileSums(rows[k, m], float(products[k, m, m]), model.diagonals[k], model.cubes[k])
+                TileSums(
+                    rows[k, m],
+                    float(products[k, m, m]),
+                    *(given[k] for given in (model.diagonals, model.cubes, model.heavies)),
+                )
                 for m, model in enumerate(models)
             ],
         )
