@@ -48,15 +48,20 @@ class NeighborMetric(Metric):
         """Metrics of neighbours by one distance share their lists, whatever their k."""
         return f"neighbors_{self.distance}"
 
-    def prepare(self, x: np.ndarray) -> Any:  # noqa: ANN401
+    @property
+    def leaves_out(self) -> bool:
+        """Whether rows of one group are no neighbours of each other: always."""
+        return True
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> Any:  # noqa: ANN401
         """Returns what `of_lists` makes of the neighbour lists of x: (n, d)."""
         k = checked_count(self.k, len(x))
-        return self.of_lists(self.lists(x, k))
+        return self.of_lists(self.lists(x, k, groups))
 
-    def lists(self, x: np.ndarray, k: int) -> np.ndarray:
+    def lists(self, x: np.ndarray, k: int, groups: np.ndarray | None = None) -> np.ndarray:
         """Returns the lists (n, k) of the k nearest neighbours of x: (n, d), from near to far."""
         check_varies(x)
-        return ordered_neighbors(power_of_two_scale(x), k, self.distance)
+        return ordered_neighbors(power_of_two_scale(x), k, self.distance, groups=groups)
 
     def of_lists(self, lists: np.ndarray) -> Any:  # noqa: ANN401
         """Returns the prepared form for lists (n, k or more) from near to far."""

@@ -7,8 +7,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.groups import Between
 from consilience.forms.kernels import (
     check_sigma,
+    check_units,
     check_varies,
     lower_median,
     power_of_two_scale,
@@ -17,9 +19,11 @@ from consilience.forms.kernels import (
 from consilience.forms.neighbors import (
     BLOCK_ENTRIES,
     FAST_SAMPLES,
+    check_groups,
     check_k,
     checked_count,
     count_of,
+    exclude_groups,
     fast_neighbors,
     nearness_blocks,
     ordered_lists,
@@ -42,6 +46,8 @@ class LocalKernel(NamedTuple):
     """(n, k) whether the sample is among their neighbours too."""
     hsic: float
     """The dependence of the matrix on itself."""
+    groups: np.ndarray | None = None
+    """(n,) of the samples; those of one are no neighbours of each other."""
 
 
 @metric(
@@ -139,17 +145,23 @@ class CKNNA(Metric):
         """Whether a sample may be its own neighbour."""
         return self.estimator == "biased"
 
-    def prepare(self, x: np.ndarray) -> LocalKernel:
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: as pairs of a sample with itself are."""
+        return not self._own
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> LocalKernel:
         """Returns the kernel of x: (n, d) at the nearest neighbours."""
         n, k = len(x), checked_count(self.k, len(x), own=self._own)
-        if self.estimator == "debiased" and n < 4:
-            raise MetricError(f"debiased CKNNA needs at least 4 samples, not {n}")
+        if self.estimator == "debiased":
+            check_units("debiased CKNNA", 4, n, groups)
+        check_groups(groups, n, k)
         check_varies(x)
-        lists, values = self._local(power_of_two_scale(x) if self._scale_free else x, k)
+        lists, values = self._local(power_of_two_scale(x) if self._scale_free else x, k, groups)
         codes = lists + n * np.arange(n)[:, None]
         mutual = np.isin(lists.astype(np.int64) * n + np.arange(n)[:, None], codes)
         with np.errstate(over="ignore", invalid="ignore"):
-            hsic, size = self._hsic(lists, values, values, mutual)
+            hsic, size = self._hsic(lists, values, values, mutual, groups)
         if not np.isfinite(hsic):
             raise MetricError("kernel values overflow; scale the features to moderate size")
         if not hsic > 1e-13 * size:
@@ -157,21 +169,24 @@ class CKNNA(Metric):
                 f"the kernel over k = {k} neighbours has no variance left (HSIC {hsic:.3g}); "
                 "use more neighbours, or a wider kernel where it is rbf"
             )
-        return LocalKernel(lists, values, mutual, hsic)
+        return LocalKernel(lists, values, mutual, hsic, groups)
 
-    def _local(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _local(
+        self, x: np.ndarray, k: int, groups: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the neighbour lists (n, k) of x: (n, d) and the kernel values there."""
         if self.kernel == "linear" and len(x) >= FAST_SAMPLES and not self._own:
-            lists = fast_neighbors(x, k, "inner_product")
+            lists = fast_neighbors(x, k, "inner_product", groups=groups)
             rows = np.repeat(np.arange(len(x)), k)
             return lists, row_products(Rows(x), rows, lists.ravel()).reshape(lists.shape)
         if self.kernel == "linear":
-            blocks = nearness_blocks(x, "inner_product", own=self._own)
+            blocks = nearness_blocks(x, "inner_product", own=self._own, groups=groups)
             return ordered_lists(blocks, len(x), k)
         distances = squared_distances(x)
         variance = lower_median(distances) if self.sigma == "median" else float(self.sigma) ** 2
         # by distance, not by kernel value, which may be 0 for all that are far
-        lists, values = ordered_lists(_negative_blocks(distances, self._own), len(x), k)
+        blocks = _negative_blocks(distances, self._own, groups)
+        lists, values = ordered_lists(blocks, len(x), k)
         return lists, np.exp(values * (0.5 / variance))
 
     def compare(self, a: LocalKernel, b: LocalKernel) -> float:
@@ -180,11 +195,16 @@ class CKNNA(Metric):
         common, places = places > 0, np.maximum(places - 1, 0)
         values = np.take_along_axis(b.values, places, axis=1) * common
         mutual = common & a.mutual & np.take_along_axis(b.mutual, places, axis=1)
-        hsic, _ = self._hsic(a.lists, a.values * common, values, mutual)
+        hsic, _ = self._hsic(a.lists, a.values * common, values, mutual, a.groups)
         return float(hsic / (np.sqrt(a.hsic) * np.sqrt(b.hsic) + self.epsilon))
 
     def _hsic(
-        self, lists: np.ndarray, a: np.ndarray, b: np.ndarray, mutual: np.ndarray
+        self,
+        lists: np.ndarray,
+        a: np.ndarray,
+        b: np.ndarray,
+        mutual: np.ndarray,
+        groups: np.ndarray | None,
     ) -> tuple[float, float]:
         """Returns the HSIC of two matrices with values a, b (n, k) in the listed columns, else 0.
 
@@ -198,6 +218,12 @@ class CKNNA(Metric):
         if self.estimator == "biased":
             terms = trace, -(cross + columns_b @ rows_a) / n, totals / n**2
             return float(sum(terms)), float(np.abs(terms).max())
+        if groups is not None:
+            between = Between(groups)
+            fit_a, fit_b = between.fit(rows_a), between.fit(rows_b)
+            other = columns_b @ fit_a if self.order == "both" else columns_a @ fit_b
+            terms = np.array([trace, -(columns_a @ fit_b) - other]) / between.freedom
+            return float(terms.sum()), float(np.abs(terms).max())
         if self.order == "both":
             cross = (cross + columns_b @ rows_a) / 2
         terms = np.array([trace, -2 * cross / (n - 2), totals / ((n - 1) * (n - 2))])
@@ -210,8 +236,9 @@ class CKNNA(Metric):
         return True
 
     def pack(self, a: LocalKernel) -> dict[str, np.ndarray]:
-        """Returns lists, values, which are mutual, and the HSIC with itself."""
-        return {**a._asdict(), "hsic": np.array([a.hsic])}
+        """Returns lists, values, which are mutual, the HSIC with itself, and groups if any."""
+        arrays = {**a._asdict(), "hsic": np.array([a.hsic])}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> LocalKernel:
         """Returns the local kernel."""
@@ -220,7 +247,7 @@ class CKNNA(Metric):
     def permuted(self, a: LocalKernel, order: np.ndarray) -> LocalKernel:
         """Returns the kernel of the permuted samples."""
         lists = relabelled(a.lists, order)
-        return LocalKernel(lists, a.values[order], a.mutual[order], a.hsic)
+        return LocalKernel(lists, a.values[order], a.mutual[order], a.hsic, a.groups)
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns 13 bytes per neighbour: index, kernel value and whether it is mutual."""
@@ -237,11 +264,17 @@ def _sums(lists: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return values.sum(axis=1), columns
 
 
-def _negative_blocks(distances: np.ndarray, own: bool) -> Iterator[np.ndarray]:
-    """Yields blocks of rows of minus the distances (n, n), -inf on the diagonal unless `own`."""
+def _negative_blocks(
+    distances: np.ndarray, own: bool, groups: np.ndarray | None
+) -> Iterator[np.ndarray]:
+    """Yields blocks of rows of minus the distances (n, n), -inf on the diagonal unless `own`.
+
+    So are those of other rows of one group.
+    """
     step = max(1, BLOCK_ENTRIES // len(distances))
     for start in range(0, len(distances), step):
         nearness = -distances[start : start + step]
+        exclude_groups(nearness, groups, slice(start, start + step), slice(None))
         if not own:
             rows = np.arange(len(nearness))
             nearness[rows, rows + start] = -np.inf

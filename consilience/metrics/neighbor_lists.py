@@ -275,7 +275,12 @@ class SecondOrderCosine(Metric):
         facts = self.class_facts
         return replace(facts, bounds=(0.0, 1.0)) if self.form == "distance" else facts
 
-    def prepare(self, x: np.ndarray) -> Neighborhoods:
+    @property
+    def leaves_out(self) -> bool:
+        """Whether rows of one group are no neighbours of each other: always."""
+        return True
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> Neighborhoods:
         """Returns the neighbour lists of x: (n, d) and the cosines or their distances."""
         k = checked_count(self.k, len(x))
         check_varies(x)
@@ -283,7 +288,8 @@ class SecondOrderCosine(Metric):
         cosines = upper_triangle(x @ x.T)
         if self.form == "distance":
             cosines = np.maximum(1 - cosines, 0)
-        return Neighborhoods(ordered_neighbors(x, k, "inner_product"), cosines, np.arange(len(x)))
+        lists = ordered_neighbors(x, k, "inner_product", groups=groups)
+        return Neighborhoods(lists, cosines, np.arange(len(x)))
 
     def compare(self, a: Neighborhoods, b: Neighborhoods) -> float:
         """Returns the mean cosine over samples."""

@@ -48,11 +48,11 @@ class MutualKNN(NeighborMetric):
         0.4583
     """
 
-    def prepare(self, x: np.ndarray) -> tuple[np.ndarray, int]:
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> tuple[np.ndarray, int]:
         """Returns the sorted codes (row · n + neighbour) of x: (n, d), and n."""
         n, k = len(x), checked_count(self.k, len(x))
         check_varies(x)
-        neighbors = nearest_neighbors(power_of_two_scale(x), k, self.distance)
+        neighbors = nearest_neighbors(power_of_two_scale(x), k, self.distance, groups=groups)
         return _codes(neighbors), n
 
     def of_lists(self, lists: np.ndarray) -> tuple[np.ndarray, int]:

@@ -11,13 +11,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from consilience.calibration import NullKind, Permutations, closed_form, monte_carlo
+from consilience.calibration import (
+    NullKind,
+    Permutations,
+    closed_form,
+    monte_carlo,
+    null_of_draws,
+)
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
 from consilience.files import digest
+from consilience.forms.groups import describe, fingerprint, subset, unit_count
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
-from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums
+from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
 from consilience.similarity.store import Outcome, PairStore
 
@@ -138,6 +145,8 @@ class Engine:
 
 TILED_SAMPLES = 2048
 """From so many samples on, inner products over pairs of samples are computed in tiles."""
+TILE_ROUNDING = 1e-6
+"""Draws of the tiled pass this close to the value count as ties: its entries are float32."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +155,7 @@ class TileSide:
 
     sums: TileSums
     length: float
-    moments: Moments
+    moments: Moments | None
 
     @classmethod
     def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
@@ -165,6 +174,10 @@ class Task:
     permutations: Permutations = field(default_factory=Permutations)
     shared: Mapping[str, np.ndarray] = field(default_factory=dict, hash=False)
     """Those inputs of the metric that belong to the samples and so are the same for all models."""
+    groups: np.ndarray | None = field(default=None, hash=False, compare=False)
+    """(n,) which samples are of one group, see `consilience.forms.groups`; None: all are single."""
+    within_groups: bool = False
+    """Whether pairs of samples of one group count; the null permutes whole groups all the same."""
 
     def __post_init__(self) -> None:
         facts = self.metric.facts
@@ -178,6 +191,27 @@ class Task:
                 f"metric {facts.name!r} has no closed-form null with these parameters; use "
                 "null='monte_carlo'"
             )
+        if self.null == "closed_form" and self.groups is not None:
+            raise ConfigError(
+                f"{describe(self.groups)}: the closed-form null holds for independent samples "
+                "only; use null='monte_carlo', which permutes whole groups"
+            )
+
+    @property
+    def apart(self) -> np.ndarray | None:
+        """The groups within which pairs are left out; None: none are."""
+        return None if self.within_groups or not self.metric.leaves_out else self.groups
+
+    @property
+    def groups_spec(self) -> dict[str, Any] | None:
+        """What groups decide of values, for the pair store and the table's metadata."""
+        if self.groups is None:
+            return None
+        return {
+            "hash": fingerprint(self.groups),
+            "n": unit_count(self.groups, len(self.groups)),
+            "pairs_within": self.apart is None,
+        }
 
     @property
     def null_spec(self) -> dict[str, Any] | None:
@@ -188,7 +222,8 @@ class Task:
 
     def subset(self, rows: np.ndarray) -> "Task":
         """Returns the task for some of the samples."""
-        return replace(self, shared={name: x[rows] for name, x in self.shared.items()})
+        shared = {name: x[rows] for name, x in self.shared.items()}
+        return replace(self, shared=shared, groups=subset(self.groups, rows))
 
     def open_store(
         self, path: str | Path | None, *, device: str = "cpu", fresh: bool = False
@@ -202,6 +237,7 @@ class Task:
         """
         given = {"null": self.null_spec}
         given |= {name: content_hash(x) for name, x in self.shared.items()}
+        given |= {"groups": self.groups_spec} if self.groups is not None else {}
         return PairStore.open(
             path, self.metric, self.preprocessing, given, device=device, fresh=fresh
         )
@@ -210,7 +246,8 @@ class Task:
         """Whether pairs of n samples are computed in the tiled pass, to float32 precision."""
         inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
         inner = inner and self.metric.facts.inputs == ("features",)
-        return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
+        drawn = self.null == "monte_carlo" and self.groups is None
+        return bool(inner) and n >= TILED_SAMPLES and not drawn
 
     def device_kind(self, device: str, n: int) -> str:
         """Returns what kind of device computes pairs of n samples if the engine's is `device`.
@@ -227,23 +264,46 @@ class Task:
         """Returns what the products or neighbour lists depend on; None: they are its own."""
         shared = self.is_tiled(n) or not isinstance(self.metric, InnerProductMetric)
         base = self.metric.base if shared else ""
-        return (base, *vars(self.preprocessing).values()) if base else None
+        apart = ("between groups",) if self.apart is not None else ()
+        return (base, *vars(self.preprocessing).values(), *apart) if base else None
 
     def tile_form(self, x: np.ndarray) -> TileForm:
         """Returns what the tiled pass needs of features x: (n, d), and of its null."""
         rows = self.preprocessing.rows(x)
         form = self.metric.tile_form(rows)
-        return replace(form, cubes=self.metric.tile_cubes(rows)) if self.null else form
+        closed = self.null == "closed_form"
+        return replace(form, cubes=self.metric.tile_cubes(rows)) if closed else form
 
-    def tiled_outcome(self, n: int, product: float, a: TileSide, b: TileSide) -> Outcome:
-        """Returns the value and the null of two models from the sums of the tiled pass."""
-        centring = CENTRINGS[self.metric.centring]
-        value = float(centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
+    @property
+    def centring(self) -> Centring:
+        """How the tiled pass centres entries."""
+        return centring_of(self.metric.centring, self.apart)
+
+    def tiled_value(self, n: int, product: float, a: TileSide, b: TileSide) -> float:
+        """Returns the value of two models from the sums of the tiled pass."""
+        return float(self.centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
+
+    def tiled_outcome(
+        self, n: int, product: float, a: TileSide, b: TileSide, draws: np.ndarray | None = None
+    ) -> Outcome:
+        """Returns the value and the null of two models from the sums of the tiled pass.
+
+        Args:
+            n: number of samples.
+            product: of the entries of both, over the pairs that count.
+            a: one model.
+            b: the other.
+            draws: (K,) values with whole groups of samples permuted; None: there are none.
+        """
+        value = self.tiled_value(n, product, a, b)
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
         if self.null is None:
             return Outcome(value)
-        null = closed_form(self.metric, value, a.moments, b.moments)
+        if draws is not None:
+            null = null_of_draws(value, draws, self.metric.facts, rounding=TILE_ROUNDING)
+        else:
+            null = closed_form(self.metric, value, a.moments, b.moments)
         return Outcome(value, None, null.mean, null.sd, null.p)
 
     def prepare(self, item: Item) -> "Form":
@@ -256,7 +316,8 @@ class Task:
         for name in self.metric.facts.inputs:
             x = self.shared[name] if name in self.shared else item.input(name)
             found[name] = self.preprocessing(x) if name == item.main else x
-        form = self.form(self.metric.prepare(*found.values()), len(found[item.main]))
+        prepared = self.metric.prepare_in_groups(*found.values(), groups=self.apart)
+        form = self.form(prepared, len(found[item.main]))
         return form._replace(rows=own_rows(found))
 
     def form(self, prepared: Any, n: int) -> "Form":  # noqa: ANN401
@@ -275,7 +336,7 @@ class Task:
         if self.null == "closed_form":
             null = closed_form(self.metric, value, a.moments, b.moments)
         else:
-            orders = self.permutations.orders(a.n)
+            orders = self.permutations.orders(a.n, self.groups)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
         return Outcome(value, None, null.mean, null.sd, null.p)
 

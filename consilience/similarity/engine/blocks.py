@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, MetricError
 from consilience.files import digest
-from consilience.forms.neighbors import checked_count
+from consilience.forms.neighbors import check_groups, checked_count
 from consilience.metrics import Metric
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
@@ -166,8 +166,11 @@ class _Lists:
     @classmethod
     def of(cls, tasks: Sequence[Task], n: int, folder: Path, room: int) -> "_Lists":
         """Returns the lists of n samples for these tasks, kept in the folder."""
-        k = max(1, *(min(task.metric.neighbors_of(n), n - 1) for task in tasks))
-        mark = digest([tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k])
+        apart = tasks[0].apart
+        most = n - (1 if apart is None else int(np.bincount(apart).max()))
+        k = max(1, *(min(task.metric.neighbors_of(n), most) for task in tasks))
+        marks = [tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k]
+        mark = digest(marks if apart is None else [*marks, tasks[0].groups_spec])
         return cls(tasks[0], k, Shelf(folder / mark[:16], room))
 
     def form(self, task: Task, item: Item) -> Form | MetricError:
@@ -176,14 +179,16 @@ class _Lists:
 
     def _form(self, task: Task, item: Item) -> Form:
         n = item.shape[0]
-        checked_count(task.metric.k, n)  # first, as in `prepare`: of two reasons the same is given
+        k = checked_count(task.metric.k, n)
+        check_groups(task.apart, n, k)  # first, as in `prepare`: of two reasons the same is given
         return task.form(task.metric.of_lists(self._lists(item)), n)
 
     def _lists(self, item: Item) -> np.ndarray:
         found = self.shelf.get(item.hash)
         if found:
             return found[0]["lists"]
-        lists = self.task.metric.lists(self.task.preprocessing(item.features()), self.k)
+        x = self.task.preprocessing(item.features())
+        lists = self.task.metric.lists(x, self.k, self.task.apart)
         if self.shelf.reserve(lists.nbytes):
             self.shelf.put(item.hash, {"lists": lists}, {})
         return lists
