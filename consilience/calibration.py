@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from consilience.errors import ConfigError, MetricError
+from consilience.errors import MetricError
 from consilience.forms.groups import arrangements, block_order, describe
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import Facts, Metric
@@ -57,10 +57,10 @@ class Permutations:
                 blocks, and no sample leaves its block.
 
         Raises:
-            ConfigError: no two groups have the same size, so there is nothing to permute.
+            MetricError: no two groups have the same size, so there is nothing to permute.
         """
         if groups is not None and arrangements(groups) < 2:
-            raise ConfigError(
+            raise MetricError(
                 f"{describe(groups)}, no two of one size: they cannot change places, so there is "
                 "no null; group the samples more finely, or do without a null"
             )

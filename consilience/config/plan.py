@@ -22,6 +22,7 @@ from consilience.files import digest, find
 from consilience.metrics import METRICS
 from consilience.prefetch import describe, list_remote
 from consilience.results import ID, Results
+from consilience.samples.groups import parse_group
 from consilience.samples.views import parse_view
 
 
@@ -105,11 +106,14 @@ class Plan(Groups, Page):
         return self.each("samples", dataset=self.study.chains[dataset])
 
     def view_sources(self, dataset: str) -> dict[str, str]:
-        """Returns what the samples of a view are made from; nothing for other datasets."""
+        """Returns what samples are made from: of a view its parent's, and tables that rows name."""
+        row = self.study.sampling[dataset]
+        rule = parse_group(row)
+        sources = {"groups": str(find(rule.value))} if rule.kind == "file" else {}
         if not self.is_view(dataset):
-            return {}
-        classes = parse_view(self.study.sampling[dataset]).classes
-        sources = {"parent": self.samples(dataset)[1]}
+            return sources
+        classes = parse_view(row).classes
+        sources["parent"] = self.samples(dataset)[1]
         return sources | ({"classes": str(find(classes))} if classes else {})
 
     def features(self, dataset: str, model: str) -> str:
@@ -121,8 +125,10 @@ class Plan(Groups, Page):
         return [self.features(dataset, model) for model in self.study.models_on[dataset]]
 
     def view_samples(self, dataset: str) -> list[str]:
-        """Returns `samples` of a view; nothing for other datasets."""
-        return self.samples(dataset) if self.is_view(dataset) else []
+        """Returns `samples` of a view, or of a dataset that may have groups; else nothing."""
+        row = self.study.sampling[dataset]
+        grouped = row.get("group", "") not in ("", "none") or row.get("captions") == "all"
+        return self.samples(dataset) if self.is_view(dataset) or grouped else []
 
     @cached_property
     def extraction(self) -> dict[str, Any]:

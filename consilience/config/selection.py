@@ -62,6 +62,7 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "clip": similarity["clip"],
         **found.before,
     }
+    within = variant.get("within_groups", similarity["within_groups"])
     if not preprocessing["clip"]:
         del preprocessing["clip"]
     return {
@@ -70,4 +71,5 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "preprocessing": preprocessing,
         "layers": similarity["layers"],
         "permutations": similarity["permutations"],
+        **({"within_groups": True} if within else {}),
     }

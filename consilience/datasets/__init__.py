@@ -26,6 +26,8 @@ class Sample:
     text: str | None = None
     labels: tuple[int, ...] | None = None
     """Of a multilabel dataset, whose samples have no single `label`; may be empty."""
+    group: str | None = None
+    """What the sample is one of, such as the picture that a caption is of; None: it is alone."""
     image: "Callable[[], Image] | None" = None
     """Opens and fully decodes the picture as RGB; raises DataError naming `origin` if it cannot."""
 

@@ -97,6 +97,16 @@ def split_roles(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: "" if one_role else ROLES[name] for name in names}
 
 
+GROUP_COLUMN = "column"
+"""How the column `group` of a row begins where the source has a column that names groups."""
+
+
+def group_column(row: Mapping[str, Any]) -> str:
+    """Returns the source's own column that names groups, if the row says one: `column=NAME`."""
+    kind, _, name = str(row.get("group") or "").strip().partition("=")
+    return name if kind == GROUP_COLUMN else ""
+
+
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
     """Returns the SHA-256 of a set of files given as (relative path, SHA-256), in any order."""
     return files.digest(sorted([name, sha256] for name, sha256 in contents))

@@ -26,7 +26,7 @@ import io
 import tarfile
 import urllib.parse
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from consilience.datasets import Sample
-from consilience.datasets._base import check_tree, decode, split_roles
+from consilience.datasets._base import check_tree, decode, group_column, split_roles
 from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
 from consilience.errors import ConfigError, DataError
@@ -54,6 +54,8 @@ class Shards:
     shards: Mapping[str, int]
     classes: tuple[str, ...]
     verified: bool = False
+    group: str = ""
+    """The members KEY.group that name groups; empty: none."""
 
     @property
     def pin(self) -> dict[str, str]:
@@ -66,7 +68,7 @@ class Shards:
             path = self.shard(name)
             for members in _read(path, name):
                 _check_label(members, name, bool(self.classes))
-                yield _sample(members, name, self.roles[split])
+                yield _sample(members, name, self.roles[split], self.group)
 
     def names(self) -> list[str]:
         """Returns the shards as `SPLIT/NUMBER.tar`, in reading order."""
@@ -102,11 +104,12 @@ def open(row: Mapping[str, Any]) -> Shards:
             "name the splits to read, such as `test` or `train,test`"
         )
     root = open_root(row)
-    dataset = Shards(root, roles, {split: _count(root, split) for split in roles}, _classes(root))
+    counts = {split: _count(root, split) for split in roles}
+    dataset = Shards(root, roles, counts, _classes(root), group=group_column(row))
     contents = ((name, dataset.shard(name)) for name in dataset.names())
     if not check_tree(row, contents):
         return dataset
-    return Shards(root, roles, dataset.shards, dataset.classes, verified=True)
+    return replace(dataset, verified=True)
 
 
 def prefetch(row: Mapping[str, Any]) -> None:
@@ -187,7 +190,7 @@ def _damaged(path: Path, name: str, size: int, problem: str) -> str:
     )
 
 
-def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
+def _sample(members: Mapping[str, Any], shard: str, role: str, group: str) -> Sample:
     key, split = members["__key__"], shard.partition("/")[0]
     pictures = [name for name in IMAGES if name in members]
     extension = pictures[0] if pictures else None
@@ -209,6 +212,7 @@ def _sample(members: Mapping[str, Any], shard: str, role: str) -> Sample:
         label=_label(members["cls"], origin) if "cls" in members else None,
         text=_text(members["txt"], origin) if "txt" in members else None,
         labels=_labels(members["npy"], origin) if "npy" in members else None,
+        group=_text(members[group], origin, group) if group in members else None,
         image=image,
     )
 
@@ -254,8 +258,8 @@ def _labels(content: bytes, origin: str) -> tuple[int, ...]:
     return tuple(map(int, np.flatnonzero(marks)))
 
 
-def _text(content: bytes, origin: str) -> str:
+def _text(content: bytes, origin: str, member: str = "txt") -> str:
     try:
         return content.decode("utf-8").strip()
     except UnicodeDecodeError as error:
-        raise DataError(f"{origin}: its txt is not UTF-8 ({error})") from error
+        raise DataError(f"{origin}: its {member} is not UTF-8 ({error})") from error

@@ -16,6 +16,7 @@ from consilience.calibration import NULL, NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features.activations import describe, reduce
 from consilience.features.reading import check_same_stimuli
+from consilience.forms.groups import group_codes
 from consilience.forms.inputs import INPUTS, as_shared
 from consilience.metrics import Metric, Preprocessing
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
@@ -47,6 +48,8 @@ def pairwise(  # noqa: PLR0913 - options by name
     null: NullKind | None = None,
     permutations: Permutations | None = None,
     labels: Any = None,  # noqa: ANN401
+    groups: Any = None,  # noqa: ANN401
+    within_groups: bool = False,
     reduction: str | None = None,
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
@@ -63,6 +66,10 @@ def pairwise(  # noqa: PLR0913 - options by name
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
         labels: (n,) true classes, for metrics whose facts ask for them.
+        groups: (n,) what each sample is one of, such as the picture that a caption is of: pairs
+            within a group are left out, where the metric leaves out pairs at all, and the null
+            permutes whole groups, by `monte_carlo` only.
+        within_groups: whether pairs within a group count nevertheless.
         reduction: a name of `consilience.features.activations.REDUCTIONS`, which makes matrices of
             arrays (n, channels, h, w) or (n, tokens, units); noted in the table's `attrs`.
         preprocessing: centring and row normalisation before the metric (default: neither).
@@ -90,7 +97,14 @@ def pairwise(  # noqa: PLR0913 - options by name
         [1.0, 0.5784, 1.0]
     """
     items = _all_items(metric, features, reduction)
-    task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
+    task = Task(
+        metric,
+        preprocessing or Preprocessing(),
+        null,
+        permutations or Permutations(),
+        groups=group_codes(groups, items[0].shape[0]) if items else None,
+        within_groups=within_groups,
+    )
     task = _with_shared(task, items, {"labels": labels})
     table = similarity_table(task, items, engine, store)
     table.attrs |= describe(reduction) if reduction else {}
@@ -102,7 +116,9 @@ def pairwise_many(
     features: Mapping[str, Any],
     *,
     null: NullKind | None = None,
+    permutations: Permutations | None = None,
     labels: Any = None,  # noqa: ANN401
+    groups: Any = None,  # noqa: ANN401
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -116,7 +132,9 @@ def pairwise_many(
         metrics: by any id.
         features: as in `pairwise`.
         null: as in `pairwise`, for all of them.
+        permutations: as in `pairwise`.
         labels: as in `pairwise`.
+        groups: as in `pairwise`.
         preprocessing: as in `pairwise`.
         engine: threads and memory.
 
@@ -130,9 +148,14 @@ def pairwise_many(
     tasks, stores, engine = {}, {}, engine or Engine()
     for id_, metric in metrics.items():
         own = items[metric.facts.inputs]
-        task = _with_shared(
-            Task(metric, preprocessing or Preprocessing(), null), own, {"labels": labels}
+        task = Task(
+            metric,
+            preprocessing or Preprocessing(),
+            null,
+            permutations or Permutations(),
+            groups=group_codes(groups, own[0].shape[0]),
         )
+        task = _with_shared(task, own, {"labels": labels})
         kind = task.device_kind(engine.device, own[0].shape[0])
         tasks[id_], stores[id_] = task, task.open_store(None, device=kind)
     for inputs, own in items.items():

@@ -70,6 +70,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         "layers": listing.layers,
         "n": listing.n,
         "samples_hash": listing.samples_hash,
+        **task.groups_given,
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table, out, metadata)

@@ -203,15 +203,16 @@ class Task:
         return None if self.within_groups or not self.metric.leaves_out else self.groups
 
     @property
-    def groups_spec(self) -> dict[str, Any] | None:
-        """What groups decide of values, for the pair store and the table's metadata."""
+    def groups_given(self) -> dict[str, Any]:
+        """What groups decide of values, for the pair store and the table's metadata, if any."""
         if self.groups is None:
-            return None
-        return {
+            return {}
+        found = {
             "hash": fingerprint(self.groups),
             "n": unit_count(self.groups, len(self.groups)),
             "pairs_within": self.apart is None,
         }
+        return {"groups": found}
 
     @property
     def null_spec(self) -> dict[str, Any] | None:
@@ -237,7 +238,7 @@ class Task:
         """
         given = {"null": self.null_spec}
         given |= {name: content_hash(x) for name, x in self.shared.items()}
-        given |= {"groups": self.groups_spec} if self.groups is not None else {}
+        given |= self.groups_given
         return PairStore.open(
             path, self.metric, self.preprocessing, given, device=device, fresh=fresh
         )

@@ -170,7 +170,7 @@ class _Lists:
         most = n - (1 if apart is None else int(np.bincount(apart).max()))
         k = max(1, *(min(task.metric.neighbors_of(n), most) for task in tasks))
         marks = [tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k]
-        mark = digest(marks if apart is None else [*marks, tasks[0].groups_spec])
+        mark = digest(marks if apart is None else [*marks, tasks[0].groups_given])
         return cls(tasks[0], k, Shelf(folder / mark[:16], room))
 
     def form(self, task: Task, item: Item) -> Form | MetricError:
