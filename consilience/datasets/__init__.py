@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+GROUP_COLUMN = "column"
+"""How the column `group` of a row begins where the source has a column that names groups."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One stimulus. `image` is a function, so that nothing is decoded before it is needed."""

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from consilience import files
-from consilience.datasets import Sample
+from consilience.datasets import GROUP_COLUMN, Sample
 from consilience.errors import ConfigError, DataError
 
 ROLES = {
@@ -95,10 +95,6 @@ def split_roles(row: Mapping[str, Any]) -> dict[str, str]:
             )
     one_role = len({ROLES[name] for name in names}) == 1
     return {name: "" if one_role else ROLES[name] for name in names}
-
-
-GROUP_COLUMN = "column"
-"""How the column `group` of a row begins where the source has a column that names groups."""
 
 
 def group_column(row: Mapping[str, Any]) -> str:

@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from consilience import files
-from consilience.datasets import Dataset, Sample
-from consilience.datasets._base import GROUP_COLUMN
+from consilience.datasets import GROUP_COLUMN, Dataset, Sample
 from consilience.errors import ConfigError, DataError
 from consilience.forms.groups import describe, group_codes
 from consilience.registry import did_you_mean

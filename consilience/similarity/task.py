@@ -352,6 +352,17 @@ class Form(NamedTuple):
     """How many rows those inputs have whose rows are no samples."""
 
 
+def compared(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:
+    """Returns the outcome of two forms, or of what went wrong with them."""
+    for form in (a, b):
+        if isinstance(form, MetricError):
+            return Outcome(failure=str(form))
+    try:
+        return task.compare(a, b)
+    except MetricError as error:
+        return Outcome(failure=str(error))
+
+
 def attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401
     """Returns what `make` gives, or the error that all pairs of the item then have."""
     try:

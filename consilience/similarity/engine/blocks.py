@@ -19,10 +19,11 @@ from consilience.errors import ConfigError, MetricError
 from consilience.files import digest
 from consilience.forms.neighbors import check_groups, checked_count
 from consilience.metrics import Metric
+from consilience.similarity.engine.permuted import fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
-from consilience.similarity.store import Outcome, PairStore
-from consilience.similarity.task import Engine, Form, Item, Task, attempt, batched
+from consilience.similarity.store import PairStore
+from consilience.similarity.task import Engine, Form, Item, Task, attempt, batched, compared
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,12 @@ def fill_store(
         shelf = Shelf(store.path.with_suffix("") / store.spec[:16], engine.shelf)
     prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
     if not task.is_tiled(missing[0][0].shape[0]):
+        if fits(task, missing, engine):
+            with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
+                for found in permuted_outcomes(task, missing, prepare, pool):
+                    store.outcomes.update(found)
+                    store.write()
+            return
         fill_by_pairs(store, missing, ByPairs.of(task, prepare), engine)
         return
     with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
@@ -93,7 +100,7 @@ class ByPairs:
     def of(cls, task: Task, prepare: Callable[[Item], Form | MetricError]) -> "ByPairs":
         """Returns how a task compares layers that are prepared like this."""
         size = task.metric.prepared_bytes
-        return cls(prepare, partial(_outcome, task), lambda item: size(*item.shape))
+        return cls(prepare, partial(compared, task), lambda item: size(*item.shape))
 
 
 def fill_by_pairs(
@@ -259,13 +266,3 @@ def _prepare(task: Task, shelf: Shelf | None, item: Item) -> Form | MetricError:
         if shelf.reserve(sum(array.nbytes for array in arrays.values())):
             shelf.put(item.hash, arrays, {"moments": moments_as_notes(form.moments)})
     return form
-
-
-def _outcome(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:
-    for form in (a, b):
-        if isinstance(form, MetricError):
-            return Outcome(failure=str(form))
-    try:
-        return task.compare(a, b)
-    except MetricError as error:
-        return Outcome(failure=str(error))
