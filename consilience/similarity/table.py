@@ -10,6 +10,7 @@ import numpy as np
 from consilience import __version__
 from consilience.files import write_table
 from consilience.similarity.all_pairs import similarity_table
+from consilience.similarity.copies import warn_of_copies
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.task import Engine
 
@@ -53,6 +54,8 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     engine = engine or Engine()
     device = task.device_kind(engine.device, listing.n)
     pair_store = task.open_store(store, device=device, fresh=fresh)
+    if task.groups is None:
+        warn_of_copies(listing.items, dataset)
     table = similarity_table(task, listing.items, engine, pair_store)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)

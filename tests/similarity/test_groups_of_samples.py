@@ -167,7 +167,7 @@ def test_studies_permute_groups_where_a_closed_form_does_not_hold(caplog):
     ("cka", {}), ("distance_correlation", {}), ("mutual_knn", {"k": 5}),
 ])  # fmt: skip
 def test_unrelated_models_of_copies_are_not_significant(name, parameters):
-    """200 pairs: 5 % ± 4 (sd 1.5; 4.9 % in 1,000); without groups 99 %. Values average to chance."""
+    """200 pairs: 5 % ± 4 (sd 1.5; of 1,000 4.9 %), without groups 99 %; mean value chance."""
     metric, found = get_metric(name, **parameters), []
     for seed in range(200, 400):
         features, groups = copies(24, 2, models=2, seed=seed)
