@@ -11,7 +11,7 @@ import numpy as np
 from consilience.calibration import Null, Permutations, calibrated_value, null_of_draws
 from consilience.errors import ConfigError, MetricError
 from consilience.files import derive_seed
-from consilience.forms.groups import group_codes, subset
+from consilience.forms.groups import GroupRows, group_codes, means_of, subset, unit_count
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
 from consilience.samples.draw import halve
 
@@ -79,7 +79,7 @@ def align(
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
     groups: Any = None,  # noqa: ANN401
-    within_groups: bool = False,
+    group_rows: GroupRows = "apart",
 ) -> list[Reduced]:
     """Returns every reduction of the similarities of all pairs of layers, with its null.
 
@@ -92,7 +92,7 @@ def align(
         preprocessing: done to all samples, and to each half by itself.
         groups: (n,) what each sample is one of, such as the picture that a caption is of: groups
             are kept whole in halves and permuted as blocks.
-        within_groups: whether pairs within a group count.
+        group_rows: as in `consilience.similarity.pairwise`.
 
     Returns:
         One `Reduced` for each of `REDUCTIONS`, in their order. The first, `max`, is the most
@@ -110,12 +110,13 @@ def align(
     if not (x and y):
         raise ConfigError("a search over layers needs at least one layer on each side")
     n = len(next(iter(x.values())))
-    split = LayerSplit(n, seed, group_codes(groups, n))
-    before = preprocessing or Preprocessing()
+    codes, before = group_codes(groups, n), preprocessing or Preprocessing()
     loads = [{k: partial(_given, v) for k, v in side.items()} for side in (x, y)]
-    forms = [
-        prepare_layers(metric, before, split, side, within_groups=within_groups) for side in loads
-    ]
+    if group_rows == "mean" and codes is not None:
+        loads = [{k: partial(means_of, v, codes) for k, v in side.items()} for side in (x, y)]
+        n, codes = unit_count(codes, n), None
+    split, within = LayerSplit(n, seed, codes), group_rows == "within"
+    forms = [prepare_layers(metric, before, split, side, within_groups=within) for side in loads]
     return reduce_layers(metric, *forms, (list(x), list(y)), split.orders(permutations))
 
 

@@ -173,7 +173,8 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
     listing = list_items(manifest, {**spec, "layers": "all"}, **ids)
     task = listing.task
     split = LayerSplit(listing.n, derive_seed("alignment", seed, dataset), task.groups)
-    work = _Work(metric, task.preprocessing, split, permutations, task.within_groups)
+    within = task.group_rows == "within"
+    work = _Work(metric, task.preprocessing, split, permutations, within)
     given = {"permutations": permutations, "seed": seed, "dataset": dataset}
     given |= task.groups_given
     known = AlignmentStore.open(store, metric, work.preprocessing, given, fresh=fresh)

@@ -62,7 +62,7 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "clip": similarity["clip"],
         **found.before,
     }
-    within = variant.get("within_groups", similarity["within_groups"])
+    group_rows = variant.get("group_rows", similarity["group_rows"])
     if not preprocessing["clip"]:
         del preprocessing["clip"]
     return {
@@ -71,5 +71,5 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "preprocessing": preprocessing,
         "layers": similarity["layers"],
         "permutations": similarity["permutations"],
-        **({"within_groups": True} if within else {}),
+        **({"group_rows": group_rows} if group_rows != "apart" else {}),
     }

@@ -9,12 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from consilience.errors import FeaturesError
+
+GroupRows = Literal["apart", "within", "mean"]
+"""What rows of one group are to each other: pairs of them are left out, or count, or one row, their
+mean, stands for all."""
 
 
 def group_codes(values: Any, n: int | None = None) -> np.ndarray | None:  # noqa: ANN401
@@ -68,6 +72,18 @@ def rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
     """Returns for each group its rows, in order."""
     order = np.argsort(groups, kind="stable")
     return np.split(order, np.cumsum(np.bincount(groups))[:-1])
+
+
+def means_of(x: Any, groups: np.ndarray) -> np.ndarray:  # noqa: ANN401
+    """Returns the means of the rows of x: (n, …) over each group, in float64; float32 stays it."""
+    if hasattr(x, "detach"):  # a torch tensor, without importing torch
+        x = x.detach().cpu().numpy()
+    x, sizes = np.asarray(x), np.bincount(groups)
+    starts = np.cumsum(sizes) - sizes
+    rows = x[np.argsort(groups, kind="stable")]
+    sums = np.add.reduceat(rows, starts, axis=0, dtype=np.float64)
+    means = sums / sizes.reshape(-1, *[1] * (x.ndim - 1))
+    return means.astype(np.float32) if x.dtype == np.float32 else means
 
 
 def whole_groups(groups: np.ndarray | None, chosen: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -16,12 +16,12 @@ from consilience.calibration import NULL, NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features.activations import describe, reduce
 from consilience.features.reading import check_same_stimuli
-from consilience.forms.groups import group_codes
+from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.inputs import INPUTS, as_shared
 from consilience.metrics import Metric, Preprocessing
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
-from consilience.similarity.items import items_of
+from consilience.similarity.items import items_of, take_groups
 from consilience.similarity.store import Outcome, PairStore
 from consilience.similarity.task import Engine, Item, Task
 
@@ -49,7 +49,7 @@ def pairwise(  # noqa: PLR0913 - options by name
     permutations: Permutations | None = None,
     labels: Any = None,  # noqa: ANN401
     groups: Any = None,  # noqa: ANN401
-    within_groups: bool = False,
+    group_rows: GroupRows = "apart",
     reduction: str | None = None,
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
@@ -66,10 +66,10 @@ def pairwise(  # noqa: PLR0913 - options by name
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
         labels: (n,) true classes, for metrics whose facts ask for them.
-        groups: (n,) what each sample is one of, such as the picture that a caption is of: pairs
-            within a group are left out, where the metric leaves out pairs at all, and the null
+        groups: (n,) what each sample is one of, such as the picture that a caption is of; the null
             permutes whole groups, by `monte_carlo` only.
-        within_groups: whether pairs within a group count nevertheless.
+        group_rows: `apart`: pairs within a group are left out, where the metric leaves out pairs
+            at all; `within`: they count; `mean`: the mean of a group's rows stands for it.
         reduction: a name of `consilience.features.activations.REDUCTIONS`, which makes matrices of
             arrays (n, channels, h, w) or (n, tokens, units); noted in the table's `attrs`.
         preprocessing: centring and row normalisation before the metric (default: neither).
@@ -100,13 +100,13 @@ def pairwise(  # noqa: PLR0913 - options by name
     task = Task(
         metric,
         preprocessing or Preprocessing(),
-        null,
+        None,
         permutations or Permutations(),
         groups=group_codes(groups, items[0].shape[0]) if items else None,
-        within_groups=within_groups,
+        group_rows=group_rows,
     )
-    task = _with_shared(task, items, {"labels": labels})
-    table = similarity_table(task, items, engine, store)
+    task, items = take_groups(_with_shared(task, items, {"labels": labels}), items)
+    table = similarity_table(replace(task, null=null), items, engine, store)
     table.attrs |= describe(reduction) if reduction else {}
     return table
 

@@ -13,7 +13,13 @@ from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
 from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table
-from consilience.forms.groups import arrangements, describe, group_codes
+from consilience.forms.groups import (
+    arrangements,
+    describe,
+    fingerprint,
+    group_codes,
+    unit_count,
+)
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
 from consilience.layers import last_layers
 from consilience.metrics import Metric, Preprocessing, get_metric
@@ -105,9 +111,28 @@ def list_items(
         Preprocessing(**spec["preprocessing"]),
         shared=shared,
         groups=group_codes(attrs.get("groups")) if INPUTS[main].per_sample else None,
-        within_groups=bool(spec.get("within_groups")),
+        group_rows=spec.get("group_rows", "apart"),
     )
+    task, items = take_groups(task, items)
+    n = items[0].shape[0] if task.pooled else n
     return Listing(task, items, dict(spec), n, samples_hash)
+
+
+def take_groups(task: Task, items: list[Item]) -> tuple[Task, list[Item]]:
+    """Returns a task and its items with one row for each group if `group_rows` is `mean`.
+
+    So a model of pictures, of which each is there once for each of its captions, has one row per
+    picture, and one of texts the mean over its captions; rows are independent then. What the
+    samples have, such as labels, is that of a group's first row.
+    """
+    if task.group_rows != "mean" or task.groups is None:
+        return task, items
+    groups = task.groups
+    first = np.unique(groups, return_index=True)[1]
+    shared = {name: x[first] for name, x in task.shared.items()}
+    pooled = fingerprint(groups), unit_count(groups, len(groups))
+    task = replace(task, shared=shared, groups=None, pooled=pooled)
+    return task, [item.pooled(groups) for item in items]
 
 
 _Rows = dict[str, Mapping[str, Any]]

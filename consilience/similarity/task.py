@@ -21,7 +21,7 @@ from consilience.calibration import (
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
 from consilience.files import digest
-from consilience.forms.groups import describe, fingerprint, subset, unit_count
+from consilience.forms.groups import GroupRows, describe, fingerprint, means_of, subset, unit_count
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
 from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
@@ -76,6 +76,14 @@ class Item:
         n = len(rows) if INPUTS[self.main].per_sample else self.shape[0]
         return replace(self, shape=(n, self.shape[1]), hash=self.hash + mark, loads=loads)
 
+    def pooled(self, groups: np.ndarray) -> "Item":
+        """Returns the item with one row for each group: the mean of its rows."""
+        loads = {
+            name: partial(_means_of, load, groups) if INPUTS[name].per_sample else load
+            for name, load in self.loads.items()
+        }
+        return replace(self, shape=(unit_count(groups, len(groups)), self.shape[1]), loads=loads)
+
 
 class Offer(NamedTuple):
     """One input that a model has."""
@@ -108,6 +116,10 @@ def make_item(metric: Metric, model: str, layer: str, offers: Mapping[str, Offer
 
 def _absent(model: str, name: str) -> np.ndarray:
     raise MetricError(f"model {model!r} has no {name}, which the metric takes")
+
+
+def _means_of(load: Callable[[], np.ndarray], groups: np.ndarray) -> np.ndarray:
+    return means_of(load(), groups)
 
 
 def _rows_of(load: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -176,8 +188,10 @@ class Task:
     """Those inputs of the metric that belong to the samples and so are the same for all models."""
     groups: np.ndarray | None = field(default=None, hash=False, compare=False)
     """(n,) which samples are of one group, see `consilience.forms.groups`; None: all are single."""
-    within_groups: bool = False
-    """Whether pairs of samples of one group count; the null permutes whole groups all the same."""
+    group_rows: GroupRows = "apart"
+    """What samples of one group are to each other; whole groups are permuted all the same."""
+    pooled: tuple[str, int] | None = None
+    """Of items with one row for each group the hash of the groups, and how many there are."""
 
     def __post_init__(self) -> None:
         facts = self.metric.facts
@@ -200,19 +214,19 @@ class Task:
     @property
     def apart(self) -> np.ndarray | None:
         """The groups within which pairs are left out; None: none are."""
-        return None if self.within_groups or not self.metric.leaves_out else self.groups
+        apart = self.group_rows == "apart" and self.metric.leaves_out
+        return self.groups if apart else None
 
     @property
     def groups_given(self) -> dict[str, Any]:
         """What groups decide of values, for the pair store and the table's metadata, if any."""
+        if self.pooled:
+            return {"groups": dict(zip(("hash", "n"), self.pooled, strict=True), rows="mean")}
         if self.groups is None:
             return {}
-        found = {
-            "hash": fingerprint(self.groups),
-            "n": unit_count(self.groups, len(self.groups)),
-            "pairs_within": self.apart is None,
-        }
-        return {"groups": found}
+        rows = "within" if self.apart is None else "apart"
+        n = unit_count(self.groups, len(self.groups))
+        return {"groups": {"hash": fingerprint(self.groups), "n": n, "rows": rows}}
 
     @property
     def null_spec(self) -> dict[str, Any] | None:

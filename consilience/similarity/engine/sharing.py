@@ -26,7 +26,8 @@ def sharing_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for id_, spec in specs.items():
         if base := get_metric(spec["metric"], **spec["parameters"]).base:
-            mark = digest([spec["preprocessing"], spec["layers"]])[:8]
+            rows = [spec["group_rows"]] if "group_rows" in spec else []
+            mark = digest([spec["preprocessing"], spec["layers"], *rows])[:8]
             found.setdefault(f"{base}-{mark}", []).append(id_)
     return {shared: ids for shared, ids in found.items() if len(ids) > 1}
 
