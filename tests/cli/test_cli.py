@@ -53,6 +53,25 @@ def test_text_says_all(files, capsys):
         assert part in shown.out
 
 
+@pytest.mark.parametrize("form", ["txt", "npy"])
+def test_groups_of_samples_are_taken_from_a_file(files, capsys, form):
+    folder, x, y = files
+    groups = np.repeat(np.arange(20), 3)
+    if form == "npy":
+        np.save(folder / "g.npy", groups)
+    else:
+        (folder / "g.txt").write_text("".join(f"picture {g}\n" for g in groups))
+    arguments = [folder / "a.npy", folder / "c.npz", "--groups", folder / f"g.{form}"]
+    arguments += ["--metric", "cka_debiased"]
+    found = json.loads(run(capsys, *arguments, "--null", "--json")[1].out)
+    assert found["value"] == get_metric("cka")(x, y, groups=groups)
+    assert found["groups"] == "20 groups of 3 samples" and found["null"] == "monte_carlo"
+    assert "groups      20 groups of 3 samples" in run(capsys, *arguments)[1].out
+    np.save(folder / "g.npy", groups[1:])
+    arguments[3] = folder / "g.npy"
+    assert "groups have shape (59,) for 60 samples" in run(capsys, *arguments)[1].err
+
+
 def test_variants_bring_their_preprocessing(files, capsys):
     folder, x, y = files
     arguments = [folder / "a.npy", folder / "c.npz", "--metric", "cka_rbf_0.4", "--row-normalize"]

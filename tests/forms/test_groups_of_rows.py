@@ -170,6 +170,18 @@ def test_copies_are_no_neighbours(features, name):
     assert apart == pytest.approx(alone, abs=0.12) and with_copies > alone + 0.2
 
 
+def test_uniformity_is_of_pairs_of_different_groups(features):
+    (x, y), groups = features
+    apart = groups[:, None] != groups
+
+    def uniformity(side):
+        squares = ((side[:, None] - side) ** 2).sum(axis=2)
+        return np.log(np.exp(-2 * squares[apart]).mean())
+
+    found = get_metric("uniformity_difference")(x, y, groups=groups)
+    assert found == pytest.approx(abs(uniformity(x) - uniformity(y)), rel=1e-9)
+
+
 def test_what_is_biased_by_definition_keeps_all_pairs(features):
     (x, y), groups = features
     for metric in (get_metric("rv"), get_metric("cka", estimator="biased"), get_metric("cca")):
