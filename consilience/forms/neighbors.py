@@ -16,35 +16,87 @@ CROWD = 8
 """More candidates than so many times k are not worth settling one by one."""
 
 
-def nearest_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
+def nearest_neighbors(
+    x: np.ndarray, k: int, distance: str = "cosine", *, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Returns the k nearest other rows of each row of x: (n, d) as (n, k) sorted row indexes.
 
     Nearest is the largest cosine or inner product, or the smallest Euclidean distance; of equally
-    near rows the one with the lower index is taken. A row is never its own neighbour.
+    near rows the one with the lower index is taken. A row is never its own neighbour, nor is a row
+    of its group.
+
+    Args:
+        x: the rows.
+        k: number of neighbours.
+        distance: `cosine`, `euclidean` or `inner_product`.
+        groups: (n,) integers; rows of one group are no neighbours of each other.
 
     Raises:
-        MetricError: a zero row has no cosine.
+        MetricError: a zero row has no cosine, or a row has less than k rows of other groups.
     """
+    check_groups(groups, len(x), k)
     if len(x) >= FAST_SAMPLES:
-        return np.sort(fast_neighbors(x, k, distance), axis=1).astype(np.int64)
-    return np.concatenate([_largest(block, k) for block in nearness_blocks(x, distance)])
+        return np.sort(fast_neighbors(x, k, distance, groups=groups), axis=1).astype(np.int64)
+    blocks = nearness_blocks(x, distance, groups=groups)
+    return np.concatenate([_largest(block, k) for block in blocks])
 
 
-def ordered_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
+def ordered_neighbors(
+    x: np.ndarray, k: int, distance: str = "cosine", *, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Returns `nearest_neighbors` from near to far, int32; equally near ones by index."""
+    check_groups(groups, len(x), k)
     if len(x) < FAST_SAMPLES:
-        return ordered_lists(nearness_blocks(x, distance), len(x), k)[0]
-    return fast_neighbors(x, k, distance)
+        return ordered_lists(nearness_blocks(x, distance, groups=groups), len(x), k)[0]
+    return fast_neighbors(x, k, distance, groups=groups)
 
 
-def fast_neighbors(x: np.ndarray, k: int, distance: str) -> np.ndarray:
+def fast_neighbors(
+    x: np.ndarray, k: int, distance: str, *, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Returns `ordered_neighbors`, found in float32 and settled in float64.
 
     Where float32 leaves too many candidates, as when all rows point the same way, float64 does it
     all.
     """
-    lists = FastSearch(_placed_rows(x, distance), half_norms=distance == "euclidean").lists(k)
-    return ordered_lists(nearness_blocks(x, distance), len(x), k)[0] if lists is None else lists
+    check_groups(groups, len(x), k)
+    rows = _placed_rows(x, distance)
+    lists = FastSearch(rows, half_norms=distance == "euclidean", groups=groups).lists(k)
+    if lists is not None:
+        return lists
+    return ordered_lists(nearness_blocks(x, distance, groups=groups), len(x), k)[0]
+
+
+def check_groups(groups: np.ndarray | None, n: int, k: int) -> None:
+    """Raises MetricError unless each of n rows has k rows of other groups.
+
+    Args:
+        groups: (n,) integers, or None: every row is a group of its own.
+        n: number of rows.
+        k: number of neighbours.
+    """
+    if groups is None:
+        return
+    if groups.shape != (n,):
+        raise MetricError(
+            f"groups have shape {groups.shape}, and there are {n} rows; give each row one group"
+        )
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    others = n - sizes[group]
+    if others.min() < k:
+        row = int(np.argmin(others))
+        raise MetricError(
+            f"row {row} has {others[row]} rows of other groups than its own ({groups[row]}), and "
+            f"k = {k} neighbours need as many; take a smaller k, or more samples of other groups"
+        )
+
+
+def exclude_groups(
+    nearness: np.ndarray, groups: np.ndarray | None, rows: slice, columns: slice
+) -> None:
+    """Sets the nearness of some rows and columns to -inf where both are of one group."""
+    if groups is not None:
+        nearness[groups[rows, None] == groups[columns]] = -np.inf
 
 
 Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -61,8 +113,8 @@ class FastSearch:
     cannot tell.
     """
 
-    def __init__(self, x: Rows, *, half_norms: bool) -> None:
-        self.x = x
+    def __init__(self, x: Rows, *, half_norms: bool, groups: np.ndarray | None = None) -> None:
+        self.x, self.groups = x, groups
         self.x32, squares = x.float32()
         self.half = squares / 2 if half_norms else np.zeros(len(x))
         largest = np.sqrt(squares.max())
@@ -106,14 +158,16 @@ class FastSearch:
     def _panel(self, start: int, stop: int, k: int, *, doubled: bool) -> Iterator[Candidates]:
         """Yields candidates (rows, neighbours, nearness) among some rows and all later ones."""
         block = self.x32[start:stop] @ self.x32[start:].T
-        half = self.half.astype(np.float32)
+        half, groups = self.half.astype(np.float32), self.groups
         later = np.ascontiguousarray(block[:, stop - start :].T)
         if later.size:
             later -= half[start:stop]
+            exclude_groups(later, groups, slice(stop, None), slice(start, stop))
             yield self._candidates(later, stop, start, k if doubled else 0)
         block -= half[start:]
         own = np.arange(stop - start)
         block[own, own] = -np.inf
+        exclude_groups(block, groups, slice(start, stop), slice(start, None))
         yield self._candidates(block, start, start, k if start < len(self.x) / 4 else 0)
 
     def _candidates(self, block: np.ndarray, row: int, column: int, k: int) -> Candidates:
@@ -186,19 +240,23 @@ def ordered_lists(blocks: Iterable[np.ndarray], n: int, k: int) -> tuple[np.ndar
     return lists, values
 
 
-def nearness_blocks(x: np.ndarray, distance: str, *, own: bool = False) -> Iterator[np.ndarray]:
+def nearness_blocks(
+    x: np.ndarray, distance: str, *, own: bool = False, groups: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Yields blocks of rows of the nearness (n, n) of the rows of x: (n, d).
 
-    The diagonal is -inf, so that no row is its own neighbour, unless `own`.
+    The diagonal is -inf, so that no row is its own neighbour, unless `own`; so is the nearness of
+    other rows of one group.
     """
     x = _placed(x, distance)
     half_norms = np.einsum("ij,ij->i", x, x) / 2 if distance == "euclidean" else 0.0
     step = max(1, BLOCK_ENTRIES // len(x))
     for start in range(0, len(x), step):
         nearness = x[start : start + step] @ x.T - half_norms
-        if not own:
-            rows = np.arange(len(nearness))
-            nearness[rows, rows + start] = -np.inf
+        rows = np.arange(len(nearness))
+        itself = nearness[rows, rows + start] if own else -np.inf
+        exclude_groups(nearness, groups, slice(start, start + step), slice(None))
+        nearness[rows, rows + start] = itself
         yield nearness
 
 

@@ -487,3 +487,31 @@ def test_fast_search_finds_the_same_lists(monkeypatch, distance, kind):
         else:
             assert np.array_equal(fast, plain)
         assert np.array_equal(np.sort(fast), _neighbors.nearest_neighbors(x, k, distance))
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "inner_product"])
+@pytest.mark.parametrize("fast", [1, 10**9])
+def test_rows_of_a_group_are_no_neighbors(monkeypatch, distance, fast):
+    monkeypatch.setattr(_neighbors, "FAST_SAMPLES", fast)
+    monkeypatch.setattr(_neighbors, "BLOCK_ENTRIES", 300 * 25)
+    rng = np.random.default_rng(5)
+    groups = rng.integers(0, 40, size=300)
+    x = rng.normal(size=(40, 6))[groups] + 0.01 * rng.normal(size=(300, 6))
+    far = -x @ x.T if distance == "inner_product" else cdist(x, x, distance)
+    far[groups[:, None] == groups] = np.inf
+    for k in (1, 12, 270):
+        expected = np.argsort(far, axis=1, kind="stable")[:, :k]
+        found = _neighbors.ordered_neighbors(x, k, distance, groups=groups)
+        np.testing.assert_array_equal(found, expected)
+        found = _neighbors.nearest_neighbors(x, k, distance, groups=groups)
+        np.testing.assert_array_equal(found, np.sort(expected))
+
+
+def test_groups_that_leave_too_few_rows_are_refused():
+    x = np.random.default_rng(6).normal(size=(12, 3))
+    groups = np.repeat([7, 3, 5], [2, 6, 4])
+    with pytest.raises(MetricError, match=r"row 2 has 6 rows of other groups than its own \(3\)"):
+        _neighbors.ordered_neighbors(x, 7, groups=groups)
+    with pytest.raises(MetricError, match=r"groups have shape \(3,\), and there are 12 rows"):
+        _neighbors.nearest_neighbors(x, 2, groups=groups[:3])
+    assert _neighbors.nearest_neighbors(x, 6, groups=groups).shape == (12, 6)
