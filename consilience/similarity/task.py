@@ -270,14 +270,20 @@ class Task:
         value = float(self.metric.compare(a.prepared, b.prepared))
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
+        ties = self._ties(a, b)
         if self.null is None:
-            return Outcome(value)
+            return Outcome(value, ties=ties)
         if self.null == "closed_form":
             null = closed_form(self.metric, value, a.moments, b.moments)
         else:
             orders = self.permutations.orders(a.n)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
-        return Outcome(value, None, null.mean, null.sd, null.p)
+        return Outcome(value, None, null.mean, null.sd, null.p, ties)
+
+    def _ties(self, a: "Form", b: "Form") -> float | None:
+        """Returns the share of samples whose k-th neighbour ties, of the side with more."""
+        shares = [self.metric.ties(form.prepared) for form in (a, b)]
+        return None if None in shares else max(shares)
 
 
 class Form(NamedTuple):

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, MetricError
 from consilience.files import digest
 from consilience.forms.neighbors import checked_count
+from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
@@ -179,13 +179,14 @@ class _Lists:
         checked_count(task.metric.k, n)  # first, as in `prepare`: of two reasons the same is given
         return task.form(task.metric.of_lists(self._lists(item)), n)
 
-    def _lists(self, item: Item) -> np.ndarray:
+    def _lists(self, item: Item) -> Neighbors:
         found = self.shelf.get(item.hash)
         if found:
-            return found[0]["lists"]
+            return of_arrays(found[0])
         lists = self.task.metric.lists(self.task.preprocessing(item.features()), self.k)
-        if self.shelf.reserve(lists.nbytes):
-            self.shelf.put(item.hash, {"lists": lists}, {})
+        arrays = arrays_of(lists)
+        if self.shelf.reserve(sum(array.nbytes for array in arrays.values())):
+            self.shelf.put(item.hash, arrays, {})
         return lists
 
 
