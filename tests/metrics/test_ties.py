@@ -366,3 +366,19 @@ def test_metrics_that_share_lists_with_ties_have_the_values_they_have_alone(n):
     tables = pairwise_many(metrics, x, engine=Engine(threads=2))
     for id_, metric in metrics.items():
         assert tables[id_].equals(pairwise(metric, x)), id_
+
+
+@pytest.mark.parametrize("name", ["imd", "geometry_score"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_clouds_with_ties_have_no_order(name, kind):
+    if name == "geometry_score":
+        pytest.importorskip("gudhi")
+    rng = np.random.default_rng(21)
+    x, y = KINDS[kind](rng, 40), levels(rng, 40)
+    given = {"landmarks": 8, "trials": 5} if name == "geometry_score" else {"k": 4}
+    metric = get_metric(name, **given)
+    value = metric(x, y)
+    for _ in range(3):
+        assert metric(x[rng.permutation(40)], y[rng.permutation(40)]) == pytest.approx(
+            value, abs=1e-9
+        )
