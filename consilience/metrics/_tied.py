@@ -1,5 +1,7 @@
 """Means of neighbour metrics over random orders of equally near samples."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
@@ -45,16 +47,15 @@ def _mean_index(cases: np.ndarray, k: int) -> np.ndarray:
             in y, how many are nearer in x, how many there are, and how many y takes.
         k: number of neighbours.
     """
-    near, near_y, tied, t, p, near_x, u, q = cases[:, :, None]
-    numbers, found = np.arange(k + 1), np.zeros(cases.shape[1])
-    common = np.minimum(near[:, :, None] + numbers[:, None] + numbers, k)
+    near, near_y, tied, t, p, near_x, u, q = cases[:, :, None, None]
+    numbers = np.arange(k + 1)
+    g = np.arange(int(np.minimum(p, tied).max(initial=0)) + 1)[:, None]
+    chance = _hypergeometric(t, tied, p, g)
+    h = _hypergeometric(t - tied, near_y, p - g, numbers)
+    taken = _hypergeometric(u, near_x + g, q, numbers)
+    common = np.minimum(near + numbers[:, None] + numbers, k)
     index = common / (2 * k - common)
-    for g in range(int(np.minimum(p, tied).max(initial=0)) + 1):
-        chance = _hypergeometric(t, tied, p, np.array([[g]]))[:, 0]
-        h = _hypergeometric(t - tied, near_y, p - g, numbers)
-        taken = _hypergeometric(u, near_x + g, q, numbers)
-        found += chance * np.einsum("mh,mc,mhc->m", h, taken, index)
-    return found
+    return np.einsum("mgh,mgc,mhc->m", chance * h, taken, index, optimize=True)
 
 
 def _hypergeometric(
@@ -62,17 +63,18 @@ def _hypergeometric(
 ) -> np.ndarray:
     """Returns the chance of so many marked ones among those drawn; 0 where that cannot be."""
     possible = (found <= marked) & (found <= drawn) & (drawn - found <= total - marked)
-    possible &= (marked <= total) & (drawn >= 0)
-    terms = (marked, found), (total - marked, drawn - found)
-    logs = sum(_log_choose(n, m) for n, m in terms) - _log_choose(total, drawn)
+    possible &= (marked <= total) & (drawn >= 0) & (drawn <= total)
+    logs = _log_factorials(int(total.max(initial=0)))
+    parts = marked, total - marked, drawn, total - drawn
+    plus = sum(logs[np.clip(part, 0, total)] for part in parts) - logs[total]
+    parts = found, marked - found, drawn - found, total - marked - drawn + found
+    logs = plus - sum(logs[np.where(possible, part, 0)] for part in parts)
     return np.where(possible, np.exp(np.where(possible, logs, 0)), 0.0)
 
 
-def _log_choose(n: np.ndarray, m: np.ndarray) -> np.ndarray:
-    from scipy.special import gammaln  # noqa: PLC0415 - slow to import, and seldom needed
-
-    n, m = np.maximum(n, 0), np.maximum(m, 0)
-    return gammaln(n + 1) - gammaln(m + 1) - gammaln(np.maximum(n - m, 0) + 1)
+@lru_cache(maxsize=4)
+def _log_factorials(n: int) -> np.ndarray:
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
 
 
 def _mean_index_of_many(cases: np.ndarray, k: int) -> np.ndarray:
