@@ -187,6 +187,14 @@ class Metric:
         """Returns the sums over a prepared form that give its null, if `has_closed_form`."""
         raise NotImplementedError
 
+    def ties(self, a: Any) -> float | None:  # noqa: ANN401
+        """Returns the share of samples whose k-th neighbour ties; None: it has no neighbours.
+
+        Args:
+            a: a prepared form.
+        """
+        return None
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the memory that one prepared form takes, in bytes."""
         return 8 * n * d

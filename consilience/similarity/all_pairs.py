@@ -34,6 +34,7 @@ COLUMNS = [
     "layer_y",
     "value",
     *NULL,
+    "ties",
     "failure",
     "hash_x",
     "hash_y",
@@ -78,9 +79,11 @@ def pairwise(  # noqa: PLR0913 - options by name
 
     Returns:
         Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
-        failure, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one per
-        ordered pair; self pairs are included. Where `value` is null, `failure` says why the metric
-        is not defined. See `consilience.calibration` for the five columns of the null.
+        ties, failure, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one
+        per ordered pair; self pairs are included. Where `value` is null, `failure` says why the
+        metric is not defined. See `consilience.calibration` for the five columns of the null.
+        `ties` is the share of samples with more others as near as the k-th neighbour than places
+        among the k, of the side with more; missing for metrics without neighbours.
 
     Raises:
         FeaturesError: features that are not finite or not over the same samples, which of features

@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
     null_mean: float | None = None
     null_sd: float | None = None
     p: float | None = None
+    ties: float | None = None
 
 
 ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")

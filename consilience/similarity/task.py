@@ -346,14 +346,20 @@ class Task:
         value = float(self.metric.compare(a.prepared, b.prepared))
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
+        ties = self._ties(a, b)
         if self.null is None:
-            return Outcome(value)
+            return Outcome(value, ties=ties)
         if self.null == "closed_form":
             null = closed_form(self.metric, value, a.moments, b.moments)
         else:
             orders = self.permutations.orders(a.n, self.groups)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
-        return Outcome(value, None, null.mean, null.sd, null.p)
+        return Outcome(value, None, null.mean, null.sd, null.p, ties)
+
+    def _ties(self, a: "Form", b: "Form") -> float | None:
+        """Returns the share of samples whose k-th neighbour ties, of the side with more."""
+        shares = [self.metric.ties(form.prepared) for form in (a, b)]
+        return None if None in shares else max(shares)
 
 
 class Form(NamedTuple):
@@ -364,17 +370,6 @@ class Form(NamedTuple):
     n: int
     rows: Mapping[str, int] = MappingProxyType({})
     """How many rows those inputs have whose rows are no samples."""
-
-
-def compared(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:
-    """Returns the outcome of two forms, or of what went wrong with them."""
-    for form in (a, b):
-        if isinstance(form, MetricError):
-            return Outcome(failure=str(form))
-    try:
-        return task.compare(a, b)
-    except MetricError as error:
-        return Outcome(failure=str(error))
 
 
 def attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401

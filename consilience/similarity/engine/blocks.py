@@ -17,13 +17,15 @@ from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, MetricError
 from consilience.files import digest
-from consilience.forms.neighbors import check_groups, checked_count
+from consilience.forms.nearness import check_groups
+from consilience.forms.neighbors import checked_count
+from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
-from consilience.similarity.engine.permuted import fits, permuted_outcomes
+from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
 from consilience.similarity.store import PairStore
-from consilience.similarity.task import Engine, Form, Item, Task, attempt, batched, compared
+from consilience.similarity.task import Engine, Form, Item, Task, attempt, batched
 
 logger = logging.getLogger(__name__)
 
@@ -190,14 +192,15 @@ class _Lists:
         check_groups(task.apart, n, k)  # first, as in `prepare`: of two reasons the same is given
         return task.form(task.metric.of_lists(self._lists(item)), n)
 
-    def _lists(self, item: Item) -> np.ndarray:
+    def _lists(self, item: Item) -> Neighbors:
         found = self.shelf.get(item.hash)
         if found:
-            return found[0]["lists"]
+            return of_arrays(found[0])
         x = self.task.preprocessing(item.features())
         lists = self.task.metric.lists(x, self.k, self.task.apart)
-        if self.shelf.reserve(lists.nbytes):
-            self.shelf.put(item.hash, {"lists": lists}, {})
+        arrays = arrays_of(lists)
+        if self.shelf.reserve(sum(array.nbytes for array in arrays.values())):
+            self.shelf.put(item.hash, arrays, {})
         return lists
 
 

@@ -20,7 +20,7 @@ from consilience.metrics import InnerProductMetric
 from consilience.similarity.engine.tiles import Ranks, TileModel, tiled_sums
 from consilience.similarity.shelf import Steps
 from consilience.similarity.store import Outcome
-from consilience.similarity.task import Engine, Form, Item, Task, TileSide, batched, compared
+from consilience.similarity.task import Engine, Form, Item, Task, TileSide, batched
 
 Forms = Sequence[TileForm]
 """Of one model: one for each kernel."""
@@ -110,6 +110,17 @@ def fits(task: Task, missing: Sequence[tuple[Item, Item]], engine: Engine) -> bo
     items = {item.hash: item for pair in missing for item in pair}
     size = sum(task.metric.prepared_bytes(*item.shape) for item in items.values())
     return size <= engine.max_memory
+
+
+def compared(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:
+    """Returns the outcome of two forms, or of what went wrong with them."""
+    for form in (a, b):
+        if isinstance(form, MetricError):
+            return Outcome(failure=str(form))
+    try:
+        return task.compare(a, b)
+    except MetricError as error:
+        return Outcome(failure=str(error))
 
 
 def permuted_outcomes(
