@@ -66,6 +66,12 @@ class Permutations:
             )
         return _orders(self.count, self.seed, n, None if groups is None else groups.tobytes())
 
+    def words(self, groups: np.ndarray | None) -> str:
+        """Returns what is to be said where groups have few orders; nothing if they have many."""
+        if groups is None or (ways := arrangements(groups)) > self.count:
+            return ""
+        return f"{describe(groups)} change places in {ways} ways only: no p is below 1/{ways}"
+
 
 @lru_cache(maxsize=4)
 def _orders(count: int, seed: int, n: int, groups: bytes | None) -> np.ndarray:

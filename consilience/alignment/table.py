@@ -21,9 +21,10 @@ from consilience.alignment.layers import (
     prepare_layers,
     reduce_layers,
 )
-from consilience.calibration import NULL, calibrate
+from consilience.calibration import NULL, Permutations, calibrate
 from consilience.errors import MetricError
 from consilience.files import derive_seed, digest, write_table
+from consilience.forms.groups import subset
 from consilience.metrics import Metric, Preprocessing, get_metric
 from consilience.similarity.engine.blocks import ByPairs, fill_by_pairs, missing_pairs
 from consilience.similarity.items import Listing, list_items
@@ -173,6 +174,9 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
     listing = list_items(manifest, {**spec, "layers": "all"}, **ids)
     task = listing.task
     split = LayerSplit(listing.n, derive_seed("alignment", seed, dataset), task.groups)
+    for name, rows in split.rows.items():
+        if words := Permutations(permutations).words(subset(task.groups, rows)):
+            logger.warning("%s samples: %s", name, words)
     within = task.group_rows == "within"
     work = _Work(metric, task.preprocessing, split, permutations, within)
     given = {"permutations": permutations, "seed": seed, "dataset": dataset}

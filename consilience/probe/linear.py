@@ -196,11 +196,12 @@ def few_shot(  # noqa: PLR0913 - as `probe`, and what is drawn
     features, train = check_features(features), np.asarray(train, dtype=bool)
     labels = check_labels(labels, len(features), n_classes)
     _check_split(labels, train, least=1)
-    counts = np.bincount(labels[train])
+    counts = np.bincount(labels[draw_shots(labels, train, len(labels), 0, groups)])
     tables = []
     for k in shots:
         if (counts[counts > 0] < k).any():
-            log.warning("%d-shot: the smallest class has %d rows", k, counts[counts > 0].min())
+            what = "rows" if groups is None else "groups"
+            log.warning("%d-shot: the smallest class has %d %s", k, counts[counts > 0].min(), what)
         for draw in range(draws):
             shot_seed = derive_seed(*salt, "few_shot", draw)
             drawn = draw_shots(labels, train, k, shot_seed, groups)

@@ -302,10 +302,10 @@ def _with_null_of_groups(task: Task, permutations: int) -> Task:
                 text,
             )
         return task
-    ways = arrangements(task.groups)
-    if ways < 2:
+    if arrangements(task.groups) < 2:
         logger.warning("%s, no two of one size: they cannot change places; there is no null", text)
         return task
-    if ways <= count:
-        logger.warning("%s change places in %d ways only: no p is below 1/%d", text, ways, ways)
-    return replace(task, null="monte_carlo", permutations=Permutations(count))
+    permuted = Permutations(count)
+    if words := permuted.words(task.groups):
+        logger.warning(words)
+    return replace(task, null="monte_carlo", permutations=permuted)

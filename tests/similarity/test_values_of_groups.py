@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from consilience.alignment import align
+from consilience.alignment import align, make_alignment
 from consilience.alignment.layers import LayerSplit
 from consilience.calibration import Permutations
 from consilience.errors import ConfigError, DataError, MetricError
@@ -247,6 +247,20 @@ def test_layers_are_sought_and_reported_on_different_groups():
     assert all(0.02 <= r.null.p <= 1 for r in found.values())
     assert abs(found["mean"].value) < 0.1 < align(get_metric("cka"), x, y)[1].value
     assert found["heldout"].n == 30
+
+
+def test_alignment_tables_take_whole_groups_and_say_where_they_are_few(tmp_path, caplog):
+    manifest, features, samples = write_study(tmp_path, count=6)
+    out = tmp_path / "a.parquet"
+    given = {"dataset": "d", "metric_id": "m", "spec": SPEC, "groups": {}}
+    make_alignment(manifest, out, **given, permutations=49, seed=0)
+    table = read_table(out)
+    for row in table[table["reduction"] == "max"].itertuples():
+        both = features[row.model_x], features[row.model_y]
+        value = get_metric("cka")(*both, groups=samples.groups)
+        assert row.value == pytest.approx(value, abs=1e-9)
+    assert "choose samples: 4 groups of 6 samples change places in 24 ways only" in caplog.text
+    assert table["p"].notna().all() and table.attrs["groups"]["n"] == 8
 
 
 # --- the workflow's files -------------------------------------------------------------------------
