@@ -88,6 +88,8 @@ def test_tiles_give_the_values_and_nulls_of_whole_matrices(
     for column in COMPARED:
         np.testing.assert_allclose(tiled[column], whole[column], atol=tolerance)
     assert (whole.loc[whole.model_x == whole.model_y, "p"] == 0.05).all()
+    scratch = table_of(metric, features, groups, Engine(device=device, max_memory=1))
+    assert scratch.equals(tiled)  # memory decides where models lie, and no value
 
 
 def test_what_shares_a_pass_has_the_values_that_it_has_alone(monkeypatch):

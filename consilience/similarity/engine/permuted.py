@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +19,7 @@ from consilience.calibration import null_of_draws
 from consilience.errors import MetricError
 from consilience.forms.tiles import TileForm, TileSums
 from consilience.metrics import InnerProductMetric
-from consilience.similarity.engine.tiles import Ranks, TileModel, tiled_sums
+from consilience.similarity.engine.tiles import Ranks, TileModel, spill, tiled_sums
 from consilience.similarity.shelf import Steps
 from consilience.similarity.store import Outcome
 from consilience.similarity.task import Engine, Form, Item, Task, TileSide, batched
@@ -47,54 +49,71 @@ def in_order(forms: Forms, order: np.ndarray) -> list[TileForm]:
     ]
 
 
-def sums_of(
-    models: Sequence[Forms], pool: Executor, device: str, groups: np.ndarray | None
-) -> Sums:
-    """Returns the sums of models from their forms, kept in memory."""
-    if device != "cpu":
-        from consilience.similarity.engine.device import sums_on_device  # noqa: PLC0415 - imports torch
+class Pass(NamedTuple):
+    """How passes are made."""
 
-        return sums_on_device(models, device, groups)
-    made = [
-        TileModel(Ranks.of(forms[0], Steps(None), groups))
-        if forms[0].ranked
-        else TileModel.of(forms)
-        for forms in models
-    ]
-    return tiled_sums(len(models[0][0].rows), made, pool, groups)
+    pool: Executor
+    device: str
+    scratch: Path | None = None
+    """Folder of models that the memory cannot hold; None: it can."""
+
+    def model(self, name: str, forms: Forms, groups: np.ndarray | None) -> TileModel:
+        """Returns one model from its forms; `name` tells its file in the scratch folder."""
+        path = self.scratch / name if self.scratch else None
+        if forms[0].ranked:
+            return TileModel(Ranks.of(forms[0], Steps(path), groups))
+        return TileModel.of(spill(forms, path) if path else forms)
 
 
 def permuted_values(
     tasks: Sequence[Task],
-    forms: Mapping[str, Forms],
+    load: Callable[[str], Forms],
     pairs: Sequence[Sequence[tuple[str, str]]],
     sides: Sequence[Mapping[str, TileSide]],
-    pool: Executor,
-    device: str,
+    how: Pass,
 ) -> list[dict[tuple[str, str], np.ndarray]]:
     """Returns for each task {pair: (K,) values with the samples of its second model permuted}.
 
     Args:
         tasks: with one null of K permutations and the same groups.
-        forms: of all models, by content hash.
+        load: gives the forms of a model by its content hash.
         pairs: for each task the hashes of both models.
         sides: for each task what is known of each model.
-        pool: shares the work.
-        device: where the pass computes.
+        how: the means.
     """
-    names = list(forms)
-    n, place = len(forms[names[0]][0].rows), {name: i for i, name in enumerate(names)}
-    orders = tasks[0].permutations.orders(n, tasks[0].groups)
+    names = list(dict.fromkeys(name for own in pairs for pair in own for name in pair))
+    place, groups = {name: i for i, name in enumerate(names)}, tasks[0].groups
+    orders = tasks[0].permutations.orders(len(groups), groups)
     found = [{pair: np.empty(len(orders)) for pair in own} for own in pairs]
-    for k, order in enumerate(orders):
-        models = [*forms.values(), *(in_order(forms[name], order) for name in names)]
-        sums = sums_of(models, pool, device, tasks[0].apart)
+    for k, sums in enumerate(_passes(names, load, orders, tasks[0].apart, how)):
         for task, own, known, (products, moved) in zip(tasks, found, sides, sums, strict=True):
             for (x, y), draws in own.items():
                 there = len(names) + place[y]
                 b = replace(known[y], sums=moved[there])
-                draws[k] = task.tiled_value(n, products[place[x], there], known[x], b)
+                product = products[place[x], there]
+                draws[k] = task.tiled_value(len(groups), product, known[x], b)
     return found
+
+
+def _passes(
+    names: Sequence[str],
+    load: Callable[[str], Forms],
+    orders: np.ndarray,
+    apart: np.ndarray | None,
+    how: Pass,
+) -> Iterator[Sums]:
+    """Yields for each order the sums of all models, and then of all of them in that order."""
+    if how.device != "cpu":
+        from consilience.similarity.engine.device import sums_on_device  # noqa: PLC0415 - imports torch
+
+        whole = [load(name) for name in names]
+        for order in orders:
+            yield sums_on_device([*whole, *(in_order(f, order) for f in whole)], how.device, apart)
+        return
+    models = [how.model(name, load(name), apart) for name in names]
+    for order in orders:
+        moved = [how.model(f"{name} moved", in_order(load(name), order), apart) for name in names]
+        yield tiled_sums(len(order), [*models, *moved], how.pool, apart)
 
 
 CHUNK = 16

@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.tiles import TileForm, TileSums
-from consilience.similarity.engine.permuted import permuted_values
+from consilience.similarity.engine.permuted import Pass, permuted_values
 from consilience.similarity.engine.tiles import (
     Ranks,
     TileModel,
@@ -96,10 +96,19 @@ def _draws(
     wanted = {key for own in pairs for pair in own for key in pair}
     if not wanted:
         return [{} for _ in parts]
-    tasks = [part.task for part in parts]
-    forms = {item.hash: _tile_forms(tasks, item) for item in items if item.hash in wanted}
-    sides = [part.sides for part in parts]
-    return permuted_values(tasks, forms, pairs, sides, pool, engine.device)
+    tasks, sides = [part.task for part in parts], [part.sides for part in parts]
+    known = {item.hash: item for item in items if item.hash in wanted}
+    makers = [_TileMaker(tasks, item, None, Path()) for item in known.values()]
+    size = 2 * sum(maker.kept_bytes for maker in makers) + tile_bytes(2 * len(known), len(tasks))
+
+    def load(name: str) -> list[TileForm]:
+        return _tile_forms(tasks, known[name])
+
+    if size <= engine.max_memory or engine.device != "cpu":
+        return permuted_values(tasks, cache(load), pairs, sides, Pass(pool, engine.device))
+    with tempfile.TemporaryDirectory(dir=engine.scratch) as scratch:
+        how = Pass(pool, engine.device, Path(scratch))
+        return permuted_values(tasks, load, pairs, sides, how)
 
 
 @dataclass(frozen=True)
