@@ -1,8 +1,6 @@
 """What is computed for a pair of layers, and with what means."""
 
-import itertools
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +25,6 @@ from consilience.forms.moments import Moments
 from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
 from consilience.similarity.store import Outcome, PairStore
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -370,19 +366,3 @@ class Form(NamedTuple):
     n: int
     rows: Mapping[str, int] = MappingProxyType({})
     """How many rows those inputs have whose rows are no samples."""
-
-
-def attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Returns what `make` gives, or the error that all pairs of the item then have."""
-    try:
-        return make()
-    except MetricError as error:
-        logger.warning("model %s, layer %s: %s", item.model, item.layer, error)
-        return error
-
-
-def batched(things: Iterable, size: int) -> Iterator[list]:
-    """Yields lists of `size` things, the last one shorter."""
-    iterator = iter(things)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

@@ -21,11 +21,12 @@ from consilience.forms.nearness import check_groups
 from consilience.forms.neighbors import checked_count
 from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
+from consilience.similarity.engine.attempts import attempt, batched
 from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
 from consilience.similarity.store import PairStore
-from consilience.similarity.task import Engine, Form, Item, Task, attempt, batched
+from consilience.similarity.task import Engine, Form, Item, Task
 
 logger = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.tiles import TileForm, TileSums
+from consilience.similarity.engine.attempts import attempt
 from consilience.similarity.engine.permuted import Pass, permuted_values
 from consilience.similarity.engine.tiles import (
     Ranks,
@@ -23,7 +24,7 @@ from consilience.similarity.engine.tiles import (
 )
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.similarity.store import Outcome
-from consilience.similarity.task import Engine, Item, Task, TileSide, attempt
+from consilience.similarity.task import Engine, Item, Task, TileSide
 
 
 def tiled_outcomes(
