@@ -15,8 +15,8 @@ from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.reading import check_same_stimuli
 from consilience.files import METADATA_KEY
+from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
-from consilience.forms.groups import group_codes
 from consilience.forms.inputs import INPUTS
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
@@ -75,7 +75,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
 def _compare(arguments: argparse.Namespace) -> int:
     from consilience.similarity import Task, compare  # noqa: PLC0415 - not for a mere --help
 
-    metric, preprocessing = _metric(arguments)
+    metric, preprocessing, group_rows = _metric(arguments)
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
     shared = {"labels": _read_npy(Path(arguments.labels), None)} if arguments.labels else {}
     per_sample = INPUTS[metric.facts.main].per_sample
@@ -90,8 +90,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.reduce:
         x, y = reduce_pair(x, y, arguments.reduce, seed=arguments.seed)
     groups = _groups(Path(arguments.groups), len(x)) if arguments.groups and per_sample else None
-    null = _null_kind(metric, arguments, groups) if arguments.null else None
-    task = Task(metric, preprocessing, null, permutations, shared, groups)
+    in_blocks = groups is not None and group_rows != "mean"
+    null = _null_kind(metric, arguments, in_blocks=in_blocks) if arguments.null else None
+    task = Task(metric, preprocessing, null, permutations, shared, groups, group_rows)
     outcome = compare(task, x, y)
     found = {
         "metric": metric.facts.name,
@@ -122,15 +123,16 @@ def _groups(path: Path, n: int) -> np.ndarray | None:
     return group_codes(_read_npy(path, None) if named else path.read_text("utf8").splitlines(), n)
 
 
-def _null_kind(
-    metric: Metric, arguments: argparse.Namespace, groups: np.ndarray | None = None
-) -> str:
-    closed = metric.has_closed_form and not arguments.permutations and groups is None
+def _null_kind(metric: Metric, arguments: argparse.Namespace, *, in_blocks: bool) -> str:
+    closed = metric.has_closed_form and not arguments.permutations and not in_blocks
     return "closed_form" if closed else "monte_carlo"
 
 
-def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
-    """Returns the metric of a catalogued id or a registered name, and what precedes it."""
+def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing, GroupRows]:
+    """Returns the metric of a catalogued id or a registered name, and what precedes it.
+
+    Third comes what it says of rows of one group.
+    """
     catalogue = yaml.safe_load(_catalogue().read_text(encoding="utf8"))
     name = present("metrics", arguments.metric)
     if name in catalogue:
@@ -146,7 +148,8 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
         variant[key] = yaml.safe_load(value)
     given = {"center": arguments.center, "row_normalize": arguments.row_normalize}
     found = split_variant(variant)
-    return get_metric(found.metric, **found.parameters), Preprocessing(**{**given, **found.before})
+    before = Preprocessing(**{**given, **found.before})
+    return get_metric(found.metric, **found.parameters), before, variant.get("group_rows", "apart")
 
 
 def _catalogue() -> Any:  # noqa: ANN401

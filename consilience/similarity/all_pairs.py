@@ -103,13 +103,13 @@ def pairwise(  # noqa: PLR0913 - options by name
     task = Task(
         metric,
         preprocessing or Preprocessing(),
-        None,
+        null,
         permutations or Permutations(),
         groups=group_codes(groups, items[0].shape[0]) if items else None,
         group_rows=group_rows,
     )
     task, items = take_groups(_with_shared(task, items, {"labels": labels}), items)
-    table = similarity_table(replace(task, null=null), items, engine, store)
+    table = similarity_table(task, items, engine, store)
     table.attrs |= describe(reduction) if reduction else {}
     return table
 
@@ -187,7 +187,7 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, float | None]:  # noqa: ANN
     """
     items = [items_of(task.metric, name, given)[0] for name, given in (("x", x), ("y", y))]
     _check_same_samples(items)
-    task = _with_shared(task, items, task.shared)
+    task, items = take_groups(_with_shared(task, items, task.shared), items)
     outcome = task.compare(*(task.prepare(item) for item in items))
     if outcome.failure:
         raise MetricError(outcome.failure)

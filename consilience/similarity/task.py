@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inpu
 from consilience.forms.moments import Moments
 from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
+from consilience.registry import did_you_mean
 from consilience.similarity.store import Outcome, PairStore
 
 
@@ -201,7 +202,11 @@ class Task:
                 f"metric {facts.name!r} has no closed-form null with these parameters; use "
                 "null='monte_carlo'"
             )
-        if self.null == "closed_form" and self.groups is not None:
+        if self.group_rows not in (known := get_args(GroupRows)):
+            hint = did_you_mean(str(self.group_rows), known)
+            raise ConfigError(f"group_rows cannot be {self.group_rows!r}{hint}")
+        independent = self.groups is None or self.group_rows == "mean"
+        if self.null == "closed_form" and not independent:
             raise ConfigError(
                 f"{describe(self.groups)}: the closed-form null holds for independent samples "
                 "only; use null='monte_carlo', which permutes whole groups"

@@ -67,6 +67,11 @@ def test_groups_of_samples_are_taken_from_a_file(files, capsys, form):
     assert found["value"] == get_metric("cka")(x, y, groups=groups)
     assert found["groups"] == "20 groups of 3 samples" and found["null"] == "monte_carlo"
     assert "groups      20 groups of 3 samples" in run(capsys, *arguments)[1].out
+    mean = [*arguments, "--set", "group_rows=mean", "--null", "--json"]
+    found = json.loads(run(capsys, *mean)[1].out)
+    means = [side.reshape(20, 3, -1).mean(axis=1) for side in (x, y)]
+    assert found["value"] == pytest.approx(get_metric("cka")(*means), abs=1e-12)
+    assert found["null"] == "closed_form"
     np.save(folder / "g.npy", groups[1:])
     arguments[3] = folder / "g.npy"
     assert "groups have shape (59,) for 60 samples" in run(capsys, *arguments)[1].err

@@ -130,6 +130,11 @@ def test_pairs_within_groups_may_count():
     assert (within[unrelated] > apart[unrelated] + 0.05).all()
 
 
+def test_what_rows_of_a_group_are_is_one_of_three():
+    with pytest.raises(ConfigError, match="group_rows cannot be 'means'; did you mean 'mean'"):
+        Task(get_metric("cka"), group_rows="means")
+
+
 # --- nulls ----------------------------------------------------------------------------------------
 
 
