@@ -314,6 +314,18 @@ def test_tables_are_those_of_the_groups_in_the_samples(tmp_path):
     assert within.attrs["groups"]["rows"] == "within" and within["p"].notna().all()
 
 
+def test_a_table_without_groups_tells_of_copies_once(tmp_path, caplog):
+    manifest, _, _ = write_study(tmp_path)
+    paths = [tmp_path / f"m{k}.safetensors" for k in range(3)]
+    told = tmp_path / "untold.parquet"
+    make_manifest(paths, [], told)
+    given = {"dataset": "d", "metric_id": "m", "spec": SPEC, "store": tmp_path / "s.parquet"}
+    words = "48 of 48 samples looked at have the same neighbour"
+    for source, expected in ((manifest, 0), (told, 1), (told, 1)):
+        make_similarity(source, tmp_path / "out.parquet", **given)
+        assert caplog.text.count(words) == expected  # known pairs are not looked at again
+
+
 def test_pairs_are_known_by_their_groups(tmp_path):
     manifest, _, _ = write_study(tmp_path)
     store, out = tmp_path / "store.parquet", tmp_path / "out.parquet"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from consilience.files import digest, write_table
 from consilience.metrics import get_metric
+from consilience.similarity.copies import warn_of_copies
 from consilience.similarity.engine.blocks import all_pairs, fill_together
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.store import PairStore
@@ -101,6 +102,8 @@ def make_shared(
         )
         for id_, task in tasks.items()
     }
+    if tasks[id_].groups is None and not any(store.outcomes for store in opened.values()):
+        warn_of_copies(listing.items, dataset)
     before = {id_: len(store.outcomes) for id_, store in opened.items()}
     folder = Path(shelf or Path(out).with_suffix("")) if engine.shelf else None
     fill_shared(opened, tasks, listing.items, engine, folder)
