@@ -6,6 +6,10 @@ inner products over pairs of samples its mean, variance and skewness follow from
 alone; for all others prepared forms are permuted with a seed. Every pair of a table meets the same
 permutations, so the null of a maximum over layers is to be had as well: see
 `consilience.alignment.align`.
+
+Where samples come in groups, such as captions of one picture, whole groups of one size are
+permuted: single samples would not be exchangeable, and the closed form, which permutes them, does
+not hold.
 """
 
 import math
@@ -19,6 +23,7 @@ import pandas as pd
 
 from consilience.errors import MetricError
 from consilience.forms.dominance import chance_of_meeting
+from consilience.forms.groups import arrangements, block_order, describe
 from consilience.forms.moments import Moments, null_moments
 from consilience.metrics import Facts, Metric
 
@@ -52,15 +57,39 @@ class Permutations:
     count: int = 1000
     seed: int = 0
 
-    def orders(self, n: int) -> np.ndarray:
-        """Returns (count, n) row indexes, a function of seed, count and n alone."""
-        return _orders(self.count, self.seed, n)
+    def orders(self, n: int, groups: np.ndarray | None = None) -> np.ndarray:
+        """Returns (count, n) row indexes, a function of seed, count, n and groups alone.
+
+        Args:
+            n: number of samples.
+            groups: (n,) see `consilience.forms.groups`; groups of one size change places as
+                blocks, and no sample leaves its block.
+
+        Raises:
+            MetricError: no two groups have the same size, so there is nothing to permute.
+        """
+        if groups is not None and arrangements(groups) < 2:
+            raise MetricError(
+                f"{describe(groups)}, no two of one size: they cannot change places, so there is "
+                "no null; group the samples more finely, or do without a null"
+            )
+        return _orders(self.count, self.seed, n, None if groups is None else groups.tobytes())
+
+    def words(self, groups: np.ndarray | None) -> str:
+        """Returns what is to be said where groups have few orders; nothing if they have many."""
+        if groups is None or (ways := arrangements(groups)) > self.count:
+            return ""
+        return f"{describe(groups)} change places in {ways} ways only: no p is below 1/{ways}"
 
 
 @lru_cache(maxsize=4)
-def _orders(count: int, seed: int, n: int) -> np.ndarray:
+def _orders(count: int, seed: int, n: int, groups: bytes | None) -> np.ndarray:
     rng = np.random.default_rng([seed, n])
-    orders = np.stack([rng.permutation(n) for _ in range(count)]).astype(np.int32)
+    if groups is None:
+        orders = np.stack([rng.permutation(n) for _ in range(count)]).astype(np.int32)
+    else:
+        codes = np.frombuffer(groups, dtype=np.int64)
+        orders = np.stack([block_order(codes, rng) for _ in range(count)]).astype(np.int32)
     orders.flags.writeable = False
     return orders
 
@@ -138,10 +167,12 @@ def monte_carlo(metric: Metric, value: float, a: Any, b: Any, orders: np.ndarray
     return null_of_draws(value, draws, metric.facts)
 
 
-def null_of_draws(value: float, draws: np.ndarray, facts: Facts) -> Null:
+def null_of_draws(
+    value: float, draws: np.ndarray, facts: Facts, *, rounding: float = ROUNDING
+) -> Null:
     """Returns the null given by draws (K,) of the value under permutation."""
     sign = _sign(facts)
-    slack = ROUNDING * max(abs(value), float(np.abs(draws).max()), _unit(facts))
+    slack = rounding * max(abs(value), float(np.abs(draws).max()), _unit(facts))
     as_similar = np.count_nonzero(sign * draws >= sign * value - slack)
     sd = float(np.std(draws, ddof=1)) if len(draws) > 1 else math.nan
     return Null(float(np.mean(draws)), sd, float((1 + as_similar) / (len(draws) + 1)))

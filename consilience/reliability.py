@@ -3,6 +3,7 @@
 Every dataset is split S times at random into two halves without a common stimulus; all models and
 all metrics see the same halves. Each half has no stimulus twice, as in drawing with replacement:
 copies are each other's nearest neighbours, which metrics of neighbours would take for structure.
+Where samples come in groups, such as captions of one picture, a group is the stimulus.
 """
 
 import logging
@@ -17,6 +18,7 @@ from consilience import __version__
 from consilience.code import code_of
 from consilience.errors import ConfigError, DataError
 from consilience.files import derive_seed, digest, file_digest, write_table
+from consilience.forms.groups import unit_count
 from consilience.metrics import metric_code
 from consilience.samples.draw import HALVES, halve
 from consilience.similarity import Engine, list_items, similarity_table
@@ -39,25 +41,31 @@ LEAST = 4
 """Fewest stimuli of a half."""
 
 
-def halves_of(n: int, splits: int, *, seed: int, dataset: str) -> Iterator[tuple[np.ndarray, ...]]:
+def halves_of(
+    n: int, splits: int, *, seed: int, dataset: str, groups: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Yields the rows of both halves of every split, in the samples' order; n odd leaves one out.
 
     Args:
         n: number of stimuli.
         splits: number of splits.
         seed: study seed.
-        dataset: id of the dataset; the halves depend on nothing else.
+        dataset: id of the dataset; the halves depend on nothing else but the groups.
+        groups: (n,) see `consilience.forms.groups`; these are the stimuli then, and kept whole.
 
     Raises:
         DataError: too few stimuli.
     """
-    if n < len(HALVES) * LEAST:
+    count = unit_count(groups, n)
+    if count < len(HALVES) * LEAST:
+        units = "samples" if groups is None else "groups of samples"
         raise DataError(
-            f"dataset {dataset!r} has {n} samples; halves need at least {len(HALVES) * LEAST}: "
-            "set `reliability: {splits: 0}`, or give it more samples"
+            f"dataset {dataset!r} has {count} {units}; halves need at least "
+            f"{len(HALVES) * LEAST}: set `reliability: {{splits: 0}}`, or give it more samples"
         )
     for split in range(splits):
-        yield halve(n, derive_seed(seed, "reliability", dataset, split), equal=True)
+        split_seed = derive_seed(seed, "reliability", dataset, split)
+        yield halve(n, split_seed, equal=True, groups=groups)
 
 
 def make_reliability(  # noqa: PLR0913 - all but the files by name
@@ -103,8 +111,9 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
         samples=samples,
         keep=engine.max_memory,
     )
-    parts = []
-    for split, halves in enumerate(halves_of(listing.n, splits, seed=seed, dataset=dataset)):
+    parts, groups = [], listing.task.groups
+    parted = halves_of(listing.n, splits, seed=seed, dataset=dataset, groups=groups)
+    for split, halves in enumerate(parted):
         for half, rows in zip(HALVES, halves, strict=True):
             items = [item.subset(rows, f"{split}{half}") for item in listing.items]
             table = similarity_table(listing.task.subset(rows), items, engine)
@@ -122,6 +131,7 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
         "device": listing.task.device_kind(engine.device, listing.n // 2),
         "manifest": file_digest(manifest),
         "samples_hash": listing.samples_hash,
+        **listing.task.groups_given,
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table[COLUMNS], out, metadata)

@@ -3,7 +3,8 @@
 The same features are compared again on some of their rows, or by the same metric with another k.
 Rows are drawn without replacement, since a row that occurs twice is its own nearest neighbour; the
 rows of a smaller n are among those of a larger one of the same draw, and all models and metrics see
-the same rows.
+the same rows. Groups of samples, such as captions of one picture, are drawn whole: as many as have
+n rows at most.
 """
 
 import logging
@@ -18,6 +19,7 @@ import pandas as pd
 from consilience.code import code_of
 from consilience.errors import ConfigError
 from consilience.files import derive_seed, digest, read_table, write_table
+from consilience.forms.groups import unit_count, whole_groups
 from consilience.metrics import Metric, get_metric, metric_code
 from consilience.pairs.matrix import read_similarity
 from consilience.similarity import Engine, Item, Task, list_items, similarity_table
@@ -101,7 +103,7 @@ def measure_sensitivity(
         k neighbours among k samples. An n of all stimuli has one draw, and a k-curve too.
     """
     size, tables = items[0].shape[0], []
-    for point in _points(task.metric, curves, size, salt):
+    for point in _points(task.metric, curves, size, salt, task.groups):
         chosen, on = items, replace(task, metric=point.metric)
         if point.rows is not None:
             mark = f" n={len(point.rows)} draw={point.draw}"
@@ -120,19 +122,32 @@ def measure_sensitivity(
     return pd.concat(tables, ignore_index=True)
 
 
-def draw_rows(size: int, n: int, salt: Sequence[str | int], draw: int) -> np.ndarray:
-    """Returns n of `size` rows in their order; those of a smaller n are among them."""
+def draw_rows(
+    size: int, n: int, salt: Sequence[str | int], draw: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns n of `size` rows in their order; those of a smaller n are among them.
+
+    Groups are kept whole: their rows are n at most, but one group at least.
+    """
     generator = np.random.default_rng(derive_seed(*salt, "sensitivity", draw))
-    return np.sort(generator.permutation(size)[:n])
+    order = generator.permutation(unit_count(groups, size))
+    if groups is None:
+        return np.sort(order[:n])
+    ends = np.bincount(groups)[order].cumsum()
+    return whole_groups(groups, order[: max(1, np.searchsorted(ends, n, side="right"))])
 
 
 def _points(
-    metric: Metric, curves: Curves, size: int, salt: Sequence[str | int]
+    metric: Metric,
+    curves: Curves,
+    size: int,
+    salt: Sequence[str | int],
+    groups: np.ndarray | None,
 ) -> Iterator[_Point]:
     sizes = sorted({min(n, size) for n in curves.n})
     for n in sizes:
         for draw in range(curves.draws if n < size else 1):
-            rows = draw_rows(size, n, salt, draw) if n < size else None
+            rows = draw_rows(size, n, salt, draw, groups) if n < size else None
             yield _Point("n", n, draw, metric, rows)
     if "k" not in metric.parameters:
         return
@@ -199,6 +214,7 @@ def make_sensitivity(  # noqa: PLR0913 - all but the files by name
         "seed": seed,
         "n": listing.n,
         "samples_hash": listing.samples_hash,
+        **listing.task.groups_given,
     }
     types = {"setting": "float64", "draw": "int64", "value": "float64"}
     write_table(table.astype(types), out, metadata)

@@ -15,7 +15,7 @@ rule samples:
         mem_mb=PLAN.growing(2000),
         runtime=PLAN.growing(60),
     params:
-        row=lambda wc: PLAN.sampling(wc.dataset),
+        row=lambda wc: PLAN.presence.sampling(wc.dataset),
         seed=STUDY.settings["seed"],
         code=PLAN.code("samples"),
         source_code=lambda wc: PLAN.source_code[wc.dataset],

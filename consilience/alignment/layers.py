@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from consilience.calibration import Null, Permutations, calibrated_value, null_of_draws
 from consilience.errors import ConfigError, MetricError
 from consilience.files import derive_seed
+from consilience.forms.groups import GroupRows, group_codes, means_of, subset, unit_count
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing, as_features
 from consilience.samples.draw import halve
 
@@ -25,6 +26,8 @@ class LayerSplit:
 
     n: int
     seed: int = 0
+    groups: np.ndarray | None = field(default=None, compare=False)
+    """(n,) see `consilience.forms.groups`; they are kept whole, and permuted as blocks."""
 
     @property
     def rows(self) -> dict[str, np.ndarray]:
@@ -35,12 +38,15 @@ class LayerSplit:
     def halves(self) -> dict[str, np.ndarray]:
         """The rows of the halves `choose` and `report`, in order."""
         seed = [derive_seed("halves", self.seed), self.n]
-        return dict(zip(("choose", "report"), halve(self.n, seed), strict=True))
+        halves = halve(self.n, seed, groups=self.groups)
+        return dict(zip(("choose", "report"), halves, strict=True))
 
     def orders(self, count: int) -> dict[str, np.ndarray]:
         """Returns (count, rows) seeded permutations of all samples and of each half."""
         return {
-            name: Permutations(count, derive_seed(name, self.seed)).orders(len(rows))
+            name: Permutations(count, derive_seed(name, self.seed)).orders(
+                len(rows), subset(self.groups, rows)
+            )
             for name, rows in self.rows.items()
         }
 
@@ -72,6 +78,8 @@ def align(
     permutations: int = 199,
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
+    groups: Any = None,  # noqa: ANN401
+    group_rows: GroupRows = "apart",
 ) -> list[Reduced]:
     """Returns every reduction of the similarities of all pairs of layers, with its null.
 
@@ -82,6 +90,9 @@ def align(
         permutations: how many; the same for all pairs of models with as many samples.
         seed: of the halves and the permutations.
         preprocessing: done to all samples, and to each half by itself.
+        groups: (n,) what each sample is one of, such as the picture that a caption is of: groups
+            are kept whole in halves and permuted as blocks.
+        group_rows: as in `consilience.similarity.pairwise`.
 
     Returns:
         One `Reduced` for each of `REDUCTIONS`, in their order. The first, `max`, is the most
@@ -99,11 +110,13 @@ def align(
     if not (x and y):
         raise ConfigError("a search over layers needs at least one layer on each side")
     n = len(next(iter(x.values())))
-    split, before = LayerSplit(n, seed), preprocessing or Preprocessing()
-    forms = [
-        prepare_layers(metric, before, split, {k: partial(_given, v) for k, v in side.items()})
-        for side in (x, y)
-    ]
+    codes, before = group_codes(groups, n), preprocessing or Preprocessing()
+    loads = [{k: partial(_given, v) for k, v in side.items()} for side in (x, y)]
+    if group_rows == "mean" and codes is not None:
+        loads = [{k: partial(means_of, v, codes) for k, v in side.items()} for side in (x, y)]
+        n, codes = unit_count(codes, n), None
+    split, within = LayerSplit(n, seed, codes), group_rows == "within"
+    forms = [prepare_layers(metric, before, split, side, within_groups=within) for side in loads]
     return reduce_layers(metric, *forms, (list(x), list(y)), split.orders(permutations))
 
 
@@ -122,15 +135,19 @@ def prepare_layers(
     preprocessing: Preprocessing,
     split: LayerSplit,
     layers: Mapping[str, Callable[[], Any]],
+    *,
+    within_groups: bool = False,
 ) -> LayerForms:
     """Returns the prepared forms of a model's layers, {layer: function that loads it}."""
-    chosen = split.rows
+    chosen, groups = split.rows, None if within_groups else split.groups
+    apart = {name: subset(groups, rows) for name, rows in chosen.items()}
     forms: LayerForms = {name: [] for name in chosen}
     for layer, load in layers.items():
         x = as_features(load(), f"layer {layer!r}")
         for name, rows in chosen.items():
             try:
-                forms[name].append(metric.prepare(preprocessing(x[rows])))
+                part = preprocessing(x[rows])
+                forms[name].append(metric.prepare_in_groups(part, groups=apart[name]))
             except MetricError as error:
                 raise MetricError(f"layer {layer!r}: {error}") from None
     if isinstance(metric, InnerProductMetric):  # one table, so that no comparison copies it

@@ -21,9 +21,10 @@ from consilience.alignment.layers import (
     prepare_layers,
     reduce_layers,
 )
-from consilience.calibration import NULL, calibrate
+from consilience.calibration import NULL, Permutations, calibrate
 from consilience.errors import MetricError
 from consilience.files import derive_seed, digest, write_table
+from consilience.forms.groups import subset
 from consilience.metrics import Metric, Preprocessing, get_metric
 from consilience.similarity.engine.blocks import ByPairs, fill_by_pairs, missing_pairs
 from consilience.similarity.items import Listing, list_items
@@ -94,12 +95,19 @@ class _Work:
     preprocessing: Preprocessing
     split: LayerSplit
     permutations: int
+    within_groups: bool = False
 
     def prepare(self, model: _Model) -> _Prepared | MetricError:
         """Returns the prepared layers of a model, or the error that all its pairs then have."""
         loads = {item.layer: item.loads[item.main] for item in model.layers}
         try:
-            forms = prepare_layers(self.metric, self.preprocessing, self.split, loads)
+            forms = prepare_layers(
+                self.metric,
+                self.preprocessing,
+                self.split,
+                loads,
+                within_groups=self.within_groups,
+            )
         except MetricError as error:
             logger.warning("no alignment of model %s: %s", model.name, error)
             return error
@@ -110,8 +118,8 @@ class _Work:
         for side in (x, y):
             if isinstance(side, MetricError):
                 return self._failed(side)
-        orders = self.split.orders(self.permutations)
         try:
+            orders = self.split.orders(self.permutations)
             found = reduce_layers(self.metric, x.forms, y.forms, (x.layers, y.layers), orders)
         except MetricError as error:
             logger.warning("no alignment of %s and %s: %s", x.name, y.name, error)
@@ -164,9 +172,15 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
     check_paired(metric)
     ids = {"dataset": dataset, "metric_id": metric_id}
     listing = list_items(manifest, {**spec, "layers": "all"}, **ids)
-    split = LayerSplit(listing.n, derive_seed("alignment", seed, dataset))
-    work = _Work(metric, listing.task.preprocessing, split, permutations)
+    task = listing.task
+    split = LayerSplit(listing.n, derive_seed("alignment", seed, dataset), task.groups)
+    for name, rows in split.rows.items():
+        if words := Permutations(permutations).words(subset(task.groups, rows)):
+            logger.warning("%s samples: %s", name, words)
+    within = task.group_rows == "within"
+    work = _Work(metric, task.preprocessing, split, permutations, within)
     given = {"permutations": permutations, "seed": seed, "dataset": dataset}
+    given |= task.groups_given
     known = AlignmentStore.open(store, metric, work.preprocessing, given, fresh=fresh)
     pairs = _pairs(listing, groups, both_orders=not metric.facts.symmetric)
     how = ByPairs(work.prepare, work.outcome, work.form_bytes, batch=4)
@@ -187,6 +201,7 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
         "halves": {name: len(rows) for name, rows in split.halves.items()},
         "layers": listing.layers,
         "samples_hash": listing.samples_hash,
+        **task.groups_given,
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table, out, metadata)

@@ -21,6 +21,7 @@ SAME = {
     "samples_hash": ("dataset", "other samples"),
     "spec": ("metric", "another specification"),
     "code": ("metric", "other code"),
+    "groups": ("table", "other groups of samples"),
 }
 """Metadata of similarity tables on which all bundles must agree, of what, and what it means."""
 DECIDING = {
@@ -199,6 +200,7 @@ def _check_metadata(bundles: Sequence[Bundle], merged: Merged) -> None:
             if set(ids) != {"dataset", "metric"}:
                 continue
             found = bundle.table(name).attrs
+            ids = {**ids, "table": name}
             for key, (kind, meaning) in SAME.items():
                 # samples are those of a dataset in every step; how a metric is used differs
                 place = (key, "" if kind == "dataset" else made.name, ids[kind])

@@ -16,10 +16,13 @@ from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.reading import check_same_stimuli
 from consilience.files import METADATA_KEY
+from consilience.forms.groups import GroupRows, group_codes
+from consilience.forms.groups import describe as describe_groups
 from consilience.forms.inputs import INPUTS
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
 from consilience.renames import present
+from consilience.samples.table import read_samples
 
 CATALOGUE = "metrics.yaml"
 
@@ -56,6 +59,11 @@ def add(commands: Any) -> None:  # noqa: ANN401
         help="make matrices of maps (n, channels, h, w) or tokens (n, tokens, units)",
     )
     compare.add_argument("--labels", help="true classes (.npy), for metrics that need them")
+    compare.add_argument(
+        "--groups",
+        help="which samples are of one thing, such as captions of a picture: a samples table "
+        "(.parquet), .npy, or a text with a name on each line",
+    )
     compare.add_argument("--null", action="store_true", help="compare with the permutation null")
     compare.add_argument(
         "--permutations",
@@ -69,8 +77,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
 def _compare(arguments: argparse.Namespace) -> int:
     from consilience.similarity import Task, compare  # noqa: PLC0415 - not for a mere --help
 
-    metric, preprocessing = _metric(arguments)
-    null = _null_kind(metric, arguments) if arguments.null else None
+    metric, preprocessing, group_rows = _metric(arguments)
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
     shared = {"labels": _read_npy(Path(arguments.labels), None)} if arguments.labels else {}
     per_sample = INPUTS[metric.facts.main].per_sample
@@ -84,7 +91,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     ]
     if arguments.reduce:
         x, y = reduce_pair(x, y, arguments.reduce, seed=arguments.seed)
-    outcome = compare(Task(metric, preprocessing, null, permutations, shared), x, y)
+    groups = _groups(Path(arguments.groups), len(x)) if arguments.groups and per_sample else None
+    in_blocks = groups is not None and group_rows != "mean"
+    null = _null_kind(metric, arguments, in_blocks=in_blocks) if arguments.null else None
+    task = Task(metric, preprocessing, null, permutations, shared, groups, group_rows)
+    outcome = compare(task, x, y)
     found = {
         "metric": metric.facts.name,
         "parameters": metric.parameters,
@@ -93,6 +104,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         "x": sides[0],
         "y": sides[1],
         **({"n": len(x)} if per_sample else {}),
+        **({"groups": describe_groups(groups)} if groups is not None else {}),
         "value": outcome["value"],
     }
     if null:
@@ -102,13 +114,27 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _null_kind(metric: Metric, arguments: argparse.Namespace) -> str:
-    closed = metric.has_closed_form and not arguments.permutations
+def _groups(path: Path, n: int) -> np.ndarray | None:
+    """Returns the groups (n,) that a file names; None if all samples are alone."""
+    if not path.exists():
+        raise FeaturesError(f"{path}: no such file")
+    if path.suffix == ".parquet":
+        found = read_samples(path).groups
+        return group_codes(np.arange(n) if found is None else found, n)
+    named = path.suffix == ".npy"
+    return group_codes(_read_npy(path, None) if named else path.read_text("utf8").splitlines(), n)
+
+
+def _null_kind(metric: Metric, arguments: argparse.Namespace, *, in_blocks: bool) -> str:
+    closed = metric.has_closed_form and not arguments.permutations and not in_blocks
     return "closed_form" if closed else "monte_carlo"
 
 
-def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
-    """Returns the metric of a catalogued id or a registered name, and what precedes it."""
+def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing, GroupRows]:
+    """Returns the metric of a catalogued id or a registered name, and what precedes it.
+
+    Third comes what it says of rows of one group.
+    """
     catalogue = yaml.safe_load(_catalogue().read_text(encoding="utf8"))
     name = present("metrics", arguments.metric)
     if name in catalogue:
@@ -124,7 +150,8 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing]:
         variant[key] = yaml.safe_load(value)
     given = {"center": arguments.center, "row_normalize": arguments.row_normalize}
     found = split_variant(variant)
-    return get_metric(found.metric, **found.parameters), Preprocessing(**{**given, **found.before})
+    before = Preprocessing(**{**given, **found.before})
+    return get_metric(found.metric, **found.parameters), before, variant.get("group_rows", "apart")
 
 
 def _catalogue() -> Any:  # noqa: ANN401
@@ -220,6 +247,7 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
         f"x           {found['x']['file']}  {tuple(found['x']['shape'])}",
         f"y           {found['y']['file']}  {tuple(found['y']['shape'])}",
         *([f"samples     {found['n']}{_datasets(found)}"] if "n" in found else []),
+        *([f"groups      {found['groups']}"] if "groups" in found else []),
         f"value       {found['value']:.6g}  ({way} is more similar)",
     ]
     if "null" in found:

@@ -119,7 +119,11 @@ class Study:
             for name, chain in self.chains.items()
             if len(chain) > 1
         }
-        own = {name: row for name, row in self.sampling.items() if name not in hints}
+        own = {
+            name: {key: cell for key, cell in row.items() if key != "group"}  # only draws know it
+            for name, row in self.sampling.items()
+            if name not in hints
+        }
         return Known("dataset", own, hints)
 
     @cached_property

@@ -15,6 +15,7 @@ from consilience.files import find
 from consilience.metrics import METRICS, get_metric
 from consilience.registry import did_you_mean
 from consilience.renames import problems as problems_of_renames
+from consilience.samples.groups import parse_group
 from consilience.samples.views import parse_view
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def check_sources(study: "Study", problems: Problems) -> None:
         if not row.get("parent") and row["source"] not in known:
             hint = did_you_mean(row["source"], known)
             problems.add(f"dataset {name!r}", f"unknown source {row['source']!r}{hint}")
+        try:
+            rule = parse_group(row)
+        except ConfigError as error:
+            problems.add(f"dataset {name!r}", str(error))
+            continue
+        if rule.kind == "file" and not find(rule.value).is_file():
+            problems.add(f"dataset {name!r}", f"column group: {rule.value}: there is no such file")
 
 
 def find_parents(

@@ -23,6 +23,7 @@ from consilience.files import digest, find
 from consilience.metrics import METRICS
 from consilience.prefetch import describe, list_remote
 from consilience.results import ID, Results
+from consilience.samples.groups import parse_group
 from consilience.samples.views import parse_view
 
 
@@ -113,11 +114,14 @@ class Plan(Groups, Page):
         return self.each("samples", dataset=self.study.chains[dataset])
 
     def view_sources(self, dataset: str) -> dict[str, str]:
-        """Returns what the samples of a view are made from; nothing for other datasets."""
+        """Returns what samples are made from: of a view its parent's, and tables that rows name."""
+        row = self.study.sampling[dataset]
+        rule = parse_group(row)
+        sources = {"groups": str(find(rule.value))} if rule.kind == "file" else {}
         if not self.is_view(dataset):
-            return {}
-        classes = parse_view(self.study.sampling[dataset]).classes
-        sources = {"parent": self.samples(dataset)[1]}
+            return sources
+        classes = parse_view(row).classes
+        sources["parent"] = self.samples(dataset)[1]
         return sources | ({"classes": str(find(classes))} if classes else {})
 
     def features(self, dataset: str, model: str) -> str:
@@ -129,8 +133,10 @@ class Plan(Groups, Page):
         return [self.features(dataset, model) for model in self.study.models_on[dataset]]
 
     def view_samples(self, dataset: str) -> list[str]:
-        """Returns `samples` of a view; nothing for other datasets."""
-        return self.samples(dataset) if self.is_view(dataset) else []
+        """Returns `samples` of a view, or of a dataset that may have groups; else nothing."""
+        row = self.study.sampling[dataset]
+        grouped = row.get("group", "") not in ("", "none") or row.get("captions") == "all"
+        return self.samples(dataset) if self.is_view(dataset) or grouped else []
 
     @cached_property
     def extraction(self) -> dict[str, Any]:
@@ -162,16 +168,6 @@ class Plan(Groups, Page):
             return found
 
         return looked_up(find)
-
-    def sampling(self, dataset: str) -> dict[str, str]:
-        """Returns the row that samples are drawn by.
-
-        Raises:
-            ConfigError: they are to be drawn, and the dataset is not there.
-        """
-        row = self.study.sampling[dataset]
-        self.presence.need_samples(dataset)
-        return row
 
     def features_digest(self, dataset: str) -> str:
         """Returns the hash of what the features of all models on a dataset should be."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from consilience.config import Study
 from consilience.config.absent import find_absent
+from consilience.config.catalogs import Row
 from consilience.datasets import look_for
 from consilience.errors import ConfigError, ConsilienceError
 from consilience.results import Results
@@ -21,10 +22,16 @@ class Presence:
     """Whether jobs run in this Python environment."""
     _known: dict[tuple[str, ...], str] = field(default_factory=dict)
 
-    def need_samples(self, dataset: str) -> None:
-        """Raises ConfigError, with all that lacks, if a dataset to be drawn is not there."""
+    def sampling(self, dataset: str) -> Row:
+        """Returns the row that samples are drawn by.
+
+        Raises:
+            ConfigError: lists all that lacks, if they are to be drawn and the dataset is not there.
+        """
+        row = self.study.sampling[dataset]
         if self._lacks_samples(dataset):
             self._stop()
+        return row
 
     def need_features(self, dataset: str, model: str) -> None:
         """Raises ConfigError, with all that lacks, if a model to be run is not there."""

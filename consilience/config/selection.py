@@ -62,6 +62,7 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "clip": similarity["clip"],
         **found.before,
     }
+    group_rows = variant.get("group_rows", similarity["group_rows"])
     if not preprocessing["clip"]:
         del preprocessing["clip"]
     return {
@@ -70,4 +71,5 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "preprocessing": preprocessing,
         "layers": similarity["layers"],
         "permutations": similarity["permutations"],
+        **({"group_rows": group_rows} if group_rows != "apart" else {}),
     }

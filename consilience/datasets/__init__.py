@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+GROUP_COLUMN = "column"
+"""How the column `group` of a row begins where the source has a column that names groups."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One stimulus. `image` is a function, so that nothing is decoded before it is needed."""
@@ -26,6 +30,8 @@ class Sample:
     text: str | None = None
     labels: tuple[int, ...] | None = None
     """Of a multilabel dataset, whose samples have no single `label`; may be empty."""
+    group: str | None = None
+    """What the sample is one of, such as the picture that a caption is of; None: it is alone."""
     image: "Callable[[], Image] | None" = None
     """Opens and fully decodes the picture as RGB; raises DataError naming `origin` if it cannot."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from consilience import files
-from consilience.datasets import Sample
+from consilience.datasets import GROUP_COLUMN, Sample
 from consilience.errors import ConfigError, DataError, DepthError
 
 ROLES = {
@@ -140,6 +140,12 @@ def split_roles(row: Mapping[str, Any]) -> dict[str, str]:
             )
     one_role = len({ROLES[name] for name in names}) == 1
     return {name: "" if one_role else ROLES[name] for name in names}
+
+
+def group_column(row: Mapping[str, Any]) -> str:
+    """Returns the source's own column that names groups, if the row says one: `column=NAME`."""
+    kind, _, name = str(row.get("group") or "").strip().partition("=")
+    return name if kind == GROUP_COLUMN else ""
 
 
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:

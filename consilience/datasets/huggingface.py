@@ -13,7 +13,7 @@ a sample of its own. Class names are those that the hub's library wrote into the
 are numbers, or the texts in alphabetical order.
 
 The id of a sample is `FILE:ROW` (which a commit fixes), or the column `id=…`; captions but one of
-`all` add `#NUMBER`.
+`all` add `#NUMBER`, and those of one picture are a group.
 """
 
 import json
@@ -28,7 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.datasets import Sample
-from consilience.datasets._base import check_tree, decode, pixel_span, split_roles
+from consilience.datasets._base import (
+    check_tree,
+    decode,
+    group_column,
+    pixel_span,
+    split_roles,
+)
 from consilience.datasets._hub import named_repo, open_repo
 from consilience.errors import ConfigError, DataError
 from consilience.files import natural_order
@@ -70,13 +76,16 @@ class Tables:
         id_ = str(cells["id"]) if "id" in cells else origin
         texts = self._texts(cells.get("text"), origin)
         image = partial(_picture, cells["image"], origin, self.span) if "image" in cells else None
+        several = self.captions == "all" and "text" in cells
+        group = cells.get("group", id_ if several else None)
         for index, text in enumerate(texts):
             yield Sample(
-                id=f"{id_}#{index}" if self.captions == "all" and "text" in cells else id_,
+                id=f"{id_}#{index}" if several else id_,
                 origin=origin,
                 split=self.roles[name],
                 label=self._label(cells["label"], origin) if "label" in cells else None,
                 text=text,
+                group=None if group is None else str(group),
                 image=image,
             )
 
@@ -238,11 +247,16 @@ def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> di
             raise ConfigError(f"{place}, column columns ({cell!r}): {part!r} is unknown{hint}")
         named[kind] = column
     wanted = {kind: named.get(kind, kind) for kind in str(row["modality"]).split("+")} | named
+    if group := group_column(row):
+        wanted["group"] = group
     if "label" not in named and "label" in schema.names:
         wanted["label"] = "label"
     for kind, column in wanted.items():
         if column not in schema.names:
-            raise DataError(f"{place}: no column {column!r} for the {kind}{_remedy(kind, schema)}")
+            hint = did_you_mean(column, schema.names)
+            close = kind == "group" or "did you mean" in hint
+            remedy = hint if close else _remedy(kind, schema)
+            raise DataError(f"{place}: no column {column!r} for the {kind}{remedy}")
     return wanted
 
 

@@ -38,7 +38,13 @@ from typing import Any
 import numpy as np
 
 from consilience.datasets import Sample
-from consilience.datasets._base import check_tree, decode, pixel_span, split_roles
+from consilience.datasets._base import (
+    check_tree,
+    decode,
+    group_column,
+    pixel_span,
+    split_roles,
+)
 from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
 from consilience.datasets._shards import ShardList, list_shards
@@ -61,6 +67,8 @@ class Shards:
     classes: tuple[str, ...]
     span: tuple[float, float] | None = None
     verified: bool = False
+    group: str = ""
+    """The members KEY.group that name groups; empty: none."""
 
     @property
     def pin(self) -> dict[str, str]:
@@ -72,7 +80,8 @@ class Shards:
             for name in shards.names:
                 for members in _read(self.shard(name), name):
                     _check_label(members, name, bool(self.classes))
-                    yield _sample(members, name, split, self.roles.get(split, ""), self.span)
+                    role = self.roles.get(split, "")
+                    yield _sample(members, name, split, role, self.span, self.group)
 
     def names(self) -> list[str]:
         """Returns the paths of all shards below the root, in reading order."""
@@ -104,7 +113,9 @@ def open(row: Mapping[str, Any]) -> Shards:
     roles = split_roles(row)
     root, pattern = open_root(row)
     shards = list_shards(root, pattern, roles, f"dataset {row.get('dataset')!r}")
-    dataset = Shards(root, roles, shards, _classes(root), pixel_span(row))
+    dataset = Shards(
+        root, roles, shards, _classes(root), span=pixel_span(row), group=group_column(row)
+    )
     contents = ((name, dataset.shard(name)) for name in dataset.names())
     return replace(dataset, verified=check_tree(row, contents))
 
@@ -201,6 +212,7 @@ def _sample(
     split: str,
     role: str,
     span: tuple[float, float] | None,
+    group: str,
 ) -> Sample:
     key = members["__key__"]
     pictures = [name for name in IMAGES if name in members]
@@ -226,6 +238,7 @@ def _sample(
         label=_label(members["cls"], origin) if "cls" in members else None,
         text=_text(members["txt"], origin) if "txt" in members else None,
         labels=_labels(members["npy"], origin) if "npy" in members else None,
+        group=_text(members[group], origin, group) if group in members else None,
         image=image,
     )
 
@@ -283,8 +296,8 @@ def _labels(content: bytes, origin: str) -> tuple[int, ...]:
     return tuple(map(int, np.flatnonzero(marks)))
 
 
-def _text(content: bytes, origin: str) -> str:
+def _text(content: bytes, origin: str, member: str = "txt") -> str:
     try:
         return content.decode("utf-8").strip()
     except UnicodeDecodeError as error:
-        raise DataError(f"{origin}: its txt is not UTF-8 ({error})") from error
+        raise DataError(f"{origin}: its {member} is not UTF-8 ({error})") from error

@@ -26,23 +26,28 @@ def make_manifest(
 
     A view's manifest names the files of the dataset that it is a view of. `n` is the view's, `hash`
     is of the file's content and of the rows together, and the metadata `rows` are the view's rows
-    in those files.
+    in those files. Where samples come in groups, the metadata `groups` number them row by row.
 
     Args:
         features: features files of all models.
-        samples: empty, or for a view its samples, its parent's, … to those of the features.
+        samples: for a view its samples, its parent's, … to those of the features; of a dataset
+            that may have groups its samples; else empty.
         out: the file to write.
 
     Raises:
         FeaturesError: as `write_manifest`, or features of other samples than the last ones.
         DataError: samples that do not belong together.
     """
-    if len(samples) < 2:
+    if not samples:
         write_manifest(features, out)
         return
     view, rows, source = read_chain(samples)
     for path in features:
         check_samples(read_header(path), source.hash, path)
+    grouped = {} if view.groups is None else {"groups": view.groups.tolist()}
+    if rows is None:
+        write_manifest(features, out, grouped)
+        return
     with atomic(out) as temporary:
         write_manifest(features, temporary)
         table = read_table(temporary)
@@ -58,17 +63,19 @@ def make_manifest(
         for line in metadata["outputs"]
     ]
     own = {"dataset": view.row["dataset"], "samples_hash": view.hash, "rows": rows.tolist()}
-    write_table(table, out, metadata | own | {"outputs": outputs})
+    write_table(table, out, metadata | own | {"outputs": outputs} | grouped)
 
 
-def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
+def write_manifest(
+    paths: Iterable[str | Path], out: str | Path, more: Mapping[str, Any] | None = None
+) -> None:
     """Writes features/{dataset}/manifest.parquet: one row per model and layer.
 
     Columns: model, layer, position (of the layer, from 0), n, d, dtype, hash (of the content),
     samples_hash, file (relative to the manifest); sorted by model and position, whatever the order
     of `paths`. The metadata: `dataset`, `samples_hash`, `outputs` (a list of {model, output, n, d,
-    hash, file}), `headers` ({model: hash of its features' header}) and `mixed_versions` (see
-    `consilience.features.versions`).
+    hash, file}), `headers` ({model: hash of its features' header}), `mixed_versions` (see
+    `consilience.features.versions`), and what `more` holds.
 
     Raises:
         FeaturesError: no files, one model twice, or files over different samples (names both).
@@ -78,7 +85,7 @@ def write_manifest(paths: Iterable[str | Path], out: str | Path) -> None:
         raise FeaturesError(f"{out}: a manifest needs at least one features file")
     _check_together(headers)
     table, metadata = manifest_of(headers, Path(out))
-    write_table(table, out, metadata)
+    write_table(table, out, metadata | (more or {}))
 
 
 def manifest_of(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.groups import Between, unit_count
 from consilience.forms.rows import FAR, SINGLE, Rows, coarse, unit_rounding
 
 VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
@@ -109,11 +110,21 @@ def check_sigma(sigma: object, name: str) -> None:
         )
 
 
-def check_samples(x: np.ndarray, estimator: str, what: str) -> None:
-    """Raises MetricError if x: (n, d) has too few samples for the estimator."""
+def check_samples(
+    x: np.ndarray, estimator: str, what: str, groups: np.ndarray | None = None
+) -> None:
+    """Raises MetricError if x: (n, d) has too few samples, or groups, for the estimator."""
     least = 4 if estimator == "debiased" else 2
-    if len(x) < least:
-        raise MetricError(f"{estimator} {what} needs at least {least} samples, not {len(x)}")
+    if estimator != "debiased":
+        groups = None
+    check_units(f"{estimator} {what}", least, len(x), groups)
+
+
+def check_units(what: str, least: int, n: int, groups: np.ndarray | None = None) -> None:
+    """Raises MetricError if n samples, or their groups, are fewer than `least`."""
+    if (count := unit_count(groups, n)) < least:
+        units = "samples" if groups is None else "groups of samples"
+        raise MetricError(f"{what} needs at least {least} {units}, not {count}")
 
 
 def kernel_matrix(x: np.ndarray, kernel: str, sigma: float | str = "median") -> np.ndarray:
@@ -144,14 +155,16 @@ def lower_median(distances: np.ndarray) -> float:
     return float(np.partition(positive, middle)[middle])
 
 
-def pair_vector(kernel: np.ndarray, estimator: str) -> np.ndarray:
+def pair_vector(kernel: np.ndarray, estimator: str, groups: np.ndarray | None = None) -> np.ndarray:
     """Returns the centred kernel (n, n) as a vector over pairs of samples; destroys its input.
 
     The inner product of two such vectors is that of the centred matrices. `biased`: rows and
     columns have mean 0, and the vector ends with the diagonal. `debiased`: the diagonal is set to
-    zero first, and rows have sum 0 over the rest.
+    zero first, and rows have sum 0 over the rest; with groups (n,) so are all pairs of one group.
     """
     n = len(kernel)
+    if estimator == "debiased" and groups is not None:
+        return np.sqrt(2) * upper_triangle(_centred_between(kernel, Between(groups)))
     if estimator == "debiased":
         np.fill_diagonal(kernel, 0)
     sums = kernel.sum(axis=1)
@@ -165,6 +178,17 @@ def pair_vector(kernel: np.ndarray, estimator: str) -> np.ndarray:
     if estimator == "debiased":
         return pairs
     return np.concatenate([pairs, np.diagonal(kernel)])
+
+
+def _centred_between(kernel: np.ndarray, between: Between) -> np.ndarray:
+    """Returns the kernel (n, n) with row sums 0 over pairs of different groups, and 0 elsewhere."""
+    within = between.same(slice(0, len(kernel)), slice(0, len(kernel)))
+    kernel[within] = 0
+    shift = between.fit(kernel.sum(axis=1))
+    kernel -= shift[:, None]
+    kernel -= shift[None, :]
+    kernel[within] = 0
+    return kernel
 
 
 def twice_centered(x: np.ndarray) -> np.ndarray:

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from consilience.forms.dominance import Peaks, peaks_of
 from consilience.forms.loops import LOOP_VERTICES, LOOP_WAYS, loop_meetings
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 MATRIX_CUBE_SAMPLES = 768
 """Third-order sums of a whole matrix are taken from so many of the samples, if there are more: they
@@ -115,14 +119,31 @@ def _cubes(a: np.ndarray, p: np.ndarray | None) -> tuple[float, ...]:
     Means over distinct samples have no bias in a part of them, so for many samples they are taken
     from evenly spaced ones.
     """
-    n = m = len(a)
-    if n > MATRIX_CUBE_SAMPLES:
-        m = MATRIX_CUBE_SAMPLES
-        chosen = np.linspace(0, n - 1, m).round().astype(int)
-        a = a[np.ix_(chosen, chosen)]
+    chosen = cube_samples(len(a))
+    if len(chosen) == len(a):
+        return cubes_of_some(a, len(a), p)
+    return cubes_of_some(a[np.ix_(chosen, chosen)], len(a), None if p is None else p[chosen])
+
+
+def cube_samples(n: int) -> np.ndarray:
+    """Returns those of n samples that third-order sums are taken from."""
+    m = min(n, MATRIX_CUBE_SAMPLES)
+    return np.linspace(0, n - 1, m).round().astype(int)
+
+
+def cubes_of_some(a: np.ndarray, n: int, p: np.ndarray | None = None) -> tuple[float, ...]:
+    """Returns the sums over three edges of n samples from some of them.
+
+    Args:
+        a: (m, m) the entries of m evenly spaced samples, a hollow symmetric matrix; if they are
+            all, with sum 0.
+        n: number of samples.
+        p: (m,) their diagonal, or None.
+    """
+    m = len(a)
+    if n > m:
         a = a - a.sum() / (m * (m - 1))
         np.fill_diagonal(a, 0)
-        p = None if p is None else p[chosen]
     r, square = a.sum(axis=1), a * a
     q, triangle = square.sum(axis=1), float(np.vdot(a @ a, a))
     sums = _meetings(float(np.vdot(square, a)), r, q, r @ (a @ r), triangle)
@@ -143,7 +164,13 @@ def _list_cubes(neighbors: np.ndarray, mean: float) -> tuple[float, ...]:
 
     n, k = neighbors.shape
     starts = np.arange(0, n * k + 1, k)
-    lists = csr_array((np.full(n * k, 0.5), neighbors.ravel(), starts), shape=(n, n))
+    return sparse_cubes(csr_array((np.ones(n * k), neighbors.ravel(), starts), shape=(n, n)), mean)
+
+
+def sparse_cubes(lists: "csr_array", mean: float) -> tuple[float, ...]:
+    """Returns the sums over three edges of (A + Aᵀ) / 2 - mean for a sparse matrix A (n, n)."""
+    n = lists.shape[0]
+    lists = lists / 2
     a = (lists + lists.T).tocsr()
     square = a.multiply(a).tocsr()
     rows, q = a.sum(axis=1), square.sum(axis=1)

@@ -1,54 +1,86 @@
 """Nearest neighbours of samples, shared by the metrics that compare them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.forms.kernels import near_center
-from consilience.forms.rows import Rows, unit_rows
+from consilience.forms.nearness import BLOCK_ENTRIES, Nearness, check_groups
+from consilience.forms.settle import Candidates, Settling
+from consilience.forms.ties import Neighbors
 
-BLOCK_ENTRIES = 4_000_000
-"""Similarities held at a time while neighbours are looked for."""
 FAST_SAMPLES = 2048
 """From so many samples on, candidates are found in float32."""
 CROWD = 8
 """More candidates than so many times k are not worth settling one by one."""
 
 
-def nearest_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
-    """Returns the k nearest other rows of each row of x: (n, d) as (n, k) sorted row indexes.
+def ordered_neighbors(
+    x: np.ndarray, k: int, distance: str = "cosine", *, groups: np.ndarray | None = None
+) -> Neighbors:
+    """Returns the k nearest other rows of each row of x: (n, d), from near to far, and their ties.
 
-    Nearest is the largest cosine or inner product, or the smallest Euclidean distance; of equally
-    near rows the one with the lower index is taken. A row is never its own neighbour.
+    Nearest is the largest cosine or inner product, or the smallest Euclidean distance. A row is
+    never its own neighbour, nor is a row of its group.
+
+    Args:
+        x: the rows.
+        k: number of neighbours.
+        distance: `cosine`, `euclidean` or `inner_product`.
+        groups: (n,) integers; rows of one group are no neighbours of each other.
 
     Raises:
-        MetricError: a zero row has no cosine.
+        MetricError: a zero row has no cosine, or a row has less than k rows of other groups.
     """
+    check_groups(groups, len(x), k)
     if len(x) >= FAST_SAMPLES:
-        return np.sort(fast_neighbors(x, k, distance), axis=1).astype(np.int64)
-    return np.concatenate([_largest(block, k) for block in nearness_blocks(x, distance)])
+        return fast_neighbors(x, k, distance, groups=groups)
+    near = Nearness.of(x, distance, groups=groups)
+    return Settling(x, near, k).fill(near.blocks()).neighbors()
 
 
-def ordered_neighbors(x: np.ndarray, k: int, distance: str = "cosine") -> np.ndarray:
-    """Returns `nearest_neighbors` from near to far, int32; equally near ones by index."""
-    if len(x) < FAST_SAMPLES:
-        return ordered_lists(nearness_blocks(x, distance), len(x), k)[0]
-    return fast_neighbors(x, k, distance)
-
-
-def fast_neighbors(x: np.ndarray, k: int, distance: str) -> np.ndarray:
+def fast_neighbors(
+    x: np.ndarray, k: int, distance: str, *, groups: np.ndarray | None = None
+) -> Neighbors:
     """Returns `ordered_neighbors`, found in float32 and settled in float64.
 
     Where float32 leaves too many candidates, as when all rows point the same way, float64 does it
     all.
     """
-    lists = FastSearch(_placed_rows(x, distance), half_norms=distance == "euclidean").lists(k)
-    return ordered_lists(nearness_blocks(x, distance), len(x), k)[0] if lists is None else lists
+    check_groups(groups, len(x), k)
+    near = Nearness.of(x, distance, dtype=np.float32, groups=groups)
+    found = FastSearch(near).candidates(k)
+    if found is not None:
+        settling = Settling(x, near, k)
+        settling.take(found)
+        return settling.neighbors()
+    near = Nearness.of(x, distance, groups=groups)
+    return Settling(x, near, k).fill(near.blocks()).neighbors()
 
 
-Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""Rows, their neighbours, and how near these are."""
+def local_neighbors(
+    x: np.ndarray,
+    k: int,
+    distance: str,
+    *,
+    own: bool = False,
+    squared: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> tuple[Neighbors, np.ndarray]:
+    """Returns `ordered_neighbors`, all found in float64, and how near they are (n, k).
+
+    Args:
+        x: the rows.
+        k: number of neighbours.
+        distance: `cosine`, `euclidean` or `inner_product`.
+        own: whether a row may be its own neighbour.
+        squared: (n, n) squared Euclidean distances, if they are known.
+        groups: (n,) integers; rows of one group are no neighbours of each other.
+    """
+    check_groups(groups, len(x), k)
+    near = Nearness.of(x, distance, groups=groups, own=own)
+    settling = Settling(x, near, k).fill(near.blocks(squared))
+    return settling.neighbors(), settling.values
 
 
 class FastSearch:
@@ -61,22 +93,19 @@ class FastSearch:
     cannot tell.
     """
 
-    def __init__(self, x: Rows, *, half_norms: bool) -> None:
-        self.x = x
-        self.x32, squares = x.float32()
-        self.half = squares / 2 if half_norms else np.zeros(len(x))
-        largest = np.sqrt(squares.max())
-        scale = np.sqrt(squares) * largest + self.half.max()
-        self.slack = 2 * (x.shape[1] + 4) * 2.0**-24 * scale
-        self.least = np.full(len(x), -np.inf)
+    def __init__(self, nearness: Nearness) -> None:
+        self.near, self.x32 = nearness, nearness.values
+        norms = np.sqrt(nearness.squares)
+        scale = norms * norms.max() + nearness.half.max()
+        self.slack = 2 * (self.x32.shape[1] + 4) * 2.0**-24 * scale
+        self.least = np.full(len(norms), -np.inf)
 
-    def lists(self, k: int) -> np.ndarray | None:
-        """Returns the neighbours (n, k) from near to far, ties to lower indexes; None if too many.
+    def candidates(self, k: int) -> Candidates | None:
+        """Returns what can be among the k nearest, by rows, from near to far; None if too many.
 
-        Args:
-            k: number of neighbours.
+        Nearness is in float64 wherever float32 cannot tell the order.
         """
-        n = len(self.x)
+        n = len(self.x32)
         step = max(2 * k, BLOCK_ENTRIES // n)
         found: list[Candidates] = []
         for number, start in enumerate(range(0, n, step)):
@@ -88,7 +117,7 @@ class FastSearch:
                 found = [self._nearest(found, k)]
                 if len(found[0][0]) > CROWD * k * n:
                     return None
-        return self._settle(*self._nearest(found, k), k)
+        return self._settled(self._nearest(found, k))
 
     def _nearest(self, found: Sequence[Candidates], k: int) -> Candidates:
         """Returns what can still be among the k nearest, by rows, each from near to far."""
@@ -97,24 +126,26 @@ class FastSearch:
         i, j, values = i[kept], j[kept], values[kept]
         order = np.lexsort((-values, i))
         i, j, values = i[order], j[order], values[order]
-        starts = np.searchsorted(i, np.arange(len(self.x)))
-        many = np.bincount(i, minlength=len(self.x)) >= k
+        starts = np.searchsorted(i, np.arange(len(self.x32)))
+        many = np.bincount(i, minlength=len(self.x32)) >= k
         self.least[many] = np.maximum(self.least[many], values[starts[many] + k - 1])
         kept = values >= self.least[i] - self.slack[i]
-        return i[kept], j[kept], values[kept]
+        return Candidates(i[kept], j[kept], values[kept])
 
     def _panel(self, start: int, stop: int, k: int, *, doubled: bool) -> Iterator[Candidates]:
         """Yields candidates (rows, neighbours, nearness) among some rows and all later ones."""
         block = self.x32[start:stop] @ self.x32[start:].T
-        half = self.half.astype(np.float32)
+        half, exclude = self.near.half.astype(np.float32), self.near.exclude_groups
         later = np.ascontiguousarray(block[:, stop - start :].T)
         if later.size:
             later -= half[start:stop]
+            exclude(later, slice(stop, None), slice(start, stop))
             yield self._candidates(later, stop, start, k if doubled else 0)
         block -= half[start:]
         own = np.arange(stop - start)
         block[own, own] = -np.inf
-        yield self._candidates(block, start, start, k if start < len(self.x) / 4 else 0)
+        exclude(block, slice(start, stop), slice(start, None))
+        yield self._candidates(block, start, start, k if start < len(self.x32) / 4 else 0)
 
     def _candidates(self, block: np.ndarray, row: int, column: int, k: int) -> Candidates:
         """Returns what of a block, whose corner is (row, column), can be among the nearest.
@@ -129,103 +160,18 @@ class FastSearch:
         least = (self.least[rows] - self.slack[rows]).astype(np.float32)
         places = np.flatnonzero(block >= np.nextafter(least, np.float32(-np.inf))[:, None])
         i, j = np.divmod(places, width)
-        return i + row, j + column, block.ravel()[places]
+        return Candidates(i + row, j + column, block.ravel()[places])
 
-    def _settle(self, i: np.ndarray, j: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
-        """Returns for every row i the k columns j of the largest values, from near to far.
-
-        Args:
-            i: rows, sorted.
-            j: columns.
-            values: nearness in float32, of each row from near to far.
-            k: number of columns.
-        """
-        values = values.astype(np.float64)
+    def _settled(self, found: Candidates) -> Candidates:
+        """Returns the candidates in order, with nearness in float64 where float32 is unsure."""
+        i, j, values = found.i, found.j, found.values.astype(np.float64)
         close = (np.diff(values) >= -self.slack[i[1:]]) & (np.diff(i) == 0)
         unsure = np.append(close, False) | np.append(False, close)
-        values[unsure] = self._exact(i[unsure], j[unsure])
-        again = np.flatnonzero((np.bincount(i[unsure], minlength=len(self.x)) > 0)[i])
-        order = np.lexsort((j[again], -values[again], i[again]))
-        j[again] = j[again][order]
-        starts = np.flatnonzero(np.diff(i, prepend=-1))  # rows begin at these places
-        return j[starts[:, None] + np.arange(k)].astype(np.int32)
-
-    def _exact(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-        """Returns the nearness of pairs of rows in float64."""
-        return row_products(self.x, i, j) - self.half[j]
-
-
-def row_products(x: Rows, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Returns the inner products of the rows i and j, in float64."""
-    step = max(1, BLOCK_ENTRIES // x.shape[1] // 4)
-    found = np.empty(len(i))
-    for start in range(0, len(i), step):
-        part = slice(start, start + step)
-        np.einsum("ij,ij->i", x.take(i[part]), x.take(j[part]), out=found[part])
-    return found
-
-
-def ordered_lists(blocks: Iterable[np.ndarray], n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the k columns of largest nearness of n rows (n, k), from near to far, and its values.
-
-    Args:
-        blocks: consecutive rows of the nearness (n, n).
-        n: number of rows in all.
-        k: number of columns wanted per row.
-    """
-    lists, values = np.empty((n, k), dtype=np.int32), np.empty((n, k))
-    start = 0
-    for block in blocks:
-        rows = slice(start, start + len(block))
-        chosen = _largest(block, k)
-        nearness = np.take_along_axis(block, chosen, axis=1)
-        order = np.argsort(-nearness, axis=1, kind="stable")
-        lists[rows] = np.take_along_axis(chosen, order, axis=1)
-        values[rows] = np.take_along_axis(nearness, order, axis=1)
-        start = rows.stop
-    return lists, values
-
-
-def nearness_blocks(x: np.ndarray, distance: str, *, own: bool = False) -> Iterator[np.ndarray]:
-    """Yields blocks of rows of the nearness (n, n) of the rows of x: (n, d).
-
-    The diagonal is -inf, so that no row is its own neighbour, unless `own`.
-    """
-    x = _placed(x, distance)
-    half_norms = np.einsum("ij,ij->i", x, x) / 2 if distance == "euclidean" else 0.0
-    step = max(1, BLOCK_ENTRIES // len(x))
-    for start in range(0, len(x), step):
-        nearness = x[start : start + step] @ x.T - half_norms
-        if not own:
-            rows = np.arange(len(nearness))
-            nearness[rows, rows + start] = -np.inf
-        yield nearness
-
-
-def _placed(x: np.ndarray, distance: str) -> np.ndarray:
-    """Returns x: (n, d) such that inner products, for `euclidean` less norms, tell the nearness."""
-    if distance == "cosine":
-        return unit_rows(x)
-    return near_center(x) if distance == "euclidean" else x
-
-
-def _placed_rows(x: np.ndarray, distance: str) -> Rows:
-    """Returns the same, made when it is asked for."""
-    if distance == "cosine":
-        return Rows(x).then(unit_rows)
-    return Rows(x).near_center() if distance == "euclidean" else Rows(x)
-
-
-def _largest(values: np.ndarray, k: int) -> np.ndarray:
-    """Returns the column indexes of the k largest values of each row, ties to lower indexes."""
-    threshold = np.partition(values, -k, axis=1)[:, -k, None]
-    chosen = values >= threshold
-    crowded = np.flatnonzero(chosen.sum(axis=1) > k)  # more ties than places
-    if len(crowded):
-        ties = values[crowded] == threshold[crowded]
-        wanted = k - (chosen[crowded] & ~ties).sum(axis=1, keepdims=True)
-        chosen[crowded] &= ~ties | (np.cumsum(ties, axis=1) <= wanted)
-    return np.nonzero(chosen)[1].reshape(len(values), k)
+        values[unsure] = self.near.exact(i[unsure], j[unsure])
+        again = np.flatnonzero((np.bincount(i[unsure], minlength=len(self.x32)) > 0)[i])
+        order = again[np.lexsort((j[again], -values[again], i[again]))]
+        j[again], values[again] = j[order], values[order]
+        return Candidates(i, j, values)
 
 
 def ranks_in(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -246,13 +192,6 @@ def ranks_in(lists: np.ndarray, others: np.ndarray) -> np.ndarray:
         found[start : start + step] = table[rows, wanted]
         table[rows, listed] = 0
     return found
-
-
-def relabelled(lists: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Returns the neighbour lists (n, k) of the samples taken in `order`."""
-    place = np.empty(len(order), dtype=lists.dtype)
-    place[order] = np.arange(len(order))
-    return place[lists[order]]
 
 
 def check_k(k: float, metric: str) -> None:

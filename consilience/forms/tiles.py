@@ -15,6 +15,7 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.dominance import peaks_of
+from consilience.forms.groups import Between
 from consilience.forms.heavy import Heavy, heavy_energy
 from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
@@ -307,7 +308,8 @@ class Centring:
     """How entries are centred, and so what products and nulls come of the sums."""
 
     product: Callable[[int, float, TileSums, TileSums], float]
-    moments: Callable[[int, TileSums, float], Moments]
+    moments: Callable[[int, TileSums, float], Moments | None]
+    """None where rows come in groups: the null is drawn."""
 
     def length(self, n: int, sums: TileSums) -> float:
         """Returns the norm of the centred entries.
@@ -327,3 +329,22 @@ CENTRINGS = {
     "pairs": Centring(centred_product, partial(pair_moments, centred=True)),
     "none": Centring(raw_product, partial(pair_moments, centred=False)),
 }
+
+
+def centring_of(name: str, groups: np.ndarray | None) -> Centring:
+    """Returns a way to centre entries; with groups (n,) over pairs of different groups alone.
+
+    Sums are then of these pairs. Debiased entries have row sums 0 over them (`Between.fit`).
+    """
+    if groups is None:
+        return CENTRINGS[name]
+    between = Between(groups)
+
+    def debiased(n: int, product: float, a: TileSums, b: TileSums) -> float:
+        return product - 2 * float(a.rows @ between.fit(b.rows))
+
+    def pairs(n: int, product: float, a: TileSums, b: TileSums) -> float:
+        return product - a.rows.sum() * b.rows.sum() / between.pairs
+
+    products = {"debiased": debiased, "pairs": pairs, "none": raw_product}
+    return Centring(products[name], lambda n, sums, length: None)

@@ -10,6 +10,7 @@ import numpy as np
 
 from consilience.code import code_of_class
 from consilience.errors import ConfigError, FeaturesError, MetricError
+from consilience.forms.groups import group_codes
 from consilience.forms.inputs import (
     as_shared,
     check_names,
@@ -123,6 +124,22 @@ class Metric:
         """
         raise NotImplementedError
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs of samples of one group are left out: then `prepare` takes `groups`."""
+        return False
+
+    def prepare_in_groups(self, *inputs: np.ndarray, groups: np.ndarray | None) -> Any:  # noqa: ANN401
+        """Returns `prepare` of the inputs, without pairs within a group if the metric can.
+
+        Args:
+            *inputs: as `prepare` takes them.
+            groups: (n,) whole numbers, see `consilience.forms.groups`; None: none are left out.
+        """
+        if groups is None or not self.leaves_out:
+            return self.prepare(*inputs)
+        return self.prepare(*inputs, groups=groups)
+
     def permuted(self, a: Any, order: np.ndarray) -> Any:  # noqa: ANN401
         """Returns the prepared form of x[order] from a, that of x, without preparing it again.
 
@@ -170,17 +187,27 @@ class Metric:
         """Returns the sums over a prepared form that give its null, if `has_closed_form`."""
         raise NotImplementedError
 
+    def ties(self, a: Any) -> float | None:  # noqa: ANN401
+        """Returns the share of samples whose k-th neighbour ties; None: it has no neighbours.
+
+        Args:
+            a: a prepared form.
+        """
+        return None
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the memory that one prepared form takes, in bytes."""
         return 8 * n * d
 
-    def __call__(self, x: Any, y: Any, **shared: Any) -> float:  # noqa: ANN401
+    def __call__(self, x: Any, y: Any, *, groups: Any = None, **shared: Any) -> float:  # noqa: ANN401
         """Returns the similarity of x: (n, d) and y: (n, d'), arrays or torch tensors.
 
         Args:
             x: features of one model, or logits for a metric of logits; {input: array} for a metric
                 of several inputs.
             y: the same of the other, of the same samples in the same order.
+            groups: (n,) what each sample is one of, such as the picture that a caption is of:
+                pairs within a group are left out, as far as the metric leaves out pairs at all.
             **shared: what belongs to the samples, for metrics whose facts ask for it: `labels`,
                 (n,) true classes as whole numbers.
 
@@ -198,7 +225,11 @@ class Metric:
                 "same stimuli, one per row, in the same order"
             )
         given = as_shared(names, shared, len(a[main]), self.class_facts.name)
-        forms = [self.prepare(*({**side, **given}[name] for name in names)) for side in (a, b)]
+        codes = group_codes(groups, len(a[main]))
+        forms = [
+            self.prepare_in_groups(*({**side, **given}[name] for name in names), groups=codes)
+            for side in (a, b)
+        ]
         return finite(float(self.compare(*forms)))
 
 

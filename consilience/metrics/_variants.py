@@ -7,7 +7,7 @@ from consilience.metrics._base import METRICS
 
 BEFORE = ("row_normalize", "center", "clip")
 """What is done to features before a metric, unless the metric has a parameter of that name."""
-_OURS = ("metric", "label", *BEFORE)
+_OURS = ("metric", "label", "group_rows", *BEFORE)
 
 
 class Variant(NamedTuple):

@@ -78,9 +78,14 @@ class CKA(InnerProductMetric):
         """Whether the diagonal of the centred kernel counts."""
         return self.estimator == "biased"
 
-    def prepare(self, x: np.ndarray) -> np.ndarray:
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: as pairs of a sample with itself are."""
+        return self.estimator == "debiased"
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         """Returns the centred kernel of x: (n, d) as a unit vector over pairs of samples."""
-        check_samples(x, self.estimator, "CKA")
+        check_samples(x, self.estimator, "CKA", groups)
         check_varies(x)
         kernel = kernel_matrix(x, self.kernel, self.sigma)
         if self.estimator == "debiased":
@@ -89,7 +94,7 @@ class CKA(InnerProductMetric):
         reason = VANISHED
         if self.kernel != "linear":
             reason += f" at width sigma = {self.sigma} (too narrow or too wide for these features)"
-        return unit(pair_vector(kernel, self.estimator), reference, reason)
+        return unit(pair_vector(kernel, self.estimator, groups), reference, reason)
 
     @property
     def centring(self) -> str:

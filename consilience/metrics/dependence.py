@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from consilience.forms.groups import Between
 from consilience.forms.kernels import (
     VANISHED,
     check_samples,
@@ -76,9 +77,14 @@ class HSIC(InnerProductMetric):
         """Whether the diagonal of the centred kernel counts."""
         return self.estimator == "biased"
 
-    def prepare(self, x: np.ndarray) -> np.ndarray:
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: as pairs of a sample with itself are."""
+        return self.estimator == "debiased"
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         """Returns the centred kernel of x: (n, d) as a vector, scaled for the mean over pairs."""
-        check_samples(x, self.estimator, "HSIC")
+        check_samples(x, self.estimator, "HSIC", groups)
         check_varies(x)
         n = len(x)
         if self.kernel == "linear":
@@ -86,8 +92,10 @@ class HSIC(InnerProductMetric):
             kernel = x @ x.T
         else:
             kernel = kernel_matrix(x, self.kernel, self.sigma)
-        vector = pair_vector(kernel, self.estimator)
+        vector = pair_vector(kernel, self.estimator, groups)
         count = (n - 1) ** 2 if self.estimator == "biased" else n * (n - 3)
+        if self.leaves_out and groups is not None:
+            count = Between(groups).freedom
         return vector / np.sqrt(count)
 
 
@@ -190,13 +198,18 @@ class DistanceCorrelation(InnerProductMetric):
         """Whether `moments` gives the null of the value: not that of a root."""
         return self.estimator == "debiased"
 
-    def prepare(self, x: np.ndarray) -> np.ndarray:
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: as pairs of a sample with itself are."""
+        return self.estimator == "debiased"
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
         """Returns the centred distances of x: (n, d) as a unit vector over pairs of samples."""
-        check_samples(x, self.estimator, "distance correlation")
+        check_samples(x, self.estimator, "distance correlation", groups)
         check_varies(x)
         distances = np.sqrt(squared_distances(power_of_two_scale(x)))
         reference = float(np.linalg.norm(distances))
-        return unit(pair_vector(distances, self.estimator), reference, VANISHED)
+        return unit(pair_vector(distances, self.estimator, groups), reference, VANISHED)
 
     @property
     def centring(self) -> str:

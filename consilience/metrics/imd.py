@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from consilience.forms.kernels import centered, near_center, power_of_two_scale
+from consilience.forms.kernels import near_center
 from consilience.metrics import Metric, metric
 from consilience.metrics._checks import check_counts, check_least
+from consilience.metrics._radius import by_radius
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -37,7 +38,8 @@ class IMD(Metric):
     and multiplied by 10⁶, as in the authors' code and in the ReSi benchmark, so that values are of
     the order of 10 and do not grow with n; `total` is the paper's formula. Independent features
     of equal distribution score near 0: the value compares the two clouds, not their samples.
-    It obeys the triangle inequality, yet different clouds may be 0 apart.
+    It obeys the triangle inequality, yet different clouds may be 0 apart. Of equally near samples
+    the one nearer to the mean is taken, so that the order of the samples plays no part.
 
     `exact` takes all eigenvalues. `lanczos` is the authors' estimate by stochastic Lanczos
     quadrature, with Gaussian probes of unit length and exp(-t)(1 + t - tλ) as control variate; it
@@ -77,7 +79,7 @@ class IMD(Metric):
     def prepare(self, x: np.ndarray) -> np.ndarray:
         """Returns the scaled heat trace (256,) of the neighbour graph of x: (n, d)."""
         check_least(self, x, self.k + 1)
-        laplacian = _laplacian(_by_radius(x), self.k)
+        laplacian = _laplacian(by_radius(x), self.k)
         times = _times()
         if self.method == "exact":
             eigenvalues = np.linalg.eigvalsh(laplacian.toarray())
@@ -176,13 +178,3 @@ def _quadrature(
         basis[i + 1] = np.divide(moved, length, out=np.zeros_like(moved), where=length > 0)
     nodes, vectors = np.linalg.eigh(tridiagonal)
     return nodes, vectors[:, 0, :] ** 2
-
-
-def _by_radius(x: np.ndarray) -> np.ndarray:
-    """Returns the rows of x: (n, d), scaled, from the one nearest to their mean to the farthest.
-
-    Random numbers are dealt to rows. In this order a row gets the same ones wherever it stood and
-    however the units were rotated, so that a seeded value is a statistic of the set of rows.
-    """
-    radius = np.linalg.norm(centered(x), axis=1)
-    return power_of_two_scale(x)[np.argsort(radius, kind="stable")]

@@ -7,15 +7,10 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale, upper_triangle
-from consilience.forms.neighbors import (
-    BLOCK_ENTRIES,
-    check_k,
-    checked_count,
-    ordered_neighbors,
-    ranks_in,
-    relabelled,
-)
+from consilience.forms.neighbors import check_k, checked_count, ordered_neighbors, ranks_in
+from consilience.forms.ties import Neighbors, bordered, relabelled, same_features, tied_share
 from consilience.metrics import Facts, Metric, NeighborMetric, metric, unit_rows
+from consilience.metrics._tied import mean_jaccard, share_reached
 
 SHARE: dict[str, Any] = {
     "symmetric": True,
@@ -36,7 +31,9 @@ class CycleKNN(NeighborMetric):
     (1/n) |{i : i ∈ Nₖ(xⱼ) for some j ∈ Nₖ(yᵢ)}|, as in the code of Huh et al. (2024). It is not
     symmetric, and compared with itself a sample counts only if one of its neighbours has it as a
     neighbour too, so the value of x with x depends on x. Independent features score about
-    1 - (1 - 1/n)^k², which is already 0.09 at n = 1000 and k = 10: use a small k.
+    1 - (1 - 1/n)^k², which is already 0.09 at n = 1000 and k = 10: use a small k. Where samples tie
+    for the last places, the value is the mean over their random orders, drawn for every sample and
+    side on its own.
 
     Cost: n²d per model, n k² per pair; memory 4 n k bytes per model.
 
@@ -50,16 +47,9 @@ class CycleKNN(NeighborMetric):
         0.625
     """
 
-    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+    def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the share of samples reached again by a step in b, then one in a."""
-        n, k = a.shape
-        step = max(1, BLOCK_ENTRIES // k**2)
-        back = 0
-        for start in range(0, n, step):
-            reached = a[b[start : start + step]]
-            samples = np.arange(start, start + len(reached), dtype=a.dtype)
-            back += np.count_nonzero((reached == samples[:, None, None]).any(axis=(1, 2)))
-        return back / n
+        return share_reached(a, b)
 
 
 def _sequences(lists: np.ndarray) -> list:
@@ -80,7 +70,9 @@ class LCSKNN(NeighborMetric):
     """Mean length of the longest common subsequence of the neighbour lists, near to far.
 
     (1/n) Σᵢ LCS(Nₖ(xᵢ), Nₖ(yᵢ)), divided by k (`share`) or not (`length`, the values that the code
-    of Huh et al. 2024 gives). It never exceeds mutual_knn, as order counts.
+    of Huh et al. 2024 gives). Without ties it never exceeds mutual_knn, as order counts.
+    Equally near samples stand in random order, with the content of the features as seed: drawn for
+    each side on its own, and the same for the same features.
 
     Cost: n²d per model, n k per pair for k ≤ 64 (n k² / 64 above); memory 4 n k bytes per model.
 
@@ -103,15 +95,15 @@ class LCSKNN(NeighborMetric):
         facts = super().facts
         return _of_length(facts, self.k, self_value=float(self.k)) if _raw(self) else facts
 
-    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+    def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the mean length, or its share of k."""
         from rapidfuzz import process  # noqa: PLC0415 - plans need no sequences
         from rapidfuzz.distance import LCSseq  # noqa: PLC0415 - as above
 
         lengths = process.cpdist(
-            _sequences(a), _sequences(b), scorer=LCSseq.similarity, dtype=np.int32
+            _sequences(a.lists), _sequences(b.lists), scorer=LCSseq.similarity, dtype=np.int32
         )
-        return float(lengths.mean(dtype=float)) / (1 if _raw(self) else a.shape[1])
+        return float(lengths.mean(dtype=float)) / (1 if _raw(self) else a.lists.shape[1])
 
 
 @metric("edit_knn", citation="huh2024", **SHARE)
@@ -123,6 +115,8 @@ class EditKNN(NeighborMetric):
     that turn one list, near to far, into the other. The value is `edit_distance_knn` in the code
     of Huh et al. (2024), which despite this name is a similarity; `length` gives the mean number
     of edits itself, a distance.
+    Equally near samples stand in random order, with the content of the features as seed: drawn for
+    each side on its own, and the same for the same features.
 
     Cost: n²d per model, n k per pair for k ≤ 64 (n k² / 64 above); memory 4 n k bytes per model.
 
@@ -148,16 +142,16 @@ class EditKNN(NeighborMetric):
         facts = replace(facts, larger_is_more_similar=False, is_metric=True)
         return _of_length(facts, self.k, self_value=0.0)
 
-    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+    def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the mean number of edits, or one minus its share of k."""
         from rapidfuzz import process  # noqa: PLC0415 - plans need no sequences
         from rapidfuzz.distance import Levenshtein  # noqa: PLC0415 - as above
 
         edits = process.cpdist(
-            _sequences(a), _sequences(b), scorer=Levenshtein.distance, dtype=np.int32
+            _sequences(a.lists), _sequences(b.lists), scorer=Levenshtein.distance, dtype=np.int32
         )
         mean = float(edits.mean(dtype=float))
-        return mean if _raw(self) else 1 - mean / a.shape[1]
+        return mean if _raw(self) else 1 - mean / a.lists.shape[1]
 
 
 def _raw(metric: LCSKNN | EditKNN) -> bool:
@@ -177,8 +171,9 @@ class JaccardKNN(NeighborMetric):
     """Mean Jaccard index of the neighbour sets: (1/n) Σᵢ |Nₖ(xᵢ) ∩ Nₖ(yᵢ)| / |Nₖ(xᵢ) ∪ Nₖ(yᵢ)|.
 
     Hryniowski and Wong (2020). `JaccardSimilarity` of ReSi, but that a sample is never its own
-    neighbour here (there it may be if it has duplicates). Independent features score about
-    k / (2n - k).
+    neighbour here (there it may be if it has duplicates). Where samples tie for the last places,
+    the value is the mean over their random orders, drawn for each side on its own; the same
+    features score 1 with themselves. Independent features score about k / (2n - k).
 
     Cost: n²d per model, n k per pair; memory 4 n k bytes per model.
 
@@ -192,10 +187,12 @@ class JaccardKNN(NeighborMetric):
         0.394
     """
 
-    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+    def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the mean Jaccard index."""
-        common = np.count_nonzero(ranks_in(a, b), axis=1)
-        return float((common / (2 * a.shape[1] - common)).mean())
+        if bordered(a) or bordered(b):
+            return 1.0 if same_features(a, b) else mean_jaccard(a, b)
+        common = np.count_nonzero(ranks_in(a.lists, b.lists), axis=1)
+        return float((common / (2 * a.lists.shape[1] - common)).mean())
 
 
 @metric("rank_knn", citation="wang2022", **SHARE)
@@ -206,6 +203,8 @@ class RankKNN(NeighborMetric):
     (1/n) Σᵢ (1/Hₘ) Σⱼ 2 / ((1 + |r - s|) (r + s)) over the m common neighbours j of sample i, with
     the ranks r in Nₖ(xᵢ) and s in Nₖ(yᵢ) from 1, and Hₘ = 1 + 1/2 + … + 1/m; a sample without
     common neighbours adds 0. `RankSimilarity` of ReSi.
+    Equally near samples stand in random order, with the content of the features as seed: drawn for
+    each side on its own, and the same for the same features.
 
     Cost: n²d per model, n k per pair; memory 4 n k bytes per model.
 
@@ -219,10 +218,10 @@ class RankKNN(NeighborMetric):
         0.3169
     """
 
-    def compare(self, a: np.ndarray, b: np.ndarray) -> float:
+    def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the mean agreement of ranks."""
-        k = a.shape[1]
-        ranks, others = np.arange(1, k + 1), ranks_in(a, b)
+        k = a.lists.shape[1]
+        ranks, others = np.arange(1, k + 1), ranks_in(a.lists, b.lists)
         # with |r - s| and r + s symmetric, and summed in order of a rank, not of a side
         terms = np.where(others > 0, 2 / ((1 + np.abs(ranks - others)) * (ranks + others)), 0)
         harmonic = np.concatenate([[1.0], np.cumsum(1 / ranks)])  # the first is never used: 0 / 1
@@ -238,6 +237,8 @@ class Neighborhoods(NamedTuple):
     """Upper triangle, of the samples in the order in which they were prepared."""
     rows: np.ndarray
     """Where each sample stands in that order."""
+    ties: float
+    """Share of samples that have others as near as their k-th neighbour, without a place."""
 
 
 @metric("second_order_cosine", citation="hamilton2016shift", **{**SHARE, "bounds": (-1.0, 1.0)})
@@ -249,6 +250,8 @@ class SecondOrderCosine(Metric):
     vectors hold the cosines of i with the members of U, in x and in y (Hamilton et al. 2016).
     `SecondOrderCosineSimilarity` of ReSi takes cosine distances instead, with which unrelated
     features in many dimensions score 0.95, as all distances are close to 1; this is `distance`.
+    Samples that tie for the last places are drawn at random, with the content of the features as
+    seed: for each side on its own, and the same for the same features.
 
     Cost: n²d per model, n k per pair; memory 4n² bytes per model.
 
@@ -275,15 +278,22 @@ class SecondOrderCosine(Metric):
         facts = self.class_facts
         return replace(facts, bounds=(0.0, 1.0)) if self.form == "distance" else facts
 
-    def prepare(self, x: np.ndarray) -> Neighborhoods:
+    @property
+    def leaves_out(self) -> bool:
+        """Whether rows of one group are no neighbours of each other: always."""
+        return True
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> Neighborhoods:
         """Returns the neighbour lists of x: (n, d) and the cosines or their distances."""
         k = checked_count(self.k, len(x))
         check_varies(x)
-        x = unit_rows(power_of_two_scale(x))
+        x = power_of_two_scale(x)
+        found = ordered_neighbors(x, k, "cosine", groups=groups)
+        x = unit_rows(x)
         cosines = upper_triangle(x @ x.T)
         if self.form == "distance":
             cosines = np.maximum(1 - cosines, 0)
-        return Neighborhoods(ordered_neighbors(x, k, "inner_product"), cosines, np.arange(len(x)))
+        return Neighborhoods(found.lists, cosines, np.arange(len(x)), tied_share(found))
 
     def compare(self, a: Neighborhoods, b: Neighborhoods) -> float:
         """Returns the mean cosine over samples."""
@@ -305,7 +315,11 @@ class SecondOrderCosine(Metric):
 
     def permuted(self, a: Neighborhoods, order: np.ndarray) -> Neighborhoods:
         """Returns the lists of the permuted samples and where their cosines are."""
-        return Neighborhoods(relabelled(a.lists, order), a.cosines, a.rows[order])
+        return Neighborhoods(relabelled(a.lists, order), a.cosines, a.rows[order], a.ties)
+
+    def ties(self, a: Neighborhoods) -> float:
+        """Returns the share of samples with others as near as the k-th neighbour, beyond the k."""
+        return a.ties
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""

@@ -7,7 +7,9 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import MetricError
+from consilience.forms.groups import Between
 from consilience.forms.kernels import (
+    check_units,
     check_varies,
     power_of_two_scale,
     unit,
@@ -88,12 +90,28 @@ class RSA(InnerProductMetric):
         """Whether `moments` gives the null: Kendall's tau is no inner product over pairs."""
         return self.comparison != "kendall"
 
-    def prepare(self, x: np.ndarray) -> np.ndarray:
-        """Returns the centred, unit RDM triangle (or its ranks) of x: (n, d)."""
-        if len(x) < 3:
-            raise MetricError(f"RSA needs at least 3 samples, not {len(x)}")
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: always."""
+        return True
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        """Returns the centred, unit RDM triangle (or its ranks) of x: (n, d).
+
+        With groups (n,), pairs within one are 0 in it, or NaN for Kendall's tau.
+        """
+        check_units("RSA", 3, len(x), groups)
         check_varies(x)
         triangle = self._dissimilarities(x)
+        if groups is None:
+            return self._unit(triangle)
+        between = Between(groups).upper()
+        found = np.full(len(triangle), np.nan if self.comparison == "kendall" else 0.0)
+        found[between] = self._unit(triangle[between])
+        return found
+
+    def _unit(self, triangle: np.ndarray) -> np.ndarray:
+        """Returns dissimilarities, or their ranks, centred and of unit norm."""
         spread = triangle.max() - triangle.min()
         if not spread > 1e-14 * np.abs(triangle).max():
             raise MetricError("all pairs of samples are equally dissimilar")
@@ -156,7 +174,10 @@ class RSA(InnerProductMetric):
 
     def compare(self, a: np.ndarray, b: np.ndarray) -> float:
         """Returns the inner product of two unit vectors, or Kendall's tau-a of two RDMs."""
-        return _tau_a(a, b) if self.comparison == "kendall" else super().compare(a, b)
+        if self.comparison != "kendall":
+            return super().compare(a, b)
+        known = ~np.isnan(a)
+        return _tau_a(a, b) if known.all() else _tau_a(a[known], b[known])
 
     def compare_all(
         self, forms_x: Sequence[np.ndarray], forms_y: Sequence[np.ndarray]

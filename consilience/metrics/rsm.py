@@ -6,7 +6,8 @@ from typing import Literal
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.forms.kernels import check_varies, power_of_two_scale
+from consilience.forms.groups import Between
+from consilience.forms.kernels import check_units, check_varies, power_of_two_scale
 from consilience.forms.rows import centered_rows
 from consilience.metrics import Facts, Metric, metric, unit_rows
 
@@ -62,13 +63,25 @@ class RSMNormDifference(Metric):
         facts = self.class_facts
         return replace(facts, invariant_to=facts.invariant_to | extra[self.distance])
 
-    def prepare(self, x: np.ndarray) -> np.ndarray:
-        """Returns the distances of all pairs of rows of x: (n, d), one per unordered pair."""
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: always."""
+        return True
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+        """Returns the distances of all pairs of rows of x: (n, d), one per unordered pair.
+
+        With groups (n,), those within one are 0, as those of a sample with itself.
+        """
+        check_units("rsm_norm_difference", 2, len(x), groups)
+        check_varies(x)
+        distances = self._distances(x)
+        return distances if groups is None else distances * Between(groups).upper()
+
+    def _distances(self, x: np.ndarray) -> np.ndarray:
+        """Returns the distances of all pairs of rows of x: (n, d)."""
         from scipy.spatial.distance import pdist  # noqa: PLC0415 - slow to import
 
-        if len(x) < 2:
-            raise MetricError(f"rsm_norm_difference needs at least 2 samples, not {len(x)}")
-        check_varies(x)
         scaled = power_of_two_scale(x)
         if self.distance == "euclidean":
             exponent = int(np.frexp(np.abs(x).max())[1])  # given back after the squares

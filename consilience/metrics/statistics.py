@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.forms.kernels import power_of_two_scale, squared_distances
+from consilience.forms.groups import Between
+from consilience.forms.kernels import check_units, power_of_two_scale, squared_distances
 from consilience.forms.rows import unit_rounding
 from consilience.metrics import Metric, metric, unit_rows
 
@@ -145,19 +146,25 @@ class UniformityDifference(StatisticDifference):
                 f"metric 'uniformity_difference': t cannot be {self.t!r}; use a number above 0"
             )
 
-    def prepare(self, x: np.ndarray) -> float:
-        """Returns ln((1/n) Σ exp(-t ‖xᵢ - xⱼ‖²)) over i ≠ j of x: (n, d).
+    @property
+    def leaves_out(self) -> bool:
+        """Whether pairs within a group are left out: as pairs of a sample with itself are."""
+        return self.estimator == "debiased"
+
+    def prepare(self, x: np.ndarray, groups: np.ndarray | None = None) -> float:
+        """Returns ln((1/n) Σ exp(-t ‖xᵢ - xⱼ‖²)) over i ≠ j of x: (n, d), of other groups.
 
         Raises:
             MetricError: one sample, or distances whose squares overflow.
         """
         n = len(x)
-        if n < 2:
-            raise MetricError(f"uniformity needs at least 2 samples, not {n}")
+        check_units("uniformity", 2, n, groups)
         with np.errstate(over="ignore", invalid="ignore"):
             exponents = squared_distances(x)
             exponents *= -self.t
         np.fill_diagonal(exponents, -np.inf)
+        if groups is not None:
+            exponents[Between(groups).same(slice(0, n), slice(0, n))] = -np.inf
         largest = exponents.max()
         if not np.isfinite(largest):
             raise MetricError("squared distances overflow; scale the features to moderate size")

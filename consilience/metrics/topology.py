@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
-from consilience.forms.kernels import centered, power_of_two_scale
+from consilience.forms.kernels import power_of_two_scale
 from consilience.metrics import Metric, metric
 from consilience.metrics._checks import check_counts, check_least, import_package
+from consilience.metrics._radius import by_radius
 
 
 class Subsamples(NamedTuple):
@@ -210,7 +211,7 @@ class GeometryScore(Metric):
 
         import_package("gudhi", "geometry_score")
         check_least(self, x, 4)
-        distances = squareform(pdist(_by_radius(x)))
+        distances = squareform(pdist(by_radius(x)))
         n, rng = len(x), np.random.default_rng(self.seed)
         count = self.landmarks if self.replacement else min(self.landmarks, n)
         gamma = n / (128 * 5000) if self.gamma == "auto" else self.gamma
@@ -268,13 +269,3 @@ def _living_times(intervals: np.ndarray, largest: float, i_max: int) -> np.ndarr
     alive = np.searchsorted(np.sort(born), starts, "right")
     alive -= np.searchsorted(np.sort(died), starts, "right")
     return np.bincount(alive, lengths, minlength=i_max)[:i_max]
-
-
-def _by_radius(x: np.ndarray) -> np.ndarray:
-    """Returns the rows of x: (n, d), scaled, from the one nearest to their mean to the farthest.
-
-    Random numbers are dealt to rows. In this order a row gets the same ones wherever it stood and
-    however the units were rotated, so that a seeded value is a statistic of the set of rows.
-    """
-    radius = np.linalg.norm(centered(x), axis=1)
-    return power_of_two_scale(x)[np.argsort(radius, kind="stable")]

@@ -29,4 +29,17 @@ def read_labels(samples: Samples) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"dataset {dataset!r}: unknown splits {other}; a probe needs train and test"
         )
-    return table["label"].to_numpy(np.int64), (table["split"] == "train").to_numpy()
+    train = (table["split"] == "train").to_numpy()
+    if samples.groups is not None:
+        _check_apart(samples.groups, train, dataset)
+    return table["label"].to_numpy(np.int64), train
+
+
+def _check_apart(groups: np.ndarray, train: np.ndarray, dataset: str) -> None:
+    """Raises DataError if a group has samples in both splits."""
+    if both := np.intersect1d(groups[train], groups[~train]).size:
+        raise DataError(
+            f"dataset {dataset!r}: {both} groups have samples in train and in test, so a probe "
+            "would be tested on what it learnt from; delete the samples table and run snakemake "
+            "again"
+        )

@@ -117,6 +117,7 @@ def probe(
     *,
     n_classes: int | None = None,
     salt: Sequence[str | int] = (),
+    groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Returns the accuracy of a linear classifier of features, one row per seed.
 
@@ -132,6 +133,7 @@ def probe(
         settings: penalties, seeds and so on.
         n_classes: number of classes; by default one more than the largest label.
         salt: what else the validation splits depend on, such as the study seed and the dataset.
+        groups: (n,) see `consilience.forms.groups`; validation rows are whole groups then.
 
     Returns:
         Columns `seed, penalty, val_top1, top1, top5, balanced_accuracy, train_top1, objective,
@@ -152,10 +154,10 @@ def probe(
     n_classes = n_classes or int(labels.max()) + 1
     if absent := sorted(set(labels[~train].tolist()) - set(labels[train].tolist())):
         log.warning("classes %s are tested but have no training rows: all errors", absent)
-    return _fit_and_test(features, labels, train, ~train, settings, n_classes, salt)
+    return _fit_and_test(features, labels, train, ~train, settings, n_classes, salt, groups)
 
 
-def few_shot(
+def few_shot(  # noqa: PLR0913 - as `probe`, and what is drawn
     features: np.ndarray,
     labels: np.ndarray,
     train: np.ndarray,
@@ -165,6 +167,7 @@ def few_shot(
     *,
     n_classes: int | None = None,
     salt: Sequence[str | int] = (),
+    groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Returns the accuracy of a linear classifier that sees k training rows of each class.
 
@@ -183,6 +186,7 @@ def few_shot(
         settings: as for `probe`; its seeds are not used.
         n_classes: number of classes; by default one more than the largest label.
         salt: what else the draws depend on, such as the study seed and the dataset.
+        groups: (n,) see `consilience.forms.groups`; the k rows of a class are of k groups then.
 
     Returns:
         The columns of `probe` after `k`, one row per k and draw; `seed` numbers the draws. A class
@@ -192,13 +196,15 @@ def few_shot(
     features, train = check_features(features), np.asarray(train, dtype=bool)
     labels = check_labels(labels, len(features), n_classes)
     _check_split(labels, train, least=1)
-    counts = np.bincount(labels[train])
+    counts = np.bincount(labels[draw_shots(labels, train, len(labels), 0, groups)])
     tables = []
     for k in shots:
         if (counts[counts > 0] < k).any():
-            log.warning("%d-shot: the smallest class has %d rows", k, counts[counts > 0].min())
+            what = "rows" if groups is None else "groups"
+            log.warning("%d-shot: the smallest class has %d %s", k, counts[counts > 0].min(), what)
         for draw in range(draws):
-            drawn = draw_shots(labels, train, k, derive_seed(*salt, "few_shot", draw))
+            shot_seed = derive_seed(*salt, "few_shot", draw)
+            drawn = draw_shots(labels, train, k, shot_seed, groups)
             table = _fit_and_test(
                 features, labels, drawn, ~train, replace(settings, seeds=(draw,)),
                 n_classes or int(labels.max()) + 1, (*salt, "few_shot", k),
@@ -207,10 +213,17 @@ def few_shot(
     return pd.concat(tables, ignore_index=True)[["k", *tables[0].columns[:-1]]]
 
 
-def draw_shots(labels: np.ndarray, train: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Returns booleans (n,): k training rows of each class, or all of a smaller class."""
+def draw_shots(
+    labels: np.ndarray, train: np.ndarray, k: int, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns booleans (n,): k training rows of each class, or all of a smaller class.
+
+    Of groups (n,) one row each at most, since others would be no further shot.
+    """
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[train[order]]
+    if groups is not None:
+        order = order[np.sort(np.unique(groups[order], return_index=True)[1])]
     drawn = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels[train]):
         drawn[order[labels[order] == label][:k]] = True
@@ -225,11 +238,13 @@ def _fit_and_test(
     settings: ProbeSettings,
     n_classes: int,
     salt: Sequence[str | int],
+    groups: np.ndarray | None = None,
 ) -> pd.DataFrame:
     with threadpool_limits(1):
         x = normalize_features(features, train, unit_rows=settings.unit_rows)
         x = x @ principal_axes(x[train])
-        trial = _Trial(x[train], labels[train], x[test], labels[test], n_classes, settings)
+        own = None if groups is None else groups[train]
+        trial = _Trial(x[train], labels[train], x[test], labels[test], n_classes, settings, own)
         return trial.run(salt)
 
 
@@ -243,6 +258,8 @@ class _Trial:
     y_test: np.ndarray
     n_classes: int
     settings: ProbeSettings
+    groups: np.ndarray | None = None
+    """Of the training rows."""
 
     def run(self, salt: Sequence[str | int]) -> pd.DataFrame:
         """Returns one row per seed, from one pass over all penalties, seeds and the refit."""
@@ -276,7 +293,8 @@ class _Trial:
         return zip(penalties, fits, strict=True)
 
     def _held_out(self, seed: int) -> np.ndarray:
-        return split_validation(self.y_train, self.settings.validation_share, seed)
+        share = self.settings.validation_share
+        return split_validation(self.y_train, share, seed, self.groups)
 
     def _accuracy(self, fit: LogisticFit, held_out: np.ndarray) -> float:
         """Returns the accuracy on the validation rows; without any, nothing is better."""
@@ -302,12 +320,20 @@ class _Trial:
         }
 
 
-def split_validation(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def split_validation(
+    labels: np.ndarray, share: float, seed: int, groups: np.ndarray | None = None
+) -> np.ndarray:
     """Returns booleans (n,): the given share of each class, drawn at random, is True.
 
     Rounded per class, but at least one row and never all of a class; a class with a single row
     has none. Nothing but labels and seed matters: all models are tuned on the same rows.
+
+    With groups (n,) the share is of each class's groups, which have the label of their first row.
     """
+    if groups is not None:
+        names, first = np.unique(groups, return_index=True)
+        held_out = split_validation(labels[first], share, seed)
+        return np.isin(groups, names[held_out])
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

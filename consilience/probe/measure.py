@@ -56,6 +56,8 @@ class _Task:
     train: np.ndarray
     classes: tuple[str, ...]
     salt: tuple[str | int, ...]
+    groups: np.ndarray | None = None
+    """(n,) see `consilience.forms.groups`."""
     rows: np.ndarray | None = None
     """The rows of the features that count, for datasets that are a view of another; all if None."""
 
@@ -66,12 +68,13 @@ class _Task:
     def fitted(self, layer: str, settings: ProbeSettings, extras: Extras) -> pd.DataFrame:
         """Returns the rows of one layer that need training rows."""
         x, given = self.read(layer), {"n_classes": len(self.classes)}
-        table = probe(x, self.labels, self.train, settings, **given, salt=self.salt)
+        drawn = {"salt": self.salt, "groups": self.groups}
+        table = probe(x, self.labels, self.train, settings, **given, **drawn)
         tables = [table.assign(kind=LINEAR)]
         if extras.few_shot:
             table = few_shot(
                 x, self.labels, self.train, extras.few_shot, extras.draws, settings,
-                **given, salt=self.salt,
+                **given, **drawn,
             )  # fmt: skip
             tables.append(table.assign(kind="few_shot"))
         if extras.knn:
@@ -131,7 +134,8 @@ def make_probe(
     check_samples(header, source.hash, features_path)
     labels, train = read_labels(samples)
     dataset, model = samples.row["dataset"], header["model"]["model"]
-    task = _Task(Path(features_path), labels, train, samples.classes, (seed, dataset), rows)
+    salt, groups = (seed, dataset), samples.groups
+    task = _Task(Path(features_path), labels, train, samples.classes, salt, groups, rows)
     given = list(task.given(header["layers"], extras))
     layers = _choose_layers(layer, header["layers"]) if train.any() or not given else []
     tables = [task.fitted(name, chosen, extras) for name in layers]

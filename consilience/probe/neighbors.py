@@ -1,12 +1,14 @@
 """The class of the nearest neighbours: how well features tell classes apart without any fit."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, DataError
+from consilience.forms.nearness import SAME_DIRECTION
 from consilience.probe.logistic import check_features, check_labels
 from consilience.probe.scores import measure
 
@@ -25,7 +27,9 @@ def knn(
     """Returns the accuracy of a vote among the k training rows nearest by cosine, one row per k.
 
     Every neighbour has one vote; of classes with equal votes the one whose nearest member is
-    nearer wins. Equally near rows count in their order. A row of zeros has the cosine 0 with all.
+    nearer wins, and of those with equally near ones the lower class. Where more rows are as near as
+    the k-th than there are places left, each of them has the vote (places left) / (number tied), so
+    the order of the rows plays no part. A row of zeros has the cosine 0 with all.
 
     Args:
         features: (n, d), one row per sample.
@@ -56,42 +60,86 @@ def knn(
             f"probe: knn is {list(neighbors)} with {n_train} training rows; give numbers from 1 "
             "up to that"
         )
-    nearest = labels[train][_nearest(_unit(x[~train]), _unit(x[train]), most)]
-    facts = {"n_train": n_train, "n_test": len(nearest), "n_classes": n_classes}
+    voters = _voters(_unit(x[~train]), _unit(x[train]), labels[train], most)
+    facts = {"n_train": n_train, "n_test": len(x) - n_train, "n_classes": n_classes}
     facts["n_absent"] = n_classes - len(np.unique(labels[train]))
     rows = [
-        {"k": k, **measure(votes(nearest[:, :k], n_classes), labels[~train]), **facts}
+        {"k": k, **measure(votes(voters, k, facts["n_test"], n_classes), labels[~train]), **facts}
         for k in neighbors
     ]
     return pd.DataFrame(rows)
 
 
-def votes(classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Returns (n, C) the votes of neighbours (n, k), nearest first; ties go to the nearer class.
+class Voters(NamedTuple):
+    """Training rows that can be among the nearest of test rows, one entry for each meeting."""
 
-    A class without a vote has minus infinity. The part below one vote is smaller the farther the
-    nearest member of the class is.
+    row: np.ndarray
+    """The test row."""
+    label: np.ndarray
+    """The class of the training row."""
+    first: np.ndarray
+    """Place, from 0, of the first one of those as near as this."""
+    tied: np.ndarray
+    """How many are as near."""
+
+
+def votes(voters: Voters, k: int, n: int, n_classes: int) -> np.ndarray:
+    """Returns (n, C) scores in the order of the votes of the k nearest; ties go to nearer classes.
+
+    A score is k times the votes, in units of 1 / (number tied at the k-th place), less the place of
+    the nearest member of the class. A class without a vote has minus infinity.
     """
-    n, k = classes.shape
-    found = np.full((n, n_classes), -np.inf)
-    rows = np.arange(n)
-    for place in range(k):
-        column = classes[:, place]
-        before = found[rows, column]
-        first = np.isneginf(before)
-        found[rows, column] = np.where(first, 1 - place / (k + 1), before + 1)
-    return found
+    inside = voters.first < k
+    row, label, first, tied = (part[inside] for part in voters)
+    shared = first + tied > k
+    share, places = np.ones(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    share[row[shared]], places[row[shared]] = tied[shared], k - first[shared]
+    code = row * n_classes + label
+    whole = np.bincount(code[~shared], minlength=n * n_classes).reshape(n, n_classes)
+    part = np.bincount(code[shared], minlength=n * n_classes).reshape(n, n_classes)
+    counted = whole * share[:, None] + part * places[:, None]
+    nearest = np.full(n * n_classes, k)
+    np.minimum.at(nearest, code, first)
+    scores = counted * k - nearest.reshape(n, n_classes)
+    return np.where(counted > 0, scores, -np.inf)
 
 
-def _nearest(x: np.ndarray, known: np.ndarray, k: int) -> np.ndarray:
-    """Returns (n, k) positions in `known` of the rows with the largest inner product."""
-    found = np.empty((len(x), k), dtype=np.intp)
+def _voters(x: np.ndarray, known: np.ndarray, labels: np.ndarray, k: int) -> Voters:
+    """Returns those of the known rows that are among the k nearest of rows of x, by cosine.
+
+    Cosines that differ by no more than their rounding, or by that of float32 where they are 1, are
+    equal.
+    """
+    found = []
     step = max(1, BLOCK // len(known))
+    rounding = 4 * (4 + np.sqrt(x.shape[1])) * 2.0**-53
     with threadpool_limits(1):
         for start in range(0, len(x), step):
-            block = -(x[start : start + step] @ known.T)
-            found[start : start + step] = np.argsort(block, axis=1, kind="stable")[:, :k]
-    return found
+            block = np.minimum(x[start : start + step] @ known.T, 1 - SAME_DIRECTION)
+            least = np.partition(block, -k, axis=1)[:, -k, None] - rounding
+            places = np.flatnonzero(block >= least)
+            row, column = np.divmod(places, len(known))
+            cosine = block.ravel()[places]
+            order = np.lexsort((-cosine, row))
+            row, label = row[order], labels[column[order]]
+            found.append(Voters(row + start, label, *_tied(row, cosine[order], rounding)))
+    return Voters(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _tied(row: np.ndarray, cosine: np.ndarray, rounding: float) -> tuple[np.ndarray, np.ndarray]:
+    """Returns at which place of its row each entry's ties begin, and how many these are.
+
+    Args:
+        row: of each entry, sorted.
+        cosine: of each entry, falling within a row.
+        rounding: up to which two are equal.
+    """
+    new = np.diff(row, prepend=-1) > 0
+    begins = new | (np.diff(cosine, prepend=np.inf) < -rounding)
+    number = np.cumsum(begins) - 1
+    heads = np.flatnonzero(begins)
+    rows = np.flatnonzero(new)[np.cumsum(new) - 1]
+    return heads[number] - rows, np.bincount(number)[number]
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

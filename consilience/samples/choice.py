@@ -12,8 +12,9 @@ from consilience import files
 from consilience.datasets import Dataset, open_dataset
 from consilience.errors import DataError
 from consilience.samples.draw import cap_samples, parse_row, part_pool
+from consilience.samples.groups import GROUP, describe_groups, drop_single, parse_group
 from consilience.samples.listing import find_damaged, judge_damaged, list_samples
-from consilience.samples.table import COLUMNS, hash_samples, read_samples
+from consilience.samples.table import hash_samples, in_columns, read_samples
 from consilience.samples.views import choose_view
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ def make_samples(
 
     The file's metadata: `row`, `seed`, `classes`, `hash`, `n` ({split: number}), `class_counts`
     ({split: [number by label]}), `pool` (whether the source had no splits of its own), `corrupt`
-    (ids that were dropped, in the source's order), `pin` (see `Samples`), and for a view
-    `parent_hash`.
+    (ids that were dropped, in the source's order), `pin` (see `Samples`), for a view
+    `parent_hash`, and where samples come in groups `groups` (how many, and how large).
 
     Args:
         row: row of datasets.tsv.
@@ -45,7 +46,10 @@ def make_samples(
         dataset = open_dataset(row)
         table = choose_samples(dataset, row, seed)
         classes, notes = dataset.classes, {"pin": dict(getattr(dataset, "pin", {})), **table.attrs}
-    table = table[list(COLUMNS)].astype(COLUMNS)
+    table = in_columns(drop_single(table, parse_group(row)))
+    if GROUP in table:
+        notes["groups"] = describe_groups(table)
+        log.info("dataset %s: %s", row.get("dataset"), notes["groups"]["text"])
     metadata = {
         "row": dict(row),
         "seed": seed,
@@ -61,7 +65,8 @@ def make_samples(
 def choose_samples(dataset: Dataset, row: Mapping[str, Any], seed: int) -> pd.DataFrame:
     """Returns the samples that a row asks for, with the columns of `COLUMNS`.
 
-    `cap` holds for each split of the source, or for its one pool. Within it, classes get equal
+    `cap` holds for each split of the source, or for its one pool. Groups are kept whole (see
+    `samples.groups`). Within a cap, classes get equal
     numbers (`share_equally`), drawn by priority. A pool is then parted into train and test
     (`share_test`). If the source cannot vouch for its pictures, each chosen one is opened here, so
     that all models see the same samples; with `skip_corrupt: yes`, damaged ones are replaced by
@@ -100,7 +105,7 @@ def _finish(chosen: pd.DataFrame) -> pd.DataFrame:
     table["label"] = table["label"].astype("Int32").mask(table["label"] < 0)
     table["row"] = np.arange(len(table))
     table["parent_row"] = pd.NA
-    return table[list(COLUMNS)].astype(COLUMNS)
+    return in_columns(table)
 
 
 def _class_counts(table: pd.DataFrame, n_classes: int) -> dict[str, list[int]]:

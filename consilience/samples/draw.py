@@ -1,4 +1,8 @@
-"""The draw: quotas of classes, priorities by hash, and the rules for a cap."""
+"""The draw: quotas of classes, priorities by hash, and the rules for a cap.
+
+Where samples come in groups, groups are drawn (see `samples.groups`): a group has the label of its
+first sample, and its priority is that of its name.
+"""
 
 import hashlib
 import random
@@ -14,7 +18,16 @@ import numpy as np
 import pandas as pd
 
 from consilience import files
-from consilience.errors import ConfigError
+from consilience.errors import ConfigError, DataError
+from consilience.forms.groups import unit_count, whole_groups
+from consilience.samples.groups import (
+    GROUP,
+    NO_GROUPS,
+    GroupRule,
+    parse_group,
+    samples_of,
+    units_of,
+)
 
 TEST_SHARE = Fraction(1, 4)
 
@@ -30,6 +43,7 @@ class Draw:
     test_share: Fraction
     skip_corrupt: bool
     rule: str = ""
+    group: GroupRule = NO_GROUPS
 
 
 def share_equally(sizes: Sequence[int], cap: int) -> list[int]:
@@ -110,6 +124,7 @@ def parse_row(row: Mapping[str, Any], seed: int) -> Draw:
         test_share=Fraction(share) if share else TEST_SHARE,
         skip_corrupt=skip == "yes",
         rule=rule,
+        group=parse_group(row),
     )
 
 
@@ -147,8 +162,70 @@ def cap_samples(listed: pd.DataFrame, draw: Draw, pool: bool = False) -> pd.Data
 
 
 def _cap_exactly(part: pd.DataFrame, draw: Draw) -> pd.Series:
+    if GROUP in part:
+        return _cap_groups(part, draw)
     equal = share_classes(part, draw, "cap", lambda sizes: share_equally(sizes, draw.cap))
     return take_first(part, equal, draw, "cap")
+
+
+def _cap_groups(part: pd.DataFrame, draw: Draw) -> pd.Series:
+    """Returns which samples are kept: whole groups, as many of each class as fit into the cap.
+
+    As `share_equally`, in groups: every class gives all it has or as many as the others, and then
+    one more, class after class, until one does not fit.
+
+    Raises:
+        DataError: not even one group fits.
+    """
+    units = units_of(part)
+    counts = share_classes(units, draw, "cap", list)
+    ranked = in_priority(units, draw, "cap")
+    sums = {c: np.cumsum([0, *ranked.loc[ranked["label"] == c, "rows"]]) for c in counts}
+
+    def taken(level: int) -> int:
+        return sum(int(own[min(level, len(own) - 1)]) for own in sums.values())
+
+    levels = range(max(counts.values()) + 1)
+    level = bisect_right(levels, draw.cap, key=taken) - 1
+    quotas, rest = dict.fromkeys(counts, level), draw.cap - taken(level)
+    for label, own in sums.items():
+        if level + 1 < len(own):
+            rest -= int(own[level + 1] - own[level])
+            if rest < 0:
+                break
+            quotas[label] += 1
+    if not any(quotas.values()):
+        raise too_small(draw, f"a cap of {draw.cap}", units)
+    return samples_of(part, units, take_first(units, quotas, draw, "cap"))
+
+
+def too_small(draw: Draw, what: str, units: pd.DataFrame) -> DataError:
+    """Returns the error where not even one group fits."""
+    return DataError(
+        f"dataset {draw.dataset!r}: {what} is less than one group, which has {units['rows'].min()} "
+        f"to {units['rows'].max()} samples and is kept whole; raise it, or write none into the "
+        "column group"
+    )
+
+
+def in_priority(units: pd.DataFrame, draw: Draw, purpose: str) -> pd.DataFrame:
+    """Returns what is drawn in the order of its priority."""
+    order = sorted(range(len(units)), key=lambda i: priority(draw, purpose, units["id"].iloc[i]))
+    return units.iloc[order]
+
+
+def take_rows(part: pd.DataFrame, count: int, draw: Draw, purpose: str, what: str) -> pd.Series:
+    """Returns which samples of groups are kept: the first in priority that are `count` at most.
+
+    Raises:
+        DataError: the first is larger.
+    """
+    units = units_of(part)
+    ranked = in_priority(units, draw, purpose)
+    kept = ranked["rows"].cumsum() <= count
+    if len(kept) and not kept.iloc[0]:
+        raise too_small(draw, what, units)
+    return samples_of(part, units, kept.reindex(units.index))
 
 
 def _cap_as_similarity_consistency(part: pd.DataFrame, draw: Draw) -> pd.Series:
@@ -160,6 +237,7 @@ def _cap_as_similarity_consistency(part: pd.DataFrame, draw: Draw) -> pd.Series:
     """
     if len(part) <= draw.cap:
         return pd.Series(True, index=part.index)
+    _need_single(part, draw)
     generator = np.random.RandomState(42)
     labels = part["label"].to_numpy()
     quota = -(-draw.cap // len(np.unique(labels)))
@@ -169,6 +247,15 @@ def _cap_as_similarity_consistency(part: pd.DataFrame, draw: Draw) -> pd.Series:
         chosen = generator.choice(rows, min(len(rows), quota), replace=False)
         keep.iloc[chosen] = True
     return keep
+
+
+def _need_single(part: pd.DataFrame, draw: Draw) -> None:
+    """Raises ConfigError where a published draw, which is of single samples, meets groups."""
+    if GROUP in part:
+        raise ConfigError(
+            f"dataset {draw.dataset!r}: the rule {draw.rule!r} draws single samples, and these "
+            "come in groups; leave the column rule blank, or write none into the column group"
+        )
 
 
 RULES = {"": _cap_exactly, "similarity_consistency": _cap_as_similarity_consistency}
@@ -183,7 +270,12 @@ def take_per_class(part: pd.DataFrame, count: int, draw: Draw, purpose: str) -> 
     """
     sizes = Counter(part["label"].tolist())
     if draw.rule != "similarity_consistency":
+        if GROUP in part:
+            what = f"per_class={count}"
+            kept = [take_rows(own, count, draw, purpose, what) for _, own in part.groupby("label")]
+            return pd.concat(kept).reindex(part.index)
         return take_first(part, dict.fromkeys(sizes, count), draw, purpose)
+    _need_single(part, draw)
     generator = random.Random(42)
     keep = pd.Series(False, index=part.index)
     for label in sorted(sizes):
@@ -196,8 +288,17 @@ HALVES = ("a", "b")
 """The names of two halves."""
 
 
-def halve(n: int, seed: int | Sequence[int], *, equal: bool = False) -> tuple[np.ndarray, ...]:
+def halve(
+    n: int,
+    seed: int | Sequence[int],
+    *,
+    equal: bool = False,
+    groups: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
     """Returns the rows of two halves of n samples that have none in common, each in order.
+
+    Groups are kept whole: each half has half of them, so that the halves have as many samples only
+    where groups have one size.
 
     Halves of which nothing outlives a table are drawn here, each step with a seed of its own. The
     views `half=a` and `half=b` are datasets, and draw by the ids of the samples instead (see
@@ -207,19 +308,23 @@ def halve(n: int, seed: int | Sequence[int], *, equal: bool = False) -> tuple[np
         n: number of samples.
         seed: a number or several.
         equal: with n odd, the sample that is drawn last is left out; else the second half has it.
+        groups: (n,) see `consilience.forms.groups`; then n and what is left out are groups.
 
     Returns:
         (n // 2,) rows and (n - n // 2,), or (n // 2,), rows.
     """
-    order = np.random.default_rng(seed).permutation(n)
-    size = n // 2
-    return np.sort(order[:size]), np.sort(order[size : 2 * size if equal else n])
+    count = unit_count(groups, n)
+    order = np.random.default_rng(seed).permutation(count)
+    size = count // 2
+    halves = order[:size], order[size : 2 * size if equal else count]
+    return tuple(whole_groups(groups, half) for half in halves)
 
 
 def part_pool(chosen: pd.DataFrame, draw: Draw) -> pd.DataFrame:
     """Returns the samples with the split `train` or `test`; what the source says is kept."""
     if (chosen["split"] != "").all():
         return chosen
-    quotas = share_classes(chosen, draw, "test", lambda sizes: share_test(sizes, draw.test_share))
-    test = take_first(chosen, quotas, draw, "test")
+    units = units_of(chosen)
+    quotas = share_classes(units, draw, "test", lambda sizes: share_test(sizes, draw.test_share))
+    test = samples_of(chosen, units, take_first(units, quotas, draw, "test"))
     return chosen.assign(split=np.where(test, "test", "train"))

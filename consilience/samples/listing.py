@@ -8,6 +8,7 @@ import pandas as pd
 from consilience.datasets import Dataset, Sample
 from consilience.errors import DataError, DepthError
 from consilience.samples.draw import Draw
+from consilience.samples.groups import GROUP, add_groups, keep_whole
 from consilience.samples.table import join_labels
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,8 @@ _SHOWN = 5
 def list_samples(dataset: Dataset, draw: Draw) -> pd.DataFrame:
     """Returns `id, split, label, text, labels` of all samples, in order; label −1: none.
 
-    Pictures are not opened.
+    Where samples come in groups, `group` too. Pictures are not opened, unless groups are found by
+    their content.
     """
     origins: dict[str, str] = {}
     lines = []
@@ -31,8 +33,9 @@ def list_samples(dataset: Dataset, draw: Draw) -> pd.DataFrame:
         origins[sample.id] = sample.origin
         _check(sample, dataset.classes, draw)
         label = -1 if sample.label is None else sample.label
-        lines.append((sample.id, sample.split, label, sample.text, join_labels(sample.labels)))
-    listed = pd.DataFrame(lines, columns=["id", "split", "label", "text", "labels"])
+        labels = join_labels(sample.labels)
+        lines.append((sample.id, sample.split, label, sample.text, labels, sample.group))
+    listed = pd.DataFrame(lines, columns=["id", "split", "label", "text", "labels", GROUP])
     if listed.empty:
         raise DataError(f"dataset {draw.dataset!r} holds no samples; check its row and its files")
     for column, blank in (("label", -1), ("split", "")):
@@ -41,7 +44,7 @@ def list_samples(dataset: Dataset, draw: Draw) -> pd.DataFrame:
                 f"dataset {draw.dataset!r}: {n} of {len(listed)} samples have no {column}; "
                 "all must have one, or none"
             )
-    return listed
+    return keep_whole(add_groups(listed, draw.group, dataset, draw.modalities), draw.group)
 
 
 def _check(sample: Sample, classes: Sequence[str], draw: Draw) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from consilience import files
 from consilience.errors import DataError
+from consilience.forms.groups import group_codes
 
 COLUMNS = {
     "row": "int64",
@@ -28,9 +30,11 @@ class Samples:
     """The chosen samples of one dataset."""
 
     table: pd.DataFrame
-    """One line per sample, in the source's order; the columns are those of `COLUMNS`."""
+    """One line per sample, in the source's order; the columns are those of `COLUMNS`, and `group`
+    where samples come in groups."""
     hash: str
-    """SHA-256 over (id, split, label(s), text) of all lines: equal hashes, same stimuli."""
+    """SHA-256 over (id, split, label(s), text) of all lines: equal hashes, same stimuli. Groups do
+    not count: features are those of the same stimuli, however these are grouped."""
     classes: tuple[str, ...]
     """Class names by label."""
     row: dict[str, Any]
@@ -43,6 +47,11 @@ class Samples:
         """The cells with which the source is opened again: the revision that was drawn from."""
         return self.metadata.get("pin", {})
 
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """(n,) which samples are of one group, numbered; None: all are alone."""
+        return group_codes(self.table["group"].to_numpy(object)) if "group" in self.table else None
+
 
 def read_samples(path: str | Path) -> Samples:
     """Returns the samples written by `make_samples`.
@@ -53,7 +62,7 @@ def read_samples(path: str | Path) -> Samples:
     table = files.read_table(path)
     metadata, table.attrs = table.attrs, {}
     try:
-        table = table[list(COLUMNS)].astype(COLUMNS)
+        table = in_columns(table)
         found, expected = hash_samples(table), metadata["hash"]
         classes, row = tuple(metadata["classes"]), metadata["row"]
     except (KeyError, TypeError, ValueError) as error:
@@ -66,6 +75,12 @@ def read_samples(path: str | Path) -> Samples:
             "after it was written; delete it and run snakemake again"
         )
     return Samples(table, found, classes, row, metadata)
+
+
+def in_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns the samples in the columns of a samples file: `group` is there if anywhere."""
+    columns = COLUMNS | ({"group": "string"} if "group" in table else {})
+    return table[list(columns)].astype(columns)
 
 
 def read_chain(

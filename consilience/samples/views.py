@@ -12,7 +12,9 @@ The column `view` says how, as `key=value` with blanks between; what is given is
 - `n=500`: so many samples, whatever their class; a larger n contains a smaller one's
 
 `seed=1` gives another draw (default 0). As with `cap`, which comes last, numbers hold for each
-split of the source, or for its one pool.
+split of the source, or for its one pool. Groups are the parent's, unless the view's own column
+`group` says otherwise, and are kept whole: `per_class` and `n` are then as many samples at most,
+and `half` is half of the groups.
 """
 
 import re
@@ -34,7 +36,9 @@ from consilience.samples.draw import (
     part_pool,
     priority,
     take_per_class,
+    take_rows,
 )
+from consilience.samples.groups import GROUP, add_groups, keep_whole, samples_of, units_of
 
 if TYPE_CHECKING:
     from consilience.samples.table import Samples
@@ -105,6 +109,8 @@ def choose_view(
     table = parent.table.assign(
         parent_row=parent.table["row"], label=parent.table["label"].fillna(-1).astype(int)
     )
+    if draw.group.kind:
+        table = keep_whole(add_groups(table, draw.group, None, draw.modalities), draw.group)
     pool, classes = bool(parent.metadata.get("pool")), parent.classes
     if view.split:
         table, pool = table[table["split"] == view.split], True
@@ -234,14 +240,22 @@ def _draw_from(table: pd.DataFrame, view: View, draw: Draw, pool: bool) -> pd.Da
 
     def half(part: pd.DataFrame) -> pd.Series:
         """Returns whether a sample is in the half: drawn by its id, unlike those of `halve`."""
-        in_first = lowest(part, "half") < (len(part) + 1) // 2
+        units = units_of(part)
+        in_first = lowest(units, "half") < (len(units) + 1) // 2
+        in_first = samples_of(part, units, in_first)
         return in_first if view.half == HALVES[0] else ~in_first
+
+    def first(part: pd.DataFrame) -> pd.Series:
+        """Returns whether a sample is among the first n in priority; groups are kept whole."""
+        if GROUP in part:
+            return take_rows(part, view.n, draw, f"view {view.seed} n", f"n={view.n}")
+        return lowest(part, "n") < view.n
 
     purpose = f"view {view.seed} per_class"
     steps: list[tuple[Any, Callable[[pd.DataFrame], pd.Series]]] = [
         (view.per_class, lambda part: take_per_class(part, view.per_class, draw, purpose)),
         (view.half, half),
-        (view.n, lambda part: lowest(part, "n") < view.n),
+        (view.n, first),
     ]
     for _, keep in (step for step in steps if step[0]):
         by = np.zeros(len(table), int) if pool else table["split"]

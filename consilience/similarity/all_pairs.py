@@ -16,11 +16,12 @@ from consilience.calibration import NULL, NullKind, Permutations, calibrate
 from consilience.errors import FeaturesError, MetricError
 from consilience.features.activations import describe, reduce
 from consilience.features.reading import check_same_stimuli
+from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.inputs import INPUTS, as_shared
 from consilience.metrics import Metric, Preprocessing
 from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
-from consilience.similarity.items import items_of
+from consilience.similarity.items import items_of, take_groups
 from consilience.similarity.store import Outcome, PairStore
 from consilience.similarity.task import Engine, Item, Task
 
@@ -33,7 +34,9 @@ COLUMNS = [
     "layer_y",
     "value",
     *NULL,
-    *("failure", "note"),
+    "ties",
+    "failure",
+    "note",
     "hash_x",
     "hash_y",
 ]
@@ -47,6 +50,8 @@ def pairwise(  # noqa: PLR0913 - options by name
     null: NullKind | None = None,
     permutations: Permutations | None = None,
     labels: Any = None,  # noqa: ANN401
+    groups: Any = None,  # noqa: ANN401
+    group_rows: GroupRows = "apart",
     reduction: str | None = None,
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
@@ -63,6 +68,10 @@ def pairwise(  # noqa: PLR0913 - options by name
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
         labels: (n,) true classes, for metrics whose facts ask for them.
+        groups: (n,) what each sample is one of, such as the picture that a caption is of; the null
+            permutes whole groups, by `monte_carlo` only.
+        group_rows: `apart`: pairs within a group are left out, where the metric leaves out pairs
+            at all; `within`: they count; `mean`: the mean of a group's rows stands for it.
         reduction: a name of `consilience.features.activations.REDUCTIONS`, which makes matrices of
             arrays (n, channels, h, w) or (n, tokens, units); noted in the table's `attrs`.
         preprocessing: centring and row normalisation before the metric (default: neither).
@@ -71,10 +80,12 @@ def pairwise(  # noqa: PLR0913 - options by name
 
     Returns:
         Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
-        failure, note, hash_x, hash_y. Symmetric metrics have one row per unordered pair, others one
-        per ordered pair; self pairs are included. Where `value` is null, `failure` says why the
-        metric is not defined. See `consilience.calibration` for the five columns of the null;
-        `note` says why one of them is missing, or that p is not that of the closed form.
+        ties, failure, note, hash_x, hash_y. Symmetric metrics have one row per unordered pair,
+        others one per ordered pair; self pairs are included. Where `value` is null, `failure` says
+        why the metric is not defined. See `consilience.calibration` for the five columns of the
+        null; `note` says why one of them is missing, or that p is not that of the closed form.
+        `ties` is the share of samples with more others as near as the k-th neighbour than places
+        among the k, of the side with more; missing for metrics without neighbours.
 
     Raises:
         FeaturesError: features that are not finite or not over the same samples, which of features
@@ -91,8 +102,15 @@ def pairwise(  # noqa: PLR0913 - options by name
         [1.0, 0.5784, 1.0]
     """
     items = _all_items(metric, features, reduction)
-    task = Task(metric, preprocessing or Preprocessing(), null, permutations or Permutations())
-    task = _with_shared(task, items, {"labels": labels})
+    task = Task(
+        metric,
+        preprocessing or Preprocessing(),
+        null,
+        permutations or Permutations(),
+        groups=group_codes(groups, items[0].shape[0]) if items else None,
+        group_rows=group_rows,
+    )
+    task, items = take_groups(_with_shared(task, items, {"labels": labels}), items)
     table = similarity_table(task, items, engine, store)
     table.attrs |= describe(reduction) if reduction else {}
     return table
@@ -103,7 +121,9 @@ def pairwise_many(
     features: Mapping[str, Any],
     *,
     null: NullKind | None = None,
+    permutations: Permutations | None = None,
     labels: Any = None,  # noqa: ANN401
+    groups: Any = None,  # noqa: ANN401
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -117,7 +137,9 @@ def pairwise_many(
         metrics: by any id.
         features: as in `pairwise`.
         null: as in `pairwise`, for all of them.
+        permutations: as in `pairwise`.
         labels: as in `pairwise`.
+        groups: as in `pairwise`.
         preprocessing: as in `pairwise`.
         engine: threads and memory.
 
@@ -131,9 +153,14 @@ def pairwise_many(
     tasks, stores, engine = {}, {}, engine or Engine()
     for id_, metric in metrics.items():
         own = items[metric.facts.inputs]
-        task = _with_shared(
-            Task(metric, preprocessing or Preprocessing(), null), own, {"labels": labels}
+        task = Task(
+            metric,
+            preprocessing or Preprocessing(),
+            null,
+            permutations or Permutations(),
+            groups=group_codes(groups, own[0].shape[0]),
         )
+        task = _with_shared(task, own, {"labels": labels})
         kind = task.device_kind(engine.device, own[0].shape[0])
         tasks[id_], stores[id_] = task, task.open_store(None, device=kind)
     for inputs, own in items.items():
@@ -162,7 +189,7 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, Any]:  # noqa: ANN401
     """
     items = [items_of(task.metric, name, given)[0] for name, given in (("x", x), ("y", y))]
     _check_same_samples(items)
-    task = _with_shared(task, items, task.shared)
+    task, items = take_groups(_with_shared(task, items, task.shared), items)
     outcome = task.compare(*(task.prepare(item) for item in items))
     if outcome.failure:
         raise MetricError(outcome.failure)

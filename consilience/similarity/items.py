@@ -1,5 +1,6 @@
 """What is compared: layers from a dataset's features manifest, from features files, or arrays."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -12,12 +13,23 @@ from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
 from consilience.features import content_hash, read_header, read_layer
 from consilience.files import read_table
+from consilience.forms.groups import (
+    arrangements,
+    describe,
+    fingerprint,
+    group_codes,
+    unit_count,
+)
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
 from consilience.layers import last_layers
 from consilience.metrics import Metric, Preprocessing, get_metric
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Offer, Task, make_item
 
+logger = logging.getLogger(__name__)
+
+GROUP_PERMUTATIONS = 199
+"""For metrics whose closed-form null does not hold for groups, unless a study says how many."""
 ARRAY_LAYER = "features"
 """The layer name of features given as an array."""
 
@@ -94,8 +106,33 @@ def list_items(
         )
         for line, own in zip(lines, [rows.items() for rows in found], strict=True)
     ]
-    task = Task(metric, Preprocessing(**spec["preprocessing"]), shared=shared)
+    task = Task(
+        metric,
+        Preprocessing(**spec["preprocessing"]),
+        shared=shared,
+        groups=group_codes(attrs.get("groups")) if INPUTS[main].per_sample else None,
+        group_rows=spec.get("group_rows", "apart"),
+    )
+    task, items = take_groups(task, items)
+    n = items[0].shape[0] if task.pooled else n
     return Listing(task, items, dict(spec), n, samples_hash)
+
+
+def take_groups(task: Task, items: list[Item]) -> tuple[Task, list[Item]]:
+    """Returns a task and its items with one row for each group if `group_rows` is `mean`.
+
+    So a model of pictures, of which each is there once for each of its captions, has one row per
+    picture, and one of texts the mean over its captions; rows are independent then. What the
+    samples have, such as labels, is that of a group's first row.
+    """
+    if task.group_rows != "mean" or task.groups is None:
+        return task, items
+    groups = task.groups
+    first = np.unique(groups, return_index=True)[1]
+    shared = {name: x[first] for name, x in task.shared.items()}
+    pooled = fingerprint(groups), unit_count(groups, len(groups))
+    task = replace(task, shared=shared, groups=None, pooled=pooled)
+    return task, [item.pooled(groups) for item in items]
 
 
 _Rows = dict[str, Mapping[str, Any]]
@@ -237,13 +274,38 @@ def with_null(task: Task, permutations: int) -> Task:
 
     Args:
         task: without a null.
-        permutations: for the null of metrics without a closed form; 0: they have none.
+        permutations: for the null of metrics without a closed form, and of all where samples come
+            in groups; 0: they have none, or for groups `GROUP_PERMUTATIONS` if they are cheap.
     """
     metric = task.metric
     if not metric.facts.paired:
         return task
+    if task.groups is not None:
+        return _with_null_of_groups(task, permutations)
     if metric.has_closed_form:
         return replace(task, null="closed_form")
     if not permutations:
         return task
     return replace(task, null="monte_carlo", permutations=Permutations(permutations))
+
+
+def _with_null_of_groups(task: Task, permutations: int) -> Task:
+    """Returns the task with the null that permutes whole groups, where that can be had."""
+    text, count = describe(task.groups), permutations
+    if not permutations and task.metric.has_closed_form and not task.is_tiled(len(task.groups)):
+        count = GROUP_PERMUTATIONS
+    if not count:
+        if task.metric.has_closed_form:
+            logger.warning(
+                "%s: the closed-form null holds for independent samples only, so there is none; "
+                "similarity.permutations above 0 permutes whole groups, a pass each",
+                text,
+            )
+        return task
+    if arrangements(task.groups) < 2:
+        logger.warning("%s, no two of one size: they cannot change places; there is no null", text)
+        return task
+    permuted = Permutations(count)
+    if words := permuted.words(task.groups):
+        logger.warning(words)
+    return replace(task, null="monte_carlo", permutations=permuted)

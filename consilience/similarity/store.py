@@ -36,6 +36,7 @@ class Outcome(NamedTuple):
     null_mean: float | None = None
     null_sd: float | None = None
     p: float | None = None
+    ties: float | None = None
     note: str | None = None
     """What is to be said of p."""
 

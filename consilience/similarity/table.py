@@ -11,6 +11,8 @@ from consilience import __version__
 from consilience.features.versions import say_mixed
 from consilience.files import read_table, write_table
 from consilience.similarity.all_pairs import similarity_table
+from consilience.similarity.copies import warn_of_copies
+from consilience.similarity.engine.blocks import all_pairs, pair_key
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.task import Engine
 
@@ -56,6 +58,10 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     engine = engine or Engine()
     device = task.device_kind(engine.device, listing.n)
     pair_store = task.open_store(store, device=device, fresh=fresh)
+    pairs = all_pairs(listing.items, symmetric=task.metric.facts.symmetric)
+    known = all(pair_key(task.metric, *pair) in pair_store.outcomes for pair in pairs)
+    if task.groups is None and not known:
+        warn_of_copies(listing.items, dataset)
     table = similarity_table(task, listing.items, engine, pair_store)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
@@ -75,6 +81,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         "layers": listing.layers,
         "n": listing.n,
         "samples_hash": listing.samples_hash,
+        **task.groups_given,
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table, out, metadata)

@@ -1,13 +1,11 @@
 """What is computed for a pair of layers, and with what means."""
 
-import itertools
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
@@ -19,18 +17,19 @@ from consilience.calibration import (
     Permutations,
     closed_form,
     monte_carlo,
+    null_of_draws,
 )
 from consilience.errors import ConfigError, MetricError
 from consilience.features import content_hash
 from consilience.files import digest
+from consilience.forms.groups import GroupRows, describe, fingerprint, means_of, subset, unit_count
 from consilience.forms.heavy import heavy_rows
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
-from consilience.forms.tiles import CENTRINGS, Centring, TileForm, TileSums
+from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
+from consilience.registry import did_you_mean
 from consilience.similarity.store import Outcome, PairStore
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,14 @@ class Item:
         n = len(rows) if INPUTS[self.main].per_sample else self.shape[0]
         return replace(self, shape=(n, self.shape[1]), hash=self.hash + mark, loads=loads)
 
+    def pooled(self, groups: np.ndarray) -> "Item":
+        """Returns the item with one row for each group: the mean of its rows."""
+        loads = {
+            name: partial(_means_of, load, groups) if INPUTS[name].per_sample else load
+            for name, load in self.loads.items()
+        }
+        return replace(self, shape=(unit_count(groups, len(groups)), self.shape[1]), loads=loads)
+
 
 class Offer(NamedTuple):
     """One input that a model has."""
@@ -110,6 +117,10 @@ def make_item(metric: Metric, model: str, layer: str, offers: Mapping[str, Offer
 
 def _absent(model: str, name: str) -> np.ndarray:
     raise MetricError(f"model {model!r} has no {name}, which the metric takes")
+
+
+def _means_of(load: Callable[[], np.ndarray], groups: np.ndarray) -> np.ndarray:
+    return means_of(load(), groups)
 
 
 def _rows_of(load: Callable[[], np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -155,7 +166,7 @@ class TileSide:
 
     sums: TileSums
     length: float
-    moments: Moments
+    moments: Moments | None
 
     @classmethod
     def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
@@ -174,6 +185,12 @@ class Task:
     permutations: Permutations = field(default_factory=Permutations)
     shared: Mapping[str, np.ndarray] = field(default_factory=dict, hash=False)
     """Those inputs of the metric that belong to the samples and so are the same for all models."""
+    groups: np.ndarray | None = field(default=None, hash=False, compare=False)
+    """(n,) which samples are of one group, see `consilience.forms.groups`; None: all are single."""
+    group_rows: GroupRows = "apart"
+    """What samples of one group are to each other; whole groups are permuted all the same."""
+    pooled: tuple[str, int] | None = None
+    """Of items with one row for each group the hash of the groups, and how many there are."""
 
     def __post_init__(self) -> None:
         facts = self.metric.facts
@@ -187,6 +204,32 @@ class Task:
                 f"metric {facts.name!r} has no closed-form null with these parameters; use "
                 "null='monte_carlo'"
             )
+        if self.group_rows not in (known := get_args(GroupRows)):
+            hint = did_you_mean(str(self.group_rows), known)
+            raise ConfigError(f"group_rows cannot be {self.group_rows!r}{hint}")
+        independent = self.groups is None or self.group_rows == "mean"
+        if self.null == "closed_form" and not independent:
+            raise ConfigError(
+                f"{describe(self.groups)}: the closed-form null holds for independent samples "
+                "only; use null='monte_carlo', which permutes whole groups"
+            )
+
+    @property
+    def apart(self) -> np.ndarray | None:
+        """The groups within which pairs are left out; None: none are."""
+        apart = self.group_rows == "apart" and self.metric.leaves_out
+        return self.groups if apart else None
+
+    @property
+    def groups_given(self) -> dict[str, Any]:
+        """What groups decide of values, for the pair store and the table's metadata, if any."""
+        if self.pooled:
+            return {"groups": dict(zip(("hash", "n"), self.pooled, strict=True), rows="mean")}
+        if self.groups is None:
+            return {}
+        rows = "within" if self.apart is None else "apart"
+        n = unit_count(self.groups, len(self.groups))
+        return {"groups": {"hash": fingerprint(self.groups), "n": n, "rows": rows}}
 
     @property
     def null_spec(self) -> dict[str, Any] | None:
@@ -197,7 +240,8 @@ class Task:
 
     def subset(self, rows: np.ndarray) -> "Task":
         """Returns the task for some of the samples."""
-        return replace(self, shared={name: x[rows] for name, x in self.shared.items()})
+        shared = {name: x[rows] for name, x in self.shared.items()}
+        return replace(self, shared=shared, groups=subset(self.groups, rows))
 
     def open_store(
         self, path: str | Path | None, *, device: str = "cpu", fresh: bool = False
@@ -211,6 +255,7 @@ class Task:
         """
         given = {"null": self.null_spec}
         given |= {name: content_hash(x) for name, x in self.shared.items()}
+        given |= self.groups_given
         return PairStore.open(
             path, self.metric, self.preprocessing, given, device=device, fresh=fresh
         )
@@ -219,7 +264,8 @@ class Task:
         """Whether pairs of n samples are computed in the tiled pass, to float32 precision."""
         inner = isinstance(self.metric, InnerProductMetric) and self.metric.centring
         inner = inner and self.metric.facts.inputs == ("features",)
-        return bool(inner) and n >= TILED_SAMPLES and self.null != "monte_carlo"
+        drawn = self.null == "monte_carlo" and self.groups is None
+        return bool(inner) and n >= TILED_SAMPLES and not drawn
 
     def precision(self, n: int) -> float:
         """Returns the share of a value of n samples below which differences may be rounding."""
@@ -240,27 +286,50 @@ class Task:
         """Returns what the products or neighbour lists depend on; None: they are its own."""
         shared = self.is_tiled(n) or not isinstance(self.metric, InnerProductMetric)
         base = self.metric.base if shared else ""
-        return (base, *vars(self.preprocessing).values()) if base else None
+        apart = ("between groups",) if self.apart is not None else ()
+        return (base, *vars(self.preprocessing).values(), *apart) if base else None
 
     def tile_form(self, x: np.ndarray) -> TileForm:
         """Returns what the tiled pass needs of features x: (n, d), and of its null."""
         rows = self.preprocessing.rows(x)
         form = self.metric.tile_form(rows)
-        if not self.null:
+        if self.null != "closed_form":
             return form
         by_rows = self.metric.centring in ("debiased", "biased")
         heavy = None if form.ranked else heavy_rows(form, centred=by_rows)
         return replace(form, cubes=self.metric.tile_cubes(rows), heavy=heavy)
 
-    def tiled_outcome(self, n: int, product: float, a: TileSide, b: TileSide) -> Outcome:
-        """Returns the value and the null of two models from the sums of the tiled pass."""
-        centring = CENTRINGS[self.metric.centring]
-        value = float(centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
+    @property
+    def centring(self) -> Centring:
+        """How the tiled pass centres entries."""
+        return centring_of(self.metric.centring, self.apart)
+
+    def tiled_value(self, n: int, product: float, a: TileSide, b: TileSide) -> float:
+        """Returns the value of two models from the sums of the tiled pass."""
+        return float(self.centring.product(n, product, a.sums, b.sums) / (a.length * b.length))
+
+    def tiled_outcome(
+        self, n: int, product: float, a: TileSide, b: TileSide, draws: np.ndarray | None = None
+    ) -> Outcome:
+        """Returns the value and the null of two models from the sums of the tiled pass.
+
+        Args:
+            n: number of samples.
+            product: of the entries of both, over the pairs that count.
+            a: one model.
+            b: the other.
+            draws: (K,) values with whole groups of samples permuted; None: there are none.
+        """
+        value = self.tiled_value(n, product, a, b)
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
         if self.null is None:
             return Outcome(value)
-        return _outcome(value, closed_form(self.metric, value, a.moments, b.moments, TILED))
+        if draws is not None:
+            null = null_of_draws(value, draws, self.metric.facts, rounding=TILED)
+        else:
+            null = closed_form(self.metric, value, a.moments, b.moments, TILED)
+        return _outcome(value, null)
 
     def prepare(self, item: Item) -> "Form":
         """Returns the prepared form of a layer, with the sums of its null.
@@ -272,7 +341,8 @@ class Task:
         for name in self.metric.facts.inputs:
             x = self.shared[name] if name in self.shared else item.input(name)
             found[name] = self.preprocessing(x) if name == item.main else x
-        form = self.form(self.metric.prepare(*found.values()), len(found[item.main]))
+        prepared = self.metric.prepare_in_groups(*found.values(), groups=self.apart)
+        form = self.form(prepared, len(found[item.main]))
         return form._replace(rows=own_rows(found))
 
     def form(self, prepared: Any, n: int) -> "Form":  # noqa: ANN401
@@ -286,18 +356,24 @@ class Task:
         value = float(self.metric.compare(a.prepared, b.prepared))
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
+        ties = self._ties(a, b)
         if self.null is None:
-            return Outcome(value)
+            return Outcome(value, ties=ties)
         if self.null == "closed_form":
             null = closed_form(self.metric, value, a.moments, b.moments)
         else:
-            orders = self.permutations.orders(a.n)
+            orders = self.permutations.orders(a.n, self.groups)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
-        return _outcome(value, null)
+        return _outcome(value, null, ties)
+
+    def _ties(self, a: "Form", b: "Form") -> float | None:
+        """Returns the share of samples whose k-th neighbour ties, of the side with more."""
+        shares = [self.metric.ties(form.prepared) for form in (a, b)]
+        return None if None in shares else max(shares)
 
 
-def _outcome(value: float, null: Null) -> Outcome:
-    return Outcome(value, None, null.mean, null.sd, null.p, note=null.note)
+def _outcome(value: float, null: Null, ties: float | None = None) -> Outcome:
+    return Outcome(value, None, null.mean, null.sd, null.p, ties, null.note)
 
 
 class Form(NamedTuple):
@@ -308,19 +384,3 @@ class Form(NamedTuple):
     n: int
     rows: Mapping[str, int] = MappingProxyType({})
     """How many rows those inputs have whose rows are no samples."""
-
-
-def attempt(item: Item, make: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Returns what `make` gives, or the error that all pairs of the item then have."""
-    try:
-        return make()
-    except MetricError as error:
-        logger.warning("model %s, layer %s: %s", item.model, item.layer, error)
-        return error
-
-
-def batched(things: Iterable, size: int) -> Iterator[list]:
-    """Yields lists of `size` things, the last one shorter."""
-    iterator = iter(things)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch

@@ -155,6 +155,15 @@ def test_other_code_is_refused_and_other_metadata_noted(labs):
         merge_bundles([labs / "a.zip", labs / "other"], labs / "again")
 
 
+def test_other_groups_of_samples_are_refused(labs):
+    lab(labs / "other", MODELS[3:])
+    path = labs / "other" / "similarity" / "digits" / "cka.parquet"
+    table = read_table(path)
+    write_table(table, path, table.attrs | {"groups": {"hash": "g" * 64, "n": 9, "rows": "apart"}})
+    with pytest.raises(DataError, match=r"cka\.parquet': other groups of samples"):
+        merge_bundles([labs / "a.zip", labs / "other"], labs / "all")
+
+
 def test_agreement_is_asked_for_across_tables(labs):
     """Two labs with one dataset but other metrics must still have the same samples."""
     lab(labs / "other", MODELS[4:], samples="s2")

@@ -69,6 +69,30 @@ def test_what_is_not_told_is_explained(files, capsys):
     assert found["note"] is None
 
 
+@pytest.mark.parametrize("form", ["txt", "npy"])
+def test_groups_of_samples_are_taken_from_a_file(files, capsys, form):
+    folder, x, y = files
+    groups = np.repeat(np.arange(20), 3)
+    if form == "npy":
+        np.save(folder / "g.npy", groups)
+    else:
+        (folder / "g.txt").write_text("".join(f"picture {g}\n" for g in groups))
+    arguments = [folder / "a.npy", folder / "c.npz", "--groups", folder / f"g.{form}"]
+    arguments += ["--metric", "cka_debiased"]
+    found = json.loads(run(capsys, *arguments, "--null", "--json")[1].out)
+    assert found["value"] == get_metric("cka")(x, y, groups=groups)
+    assert found["groups"] == "20 groups of 3 samples" and found["null"] == "monte_carlo"
+    assert "groups      20 groups of 3 samples" in run(capsys, *arguments)[1].out
+    mean = [*arguments, "--set", "group_rows=mean", "--null", "--json"]
+    found = json.loads(run(capsys, *mean)[1].out)
+    means = [side.reshape(20, 3, -1).mean(axis=1) for side in (x, y)]
+    assert found["value"] == pytest.approx(get_metric("cka")(*means), abs=1e-12)
+    assert found["null"] == "closed_form"
+    np.save(folder / "g.npy", groups[1:])
+    arguments[3] = folder / "g.npy"
+    assert "groups have shape (59,) for 60 samples" in run(capsys, *arguments)[1].err
+
+
 def test_variants_bring_their_preprocessing(files, capsys):
     folder, x, y = files
     arguments = [folder / "a.npy", folder / "c.npz", "--metric", "cka_rbf_0.4", "--row-normalize"]

@@ -49,6 +49,37 @@ def test_every_probe_has_labels(tmp_path):
     assert plan.page_tables["behavior"] == plan.page_tables["relation"] == []
 
 
+def test_groups_are_read_where_a_row_may_have_them(tmp_path):
+    (tmp_path / "g.tsv").write_text("id\tgroup\n")
+    rows = "dataset\tsource\tname\tmodality\tgroup\tparent\tview\tcaptions\n"
+    rows += f"by_file\tpackaged\tdigits\timage\tfile={tmp_path}/g.tsv\t\t\t\n"
+    rows += "no\tpackaged\tdigits\timage\tnone\t\t\t\nv\t\t\timage\t\tno\tn=12\t\n"
+    rows += f"captions\thuggingface\t{tmp_path}\timage\t\t\t\tall\n"
+    (tmp_path / "data.tsv").write_text(rows)
+    names = ["by_file", "no", "v", "captions"]
+    plan = plan_of(datasets=names, catalogs={"datasets": [str(tmp_path / "data.tsv")]})
+    read = {name: len(plan.view_samples(name)) for name in names}
+    assert read == {"by_file": 1, "no": 0, "v": 2, "captions": 1}
+    assert plan.view_sources("by_file") == {"groups": f"{tmp_path}/g.tsv"}
+    assert plan.view_sources("no") == {}
+    assert "group" not in plan.extracted["by_file"]["row"]  # features do not depend on it
+    assert plan.study.sampling["by_file"]["group"].endswith("g.tsv")
+    assert "group_rows" not in plan.specs(["cka_debiased"])["cka_debiased"]
+    changed = plan_of(similarity={"group_rows": "mean"}).specs(["cka_debiased"])
+    assert changed["cka_debiased"]["group_rows"] == "mean"
+
+
+@pytest.mark.parametrize(("cell", "problem"), [
+    ("file=nowhere.tsv", "nowhere.tsv: there is no such file"), ("id=(", "no regular expression"),
+    ("id=x", "0 groups in parentheses"), ("contents", "does not have the form"),
+])  # fmt: skip
+def test_groups_that_cannot_be_found_are_named_while_planning(tmp_path, cell, problem):
+    rows = f"dataset\tsource\tname\tmodality\tgroup\nd\tpackaged\tdigits\timage\t{cell}\n"
+    (tmp_path / "data.tsv").write_text(rows)
+    with pytest.raises(ConfigError, match=re.escape(problem)):
+        plan_of(datasets=["d"], catalogs={"datasets": [str(tmp_path / "data.tsv")]})
+
+
 def test_curves_and_halves():
     plan = plan_of(sensitivity={"n": [8]}, reliability={"splits": 2})
     assert plan.curves == ["results/sensitivity/digits/cka_debiased.parquet"]

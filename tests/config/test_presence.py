@@ -43,7 +43,7 @@ class Wildcards:
 
 def test_all_that_lacks_is_told_at_once(plan):
     with pytest.raises(ConfigError) as raised:
-        plan().sampling("x")
+        plan().presence.sampling("x")
     first, *lines = str(raised.value).split("\n  ")
     assert first == f"{len(lines)} things are not there"
     text = "\n".join(lines)
@@ -62,7 +62,7 @@ def test_all_that_lacks_is_told_at_once(plan):
 
 
 def test_a_job_whose_own_things_are_there_is_planned(plan):
-    assert plan().sampling("v")["name"] == "shapes:48"
+    assert plan().presence.sampling("v")["name"] == "shapes:48"
     extraction, row = plan().extraction_of(Wildcards("v", "d"))
     assert extraction["row"]["name"] == "pixels" and row["row"]["name"] == "shapes:48"
     with pytest.raises(ConfigError, match="model 'b'"):
@@ -73,7 +73,7 @@ def test_what_is_made_already_needs_nothing(plan, tmp_path):
     for path in ("samples/x.parquet", "features/x/a.safetensors", "features/x/c.safetensors"):
         (tmp_path / "results" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "results" / path).touch()
-    assert plan().sampling("x")["name"] == "pictures"
+    assert plan().presence.sampling("x")["name"] == "pictures"
     for model in "ac":
         plan().extraction_of(Wildcards("x", model))
         with pytest.raises(ConfigError, match=f"model '{model}'"):

@@ -364,7 +364,7 @@ def test_several_labels_of_a_row_are_refused_by_the_name_of_the_column(tmp_path,
         (
             {"columns": "text=txt"},
             DataError,
-            "no column 'txt' for the text; there are image, text, .*write `text=text`",
+            "no column 'txt' for the text; did you mean 'text'",
         ),
         ({"splits": "validation"}, DataError, "no Parquet file of the split 'validation'; there"),
         ({"name": "no/where/"}, DataError, "no/where.* at 'main'|neither a folder nor a hub"),

@@ -30,6 +30,7 @@ from consilience import cli, datasets, docs, models
 from consilience.config.shape import read_schema
 from consilience.metrics import METRICS
 from consilience.results import RESULT_FILES, STEPS
+from consilience.samples.groups import KINDS
 from consilience.samples.views import View
 
 ELSEWHERE = {"merged", "runs", "data", "checkpoints", "ndf", "npy"}
@@ -192,7 +193,7 @@ def _keys():
     parameters = {key for cls in METRICS.values() for key in cls().parameters}
     study = {part for key in _study() for part in key.split(".")}
     metrics = {"metric", "label", "row_normalize", "center", "clip"}
-    return study | parameters | metrics | _columns() | set(View.__dataclass_fields__)
+    return study | parameters | metrics | _columns() | set(View.__dataclass_fields__) | set(KINDS)
 
 
 @cache

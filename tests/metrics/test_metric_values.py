@@ -114,13 +114,14 @@ def test_mutual_knn_is_scikit_learn(pair, k, distance):
     assert metric(*pair) == pytest.approx(expected, abs=1e-12)
 
 
-def test_ties_go_to_lower_rows():
+def test_tied_rows_share_the_places():
     x = np.array([[0.0], [1.0], [1.0], [1.0], [-1.0]])  # row 0 is equally far from all others
     y = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])  # row 0 is nearest to row 1
     metric = get_metric("mutual_knn", k=1, distance="euclidean")
-    codes, n = metric.prepare(x)
-    assert (codes % n).tolist() == [1, 2, 1, 1, 0]
-    assert (metric.prepare(y)[0] % n).tolist() == [1, 0, 1, 2, 3]
+    rows = [1 / 4, 1 / 2 * 1 / 2, 2 * 1 / 2 * 1 / 2, 1 / 2 * 1 / 2, 0]
+    assert metric(x, y) == metric(y, x) == pytest.approx(np.mean(rows), abs=1e-15)
+    assert metric.ties(metric.prepare(x)) == 4 / 5
+    assert metric.ties(metric.prepare(y)) == 3 / 5
 
 
 def test_share_of_samples_as_k(pair):

@@ -9,7 +9,10 @@ from golden import GOLDEN, RESI, golden_pair, resi_pair
 from scipy.spatial.distance import cdist
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms import nearness as _nearness
 from consilience.forms import neighbors as _neighbors
+from consilience.forms import settle as _settle
+from consilience.forms import ties as _ties
 from consilience.metrics import get_metric
 from consilience.metrics.neighbor_lists import _sequences
 
@@ -244,11 +247,11 @@ def test_published_epsilon_breaks_the_scale(pair):
 
 def test_forms_are_shared(pair):
     forms = [get_metric(name, k=4).prepare(pair[0]) for name in LISTED]
-    forms.append(get_metric("second_order_cosine", k=4).prepare(pair[0]).lists)
-    for form in forms:
+    forms.append(get_metric("second_order_cosine", k=4).prepare(pair[0]))
+    for form in [form.lists for form in forms]:
         assert form.dtype == np.int32
         assert form.shape == (40, 4)
-        np.testing.assert_array_equal(form, forms[0])
+        np.testing.assert_array_equal(form, forms[0].lists)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -263,24 +266,10 @@ def test_permuted_samples(pair, name, k):
     assert metric.compare(twice, b) == pytest.approx(metric.compare(a, b), abs=1e-12)
 
 
-def test_ties_go_to_lower_rows_from_near_to_far():
-    x = np.array([[0.0], [1.0], [2.0], [1.0], [-1.0], [-2.0]])
-    lists = get_metric("lcs_knn", k=4, distance="euclidean").prepare(x)
-    assert lists[0].tolist() == [1, 3, 4, 2]
-    assert lists[2].tolist() == [1, 3, 0, 4]
-
-
-@pytest.mark.parametrize("k", [1, 3, 7])
-def test_largest_is_a_stable_sort(k):
-    rng = np.random.default_rng(k)
-    values = rng.integers(0, 4, size=(200, 9)).astype(float)
-    expected = np.sort(np.argsort(-values, axis=1, kind="stable")[:, :k], axis=1)
-    np.testing.assert_array_equal(_neighbors._largest(values, k), expected)
-
-
 def test_blocks_do_not_matter(pair, monkeypatch):
     values = [get_metric(name, k=4)(*pair) for name in ALL]
-    monkeypatch.setattr(_neighbors, "BLOCK_ENTRIES", 3 * 40)
+    for module in (_nearness, _neighbors):
+        monkeypatch.setattr(module, "BLOCK_ENTRIES", 3 * 40)
     assert [get_metric(name, k=4)(*pair) for name in ALL] == pytest.approx(values, abs=1e-12)
 
 
@@ -301,16 +290,16 @@ def test_lists_searched_in_float32_are_those_of_float64(distance, k, crowd, monk
         return original(self, found, k)
 
     monkeypatch.setattr(_neighbors.FastSearch, "_nearest", counted)
-    search = _neighbors.FastSearch(
-        _neighbors._placed_rows(x, distance), half_norms=distance == "euclidean"
-    )
-    lists = search.lists(k)
+    near = _nearness.Nearness.of(x, distance, dtype=np.float32)
+    found = _neighbors.FastSearch(near).candidates(k)
     if crowd == 1.0:
-        assert lists is None  # more candidates than neighbours: float64 does it all
+        assert found is None  # more candidates than neighbours: float64 does it all
     else:
         assert (len(rounds) > 1) == (crowd == 1.5)
-        exact = _neighbors.nearness_blocks(x, distance)
-        np.testing.assert_array_equal(lists, _neighbors.ordered_lists(exact, 400, k)[0])
+        settling = _settle.Settling(x, near, k)
+        settling.take(found)
+        exact = _neighbors.ordered_neighbors(x, k, distance)
+        np.testing.assert_array_equal(settling.neighbors().lists, exact.lists)
 
 
 def test_ranks_in():
@@ -480,10 +469,45 @@ def test_fast_search_finds_the_same_lists(monkeypatch, distance, kind):
         plain = _neighbors.ordered_neighbors(x, k, distance)
         monkeypatch.setattr(_neighbors, "FAST_SAMPLES", 1)
         fast = _neighbors.ordered_neighbors(x, k, distance)
-        if kind in ("offset", "grid"):  # equally near but for float64's own rounding
-            nearness = np.concatenate(list(_neighbors.nearness_blocks(x, distance)))
-            found, wanted = (np.take_along_axis(nearness, side, 1) for side in (fast, plain))
-            np.testing.assert_allclose(found, wanted, rtol=1e-12)
-        else:
-            assert np.array_equal(fast, plain)
-        assert np.array_equal(np.sort(fast), _neighbors.nearest_neighbors(x, k, distance))
+        # of two copies each has one row at no distance: it is alone
+        alone = kind == "duplicates" and k == 1 and distance != "inner_product"
+        assert (plain.ties is None) == (alone or kind not in ("duplicates", "grid"))
+        assert_same(plain, fast)
+
+
+def assert_same(a, b):
+    """Asserts that lists and their ties are the same."""
+    one, other = (_ties.arrays_of(side) for side in (a, b))
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "inner_product"])
+@pytest.mark.parametrize("fast", [1, 10**9])
+def test_rows_of_a_group_are_no_neighbors(monkeypatch, distance, fast):
+    monkeypatch.setattr(_neighbors, "FAST_SAMPLES", fast)
+    for module in (_nearness, _neighbors):
+        monkeypatch.setattr(module, "BLOCK_ENTRIES", 300 * 25)
+    rng = np.random.default_rng(5)
+    groups = rng.integers(0, 40, size=300)
+    x = rng.normal(size=(40, 6))[groups] + 0.01 * rng.normal(size=(300, 6))
+    far = -x @ x.T if distance == "inner_product" else cdist(x, x, distance)
+    far[groups[:, None] == groups] = np.inf
+    for k in (1, 12, 270):
+        expected = np.argsort(far, axis=1, kind="stable")[:, :k]
+        found = _neighbors.ordered_neighbors(x, k, distance, groups=groups)
+        np.testing.assert_array_equal(found.lists, expected)
+        assert found.ties is None
+        found, _ = _neighbors.local_neighbors(x, k, distance, groups=groups)
+        np.testing.assert_array_equal(found.lists, expected)
+
+
+def test_groups_that_leave_too_few_rows_are_refused():
+    x = np.random.default_rng(6).normal(size=(12, 3))
+    groups = np.repeat([7, 3, 5], [2, 6, 4])
+    with pytest.raises(MetricError, match=r"row 2 has 6 rows of other groups than its own \(3\)"):
+        _neighbors.ordered_neighbors(x, 7, groups=groups)
+    with pytest.raises(MetricError, match=r"groups have shape \(3,\), and there are 12 rows"):
+        _neighbors.ordered_neighbors(x, 2, groups=groups[:3])
+    assert _neighbors.ordered_neighbors(x, 6, groups=groups).lists.shape == (12, 6)

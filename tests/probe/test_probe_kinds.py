@@ -48,7 +48,7 @@ from consilience.probe import (
 )
 from consilience.probe.descent import arrays_on, torch_arrays
 from consilience.probe.logistic import principal_axes, solve_path
-from consilience.probe.neighbors import votes
+from consilience.probe.neighbors import Voters, votes
 from consilience.samples import make_samples, read_samples
 from consilience.sensitivity import Curves, make_sensitivity
 from consilience.similarity import pairwise
@@ -199,10 +199,56 @@ def test_neighbours_against_scikit_learn(k):
 
 def test_votes_by_hand():
     nearest = np.array([[2, 0, 0, 2], [1, 0, 0, 2], [0, 1, 2, 3]])
-    found = votes(nearest, 5)
+    place = np.tile(np.arange(4), 3)
+    voters = Voters(np.repeat(np.arange(3), 4), nearest.ravel(), place, np.ones_like(place))
+    found = votes(voters, 4, 3, 5)
     assert list(found.argmax(axis=1)) == [2, 0, 0]  # 2 : 2, the nearer; 2 votes of 4; all alone
     assert np.isneginf(found[:, 4]).all()
     assert list(np.argsort(-found[2])) == [0, 1, 2, 3, 4]
+
+
+def test_shared_votes_by_hand():
+    """A row of class 3 is nearest; five tie for two places: two of class 0, one of 1, two of 2."""
+    label = np.array([3, 0, 1, 2, 0, 2])
+    first, tied = np.minimum(np.arange(6), 1), np.where(np.arange(6), 5, 1)
+    voters = Voters(np.zeros(6, dtype=int), label, first, tied)
+    found = votes(voters, 3, 1, 5)[0]
+    assert list(np.argsort(-found, kind="stable")) == [3, 0, 2, 1, 4]  # 1, 4/5, 4/5, 2/5, none
+    assert found[0] == found[2]
+    assert np.isneginf(votes(voters, 1, 1, 5)[0, :3]).all()
+
+
+@pytest.mark.parametrize("kind", ["few levels", "one-hot", "one direction", "copies", "zeros"])
+def test_accuracy_does_not_depend_on_the_order_of_training_rows(kind):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 7, size=300)
+    x = {
+        "few levels": rng.integers(1, 3, size=(300, 4)).astype(float) + (y == 2)[:, None],
+        "one-hot": np.eye(7)[np.where(rng.random(300) < 0.4, y, rng.integers(0, 7, 300))],
+        "one direction": (rng.random((300, 1)) + 0.1) * rng.normal(size=(1, 3)),
+        "copies": rng.normal(size=(20, 5))[rng.integers(0, 20, 300)],
+        "zeros": np.where(rng.random((300, 1)) < 0.5, 0, rng.normal(size=(300, 3))),
+    }[kind]
+    train = np.arange(300) < 200
+    expected = knn(x, y, train, [1, 4, 20])
+    for _ in range(5):
+        order = np.append(rng.permutation(200), np.arange(200, 300))
+        assert knn(x[order], y[order], train, [1, 4, 20]).equals(expected)
+
+
+def test_tied_neighbours_vote_by_shares():
+    """Against a vote of every class by the places its rows would have on average."""
+    rng = np.random.default_rng(1)
+    codes = np.eye(6)[rng.integers(0, 6, 260)]
+    y = np.where(rng.random(260) < 0.5, codes.argmax(axis=1), rng.integers(0, 6, 260))
+    train = np.arange(260) < 200
+    counts = np.zeros((6, 6))
+    np.add.at(counts, (codes[train].argmax(axis=1), y[train]), 1)
+    said = counts[codes[~train].argmax(axis=1)].argmax(axis=1)  # the majority among equal rows
+    assert (np.bincount(codes[train].argmax(axis=1)) > 9).all()
+    for k in (1, 9):
+        found = knn(codes, y, train, [k])["top1"].item()
+        assert found == pytest.approx((said == y[~train]).mean(), abs=1e-12)
 
 
 def test_neighbours_find_planted_classes_and_only_those():

@@ -221,7 +221,7 @@ def test_a_view_has_the_unembedding_of_its_parent_and_its_rows_of_logits(tmp_pat
     whole = read_table(manifest)
 
     class View:
-        hash, row = "v" * 64, {"dataset": "v"}
+        hash, row, groups = "v" * 64, {"dataset": "v"}, None
 
     class Source:
         hash = "s" * 64

@@ -93,7 +93,7 @@ def test_tables_after_sharing_are_those_without_and_compute_nothing(tmp_path, re
     specs = {"knn": KNN, "lcs": LCS}
     computed, stores = fill(manifest, tmp_path, specs)
     assert computed == {"knn": 15, "lcs": 15}  # five layers
-    assert len(read) == 5  # each once for both
+    assert len(read) == 5 + 3  # each once for both, and the last of each model to look for copies
     read.clear()
     together = {id_: make(manifest, tmp_path / "t", stores[id_], specs[id_]) for id_ in specs}
     assert read == []

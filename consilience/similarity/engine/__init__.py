@@ -31,6 +31,11 @@ So a tiled CKA value is the quotient in `Task.tiled_outcome`; its entries are th
 `tile_form`. `device.sums_on_device` is the same pass on a device of PyTorch, with tiles of another
 size: its values agree to the precision of float32, not in every digit.
 
+Where samples come in groups (`Task.groups`), pairs within one do not count: forms leave them out,
+and tiles have 0 there (`forms.tiles.centring_of` says how the rest is centred). The null then
+permutes whole groups (`permuted`): of forms, or pass by pass of models whose rows stand in another
+order.
+
 What decides bytes, and is never changed for speed alone: the size of tiles and the lengths of sums
 in `tiles`, which depend on the number of samples alone, and the order of the arguments
 (`blocks.ordered`). So no value depends on threads, memory, other models or earlier runs.

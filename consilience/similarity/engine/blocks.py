@@ -17,12 +17,16 @@ from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError, MetricError
 from consilience.files import digest
+from consilience.forms.nearness import check_groups
 from consilience.forms.neighbors import checked_count
+from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
+from consilience.similarity.engine.attempts import attempt, batched
+from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
-from consilience.similarity.store import Outcome, PairStore
-from consilience.similarity.task import Engine, Form, Item, Task, attempt, batched
+from consilience.similarity.store import PairStore
+from consilience.similarity.task import Engine, Form, Item, Task
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,12 @@ def fill_store(
         shelf = Shelf(store.path.with_suffix("") / store.spec[:16], engine.shelf)
     prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
     if not task.is_tiled(missing[0][0].shape[0]):
+        if fits(task, missing, engine):
+            with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
+                for found in permuted_outcomes(task, missing, prepare, pool):
+                    store.outcomes.update(found)
+                    store.write()
+            return
         fill_by_pairs(store, missing, ByPairs.of(task, prepare), engine)
         return
     with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
@@ -93,7 +103,7 @@ class ByPairs:
     def of(cls, task: Task, prepare: Callable[[Item], Form | MetricError]) -> "ByPairs":
         """Returns how a task compares layers that are prepared like this."""
         size = task.metric.prepared_bytes
-        return cls(prepare, partial(_outcome, task), lambda item: size(*item.shape))
+        return cls(prepare, partial(compared, task), lambda item: size(*item.shape))
 
 
 def fill_by_pairs(
@@ -166,8 +176,11 @@ class _Lists:
     @classmethod
     def of(cls, tasks: Sequence[Task], n: int, folder: Path, room: int) -> "_Lists":
         """Returns the lists of n samples for these tasks, kept in the folder."""
-        k = max(1, *(min(task.metric.neighbors_of(n), n - 1) for task in tasks))
-        mark = digest([tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k])
+        apart = tasks[0].apart
+        most = n - (1 if apart is None else int(np.bincount(apart).max()))
+        k = max(1, *(min(task.metric.neighbors_of(n), most) for task in tasks))
+        marks = [tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k]
+        mark = digest(marks if apart is None else [*marks, tasks[0].groups_given])
         return cls(tasks[0], k, Shelf(folder / mark[:16], room))
 
     def form(self, task: Task, item: Item) -> Form | MetricError:
@@ -176,16 +189,19 @@ class _Lists:
 
     def _form(self, task: Task, item: Item) -> Form:
         n = item.shape[0]
-        checked_count(task.metric.k, n)  # first, as in `prepare`: of two reasons the same is given
+        k = checked_count(task.metric.k, n)
+        check_groups(task.apart, n, k)  # first, as in `prepare`: of two reasons the same is given
         return task.form(task.metric.of_lists(self._lists(item)), n)
 
-    def _lists(self, item: Item) -> np.ndarray:
+    def _lists(self, item: Item) -> Neighbors:
         found = self.shelf.get(item.hash)
         if found:
-            return found[0]["lists"]
-        lists = self.task.metric.lists(self.task.preprocessing(item.features()), self.k)
-        if self.shelf.reserve(lists.nbytes):
-            self.shelf.put(item.hash, {"lists": lists}, {})
+            return of_arrays(found[0])
+        x = self.task.preprocessing(item.features())
+        lists = self.task.metric.lists(x, self.k, self.task.apart)
+        arrays = arrays_of(lists)
+        if self.shelf.reserve(sum(array.nbytes for array in arrays.values())):
+            self.shelf.put(item.hash, arrays, {})
         return lists
 
 
@@ -254,13 +270,3 @@ def _prepare(task: Task, shelf: Shelf | None, item: Item) -> Form | MetricError:
         if shelf.reserve(sum(array.nbytes for array in arrays.values())):
             shelf.put(item.hash, arrays, {"moments": moments_as_notes(form.moments)})
     return form
-
-
-def _outcome(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:
-    for form in (a, b):
-        if isinstance(form, MetricError):
-            return Outcome(failure=str(form))
-    try:
-        return task.compare(a, b)
-    except MetricError as error:
-        return Outcome(failure=str(error))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from consilience.errors import ConfigError
+from consilience.forms.groups import Between
 from consilience.forms.tiles import BINS, TileForm, TileSums, write_entries
 from consilience.similarity.engine.tiles import INNER, entry_range
 
@@ -30,7 +31,7 @@ class _HostRows:
 
 
 def sums_on_device(
-    models: Sequence[Sequence[TileForm]], device: str
+    models: Sequence[Sequence[TileForm]], device: str, groups: np.ndarray | None = None
 ) -> list[tuple[np.ndarray, list[TileSums]]]:
     """Returns for each kernel Σ a b off the diagonal for every two of M models, and their sums.
 
@@ -38,6 +39,7 @@ def sums_on_device(
         models: over the same n samples, each with the forms of its K kernels, which have the same
             rows and so share their products.
         device: a name that PyTorch knows.
+        groups: (n,) pairs within one count as 0; None: all pairs count.
 
     Returns:
         K times a matrix (M, M) and M sums.
@@ -52,7 +54,8 @@ def sums_on_device(
     with torch.inference_mode():
         moved = [_moved(forms, device, fits) for forms in models]
         tables = [
-            _rank_table(here[0], forms[0], edge) for here, forms in zip(moved, models, strict=True)
+            _rank_table(here[0], forms[0], edge, groups)
+            for here, forms in zip(moved, models, strict=True)
         ]
         products = torch.zeros((kernels, count, count), dtype=torch.float64, device=device)
         rows = torch.zeros((kernels, count, n), dtype=torch.float64, device=device)
@@ -60,9 +63,12 @@ def sums_on_device(
         for i, j in _tiles(n, edge):
             shape = i.stop - i.start, j.stop - j.start
             size = shape[0] * shape[1]
+            within = None if groups is None else _places(Between(groups).same(i, j), device)
             for m, forms in enumerate(moved):
                 blocks = [buffer[k, m, :size].view(shape) for k in range(kernels)]
                 _write(forms, tables[m], i, j, blocks)
+                if within is not None:
+                    buffer[:, m, :size][:, within] = 0
                 for k, block in enumerate(blocks):
                     rows[k, m, i] += block.sum(1, dtype=torch.float64)
                     rows[k, m, j] += block.sum(0, dtype=torch.float64)
@@ -103,6 +109,11 @@ def _write(
             block.triu_(1)
 
 
+def _places(found: np.ndarray, device: str) -> torch.Tensor:
+    """Returns where a block is true, as places in its flat form."""
+    return torch.from_numpy(np.flatnonzero(found)).to(device)
+
+
 def _tiles(n: int, edge: int) -> list[tuple[slice, slice]]:
     starts = range(0, n, edge)
     parts = [slice(start, min(start + edge, n)) for start in starts]
@@ -133,7 +144,7 @@ def _moved(forms: Sequence[TileForm], device: str, fits: bool) -> list[TileForm]
 
 
 def _rank_table(
-    form: TileForm, own: TileForm, edge: int
+    form: TileForm, own: TileForm, edge: int, groups: np.ndarray | None
 ) -> tuple[float, float, torch.Tensor] | None:
     """Returns the start of the steps, how many there are per unit, and the rank of each."""
     if not own.ranked:
@@ -143,10 +154,15 @@ def _rank_table(
     counts: torch.Tensor | int = 0
     for i, j in _tiles(n, edge):
         steps = _steps(form.entries(i, j), low, scale)
+        counted = torch.ones_like(steps, dtype=torch.bool)
         if i.start == j.start:
-            steps = steps[torch.ones_like(steps, dtype=torch.bool).triu_(1)]
+            counted.triu_(1)
+        if groups is not None:
+            counted.view(-1)[_places(Between(groups).same(i, j), str(steps.device))] = False
+        if groups is not None or i.start == j.start:
+            steps = steps[counted]
         counts = counts + torch.bincount(steps.flatten(), minlength=BINS)
-    pairs = n * (n - 1) / 2
+    pairs = (n * (n - 1) if groups is None else Between(groups).pairs) / 2
     middle = counts.cumsum(0) - counts / 2
     return low, scale, ((middle - pairs / 2) / (pairs / np.sqrt(12))).float()
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from consilience.files import digest, write_table
 from consilience.metrics import get_metric
+from consilience.similarity.copies import warn_of_copies
 from consilience.similarity.engine.blocks import all_pairs, fill_together
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.store import PairStore
@@ -26,7 +27,8 @@ def sharing_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for id_, spec in specs.items():
         if base := get_metric(spec["metric"], **spec["parameters"]).base:
-            mark = digest([spec["preprocessing"], spec["layers"]])[:8]
+            rows = [spec["group_rows"]] if "group_rows" in spec else []
+            mark = digest([spec["preprocessing"], spec["layers"], *rows])[:8]
             found.setdefault(f"{base}-{mark}", []).append(id_)
     return {shared: ids for shared, ids in found.items() if len(ids) > 1}
 
@@ -100,6 +102,8 @@ def make_shared(
         )
         for id_, task in tasks.items()
     }
+    if tasks[id_].groups is None and not any(store.outcomes for store in opened.values()):
+        warn_of_copies(listing.items, dataset)
     before = {id_: len(store.outcomes) for id_, store in opened.items()}
     folder = Path(shelf or Path(out).with_suffix("")) if engine.shelf else None
     fill_shared(opened, tasks, listing.items, engine, folder)

@@ -4,14 +4,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.forms.tiles import CENTRINGS, TileForm, TileSums
+from consilience.forms.tiles import TileForm, TileSums
+from consilience.similarity.engine.attempts import attempt
+from consilience.similarity.engine.permuted import Pass, permuted_values
 from consilience.similarity.engine.tiles import (
     Ranks,
     TileModel,
@@ -22,7 +24,7 @@ from consilience.similarity.engine.tiles import (
 )
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.similarity.store import Outcome
-from consilience.similarity.task import Engine, Item, Task, TileSide, attempt
+from consilience.similarity.task import Engine, Item, Task, TileSide
 
 
 def tiled_outcomes(
@@ -46,48 +48,98 @@ def tiled_outcomes(
         with tempfile.TemporaryDirectory(dir=engine.scratch) as scratch:
             models = _tile_models(tasks, items, engine, pool, shelf, Path(scratch))
             sound = {key: model for key, model in models.items() if isinstance(model, TileModel)}
-            found = tiled_sums(items[0].shape[0], list(sound.values()), pool) if sound else []
+            n, apart = items[0].shape[0], tasks[0].apart
+            found = tiled_sums(n, list(sound.values()), pool, apart) if sound else []
     else:
         from consilience.similarity.engine.device import sums_on_device  # noqa: PLC0415 - imports torch
 
         models = {item.hash: attempt(item, partial(_tile_forms, tasks, item)) for item in items}
         sound = {key: forms for key, forms in models.items() if isinstance(forms, list)}
-        found = sums_on_device(list(sound.values()), engine.device) if sound else []
+        sound_forms = list(sound.values())
+        found = sums_on_device(sound_forms, engine.device, tasks[0].apart) if sound else []
     found = found or [(np.empty((0, 0)), [])] * len(tasks)
-    return [
-        _outcomes(task, models, dict(zip(sound, sums, strict=True)), products, pairs)
-        for task, (products, sums), pairs in zip(tasks, found, missing, strict=True)
-    ]
+    parts = []
+    for task, (products, sums), pairs in zip(tasks, found, missing, strict=True):
+        sides = _sides(task, models, dict(zip(sound, sums, strict=True)), pairs)
+        parts.append(_Part(task, pairs, products, {k: i for i, k in enumerate(sound)}, sides))
+    draws: Sequence[Mapping] = [{}] * len(tasks)
+    if tasks[0].null == "monte_carlo":
+        draws = _draws(parts, items, engine, pool)
+    return [part.outcomes(own) for part, own in zip(parts, draws, strict=True)]
 
 
-def _outcomes(
+Sides = Mapping[str, TileSide | MetricError]
+"""By content hash what the pass gave of a model, or what went wrong with it."""
+
+
+def _sides(
     task: Task,
     models: Mapping[str, Any],
     sums: Mapping[str, TileSums],
-    products: np.ndarray,
     missing: Sequence[tuple[Item, Item]],
-) -> dict[tuple[str, str], Outcome]:
-    """Returns the outcomes of pairs from the sums of models, or from what went wrong with them."""
+) -> Sides:
+    """Returns the sides of all models of the missing pairs."""
     items = {item.hash: item for pair in missing for item in pair}
-    if not items:
-        return {}
-    n = next(iter(items.values())).shape[0]
-    place = {key: number for number, key in enumerate(sums)}
-    centring = CENTRINGS[task.metric.centring]
     sides: dict[str, TileSide | MetricError] = {k: m for k, m in models.items() if k not in sums}
     for key in items.keys() & sums.keys():
-        own = sums[key]
-        sides[key] = attempt(items[key], partial(TileSide.of, centring, n, own))
-    outcomes = {}
-    for x, y in missing:
-        a, b = sides[x.hash], sides[y.hash]
-        failed = next((str(side) for side in (a, b) if isinstance(side, MetricError)), None)
-        if failed:
-            outcomes[x.hash, y.hash] = Outcome(failure=failed)
-            continue
-        product = float(products[place[x.hash], place[y.hash]])
-        outcomes[x.hash, y.hash] = task.tiled_outcome(n, product, a, b)
-    return outcomes
+        item = items[key]
+        sides[key] = attempt(item, partial(TileSide.of, task.centring, item.shape[0], sums[key]))
+    return sides
+
+
+def _draws(
+    parts: "Sequence[_Part]", items: Sequence[Item], engine: Engine, pool: Executor
+) -> list[dict[tuple[str, str], np.ndarray]]:
+    """Returns for each task the permuted values of its pairs that have a value."""
+    pairs = [
+        [(x.hash, y.hash) for x, y in part.missing if part.failure(x, y) is None] for part in parts
+    ]
+    wanted = {key for own in pairs for pair in own for key in pair}
+    if not wanted:
+        return [{} for _ in parts]
+    tasks, sides = [part.task for part in parts], [part.sides for part in parts]
+    known = {item.hash: item for item in items if item.hash in wanted}
+    makers = [_TileMaker(tasks, item, None, Path()) for item in known.values()]
+    size = 2 * sum(maker.kept_bytes for maker in makers) + tile_bytes(2 * len(known), len(tasks))
+
+    def load(name: str) -> list[TileForm]:
+        return _tile_forms(tasks, known[name])
+
+    if size <= engine.max_memory or engine.device != "cpu":
+        return permuted_values(tasks, cache(load), pairs, sides, Pass(pool, engine.device))
+    with tempfile.TemporaryDirectory(dir=engine.scratch) as scratch:
+        how = Pass(pool, engine.device, Path(scratch))
+        return permuted_values(tasks, load, pairs, sides, how)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the pass gave for one task."""
+
+    task: Task
+    missing: Sequence[tuple[Item, Item]]
+    products: np.ndarray
+    place: Mapping[str, int]
+    """Where a model stands in the products."""
+    sides: Sides
+
+    def failure(self, x: Item, y: Item) -> str | None:
+        """Returns what went wrong with a pair."""
+        both = (self.sides[x.hash], self.sides[y.hash])
+        return next((str(side) for side in both if isinstance(side, MetricError)), None)
+
+    def outcomes(
+        self, draws: Mapping[tuple[str, str], np.ndarray]
+    ) -> dict[tuple[str, str], Outcome]:
+        """Returns the outcomes of the missing pairs."""
+        return {(x.hash, y.hash): self._outcome(x, y, draws) for x, y in self.missing}
+
+    def _outcome(self, x: Item, y: Item, draws: Mapping[tuple[str, str], np.ndarray]) -> Outcome:
+        if failed := self.failure(x, y):
+            return Outcome(failure=failed)
+        product = float(self.products[self.place[x.hash], self.place[y.hash]])
+        a, b = self.sides[x.hash], self.sides[y.hash]
+        return self.task.tiled_outcome(x.shape[0], product, a, b, draws.get((x.hash, y.hash)))
 
 
 def _tile_models(
@@ -135,6 +187,11 @@ class _TileMaker:
         return self.tasks[0].metric.ranked
 
     @property
+    def apart(self) -> np.ndarray | None:
+        """The groups within which pairs do not count."""
+        return self.tasks[0].apart
+
+    @property
     def kept_bytes(self) -> int:
         """What the model takes if it is kept in memory."""
         n, d = self.item.shape
@@ -159,8 +216,8 @@ class _TileMaker:
         size = rank_bytes(len(form.rows))
         if self.shelf is None or not self.shelf.reserve(size):
             steps = Steps(None if fits and self.shelf is None else self.scratch / self.item.hash)
-            return TileModel(Ranks.of(form, steps), cubes=(form.cubes,))
-        ranks = Ranks.of(form, Steps(self.shelf.steps(self.item.hash)))
+            return TileModel(Ranks.of(form, steps, self.apart), cubes=(form.cubes,))
+        ranks = Ranks.of(form, Steps(self.shelf.steps(self.item.hash)), self.apart)
         notes = {"checksum": ranks.steps.checksum, "cubes": form.cubes}
         self.shelf.put(self.item.hash, {}, notes)
         return TileModel(ranks, cubes=(form.cubes,))

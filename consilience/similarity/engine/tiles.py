@@ -13,9 +13,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from consilience.forms.groups import Between
 from consilience.forms.heavy import Heavy
 from consilience.forms.tiles import BINS, TileForm, TileSums, write_entries
 from consilience.similarity.shelf import Steps, read_at
@@ -63,7 +65,7 @@ class TileModel:
 
 
 def tiled_sums(
-    n: int, models: Sequence[TileModel], pool: Executor
+    n: int, models: Sequence[TileModel], pool: Executor, groups: np.ndarray | None = None
 ) -> list[tuple[np.ndarray, list[TileSums]]]:
     """Returns for each kernel Σ a b off the diagonal of every two models, and their sums.
 
@@ -71,6 +73,7 @@ def tiled_sums(
         n: number of samples.
         models: the M models, with K kernels each.
         pool: shares models, and then stretches of a tile; BLAS should run on one thread.
+        groups: (n,) pairs within one count as 0; None: all pairs count.
 
     Returns:
         K times a matrix (M, M) and M sums.
@@ -84,7 +87,8 @@ def tiled_sums(
     order = sorted(range(count), key=lambda m: -models[m].units)
     ordered = [models[m] for m in order]
     for number, tile in enumerate(tiles(n)):
-        list(pool.map(partial(_fill, number, tile, buffer, rows), order, ordered))
+        within = None if groups is None else np.flatnonzero(Between(groups).same(*tile))
+        list(pool.map(partial(_fill, number, tile, within, buffer, rows), order, ordered))
         for kernel in range(kernels):
             entries = buffer[kernel, :, : _size(tile)]
             chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
@@ -142,13 +146,24 @@ def _write(forms: Sequence[TileForm], number: int, tile: Tile, blocks: list[np.n
 
 
 def _fill(
-    number: int, tile: Tile, buffer: np.ndarray, rows: np.ndarray, m: int, model: TileModel
+    number: int,
+    tile: Tile,
+    within: np.ndarray | None,
+    buffer: np.ndarray,
+    rows: np.ndarray,
+    m: int,
+    model: TileModel,
 ) -> None:
-    """Writes one model's tile into its rows of the buffer and adds to its row sums."""
+    """Writes one model's tile into its rows of the buffer and adds to its row sums.
+
+    `within` are the places in the tile of pairs that do not count.
+    """
     height, width = (s.stop - s.start for s in tile)
     blocks = [kernel[m, : height * width].reshape(height, width) for kernel in buffer]
     model.write(number, tile, blocks)
     for block, sums in zip(blocks, rows[:, m], strict=True):
+        if within is not None:
+            block.reshape(-1)[within] = 0
         if tile[0].start == tile[1].start:
             square = block[:, :height]
             square[np.tri(height, dtype=bool)] = 0
@@ -174,8 +189,8 @@ class Ranks:
         self.steps = steps
 
     @classmethod
-    def of(cls, form: TileForm, steps: Steps) -> "Ranks":
-        """Returns the ranks of a form, put into `steps`."""
+    def of(cls, form: TileForm, steps: Steps, groups: np.ndarray | None = None) -> "Ranks":
+        """Returns the ranks of a form, put into `steps`; with groups among pairs between them."""
         n = len(form.rows)
         counts = np.zeros(BINS, dtype=np.int64)
 
@@ -184,9 +199,7 @@ class Ranks:
             for tile in tiles(n):
                 found = _steps(form, tile, low, np.float32((BINS - 1) / (high - low)))
                 yield found
-                if tile[0].start == tile[1].start:
-                    found = found[~np.tri(*found.shape, dtype=bool)]
-                counts[:] += np.bincount(found.ravel(), minlength=BINS)
+                counts[:] += np.bincount(found[_counted(tile, groups)].ravel(), minlength=BINS)
 
         steps.fill(count)
         middle = np.cumsum(counts) - counts / 2
@@ -204,6 +217,19 @@ class Ranks:
         (block,) = blocks
         ranks = self.steps[number].reshape(block.shape)
         np.subtract(ranks, np.float32((BINS - 1) / 2), out=block)
+
+
+def _counted(tile: Tile, groups: np.ndarray | None) -> Any:  # noqa: ANN401
+    """Returns which entries of a tile are pairs that count, as an index."""
+    on_diagonal = tile[0].start == tile[1].start
+    if groups is None and not on_diagonal:
+        return slice(None)
+    found = np.ones([part.stop - part.start for part in tile], dtype=bool)
+    if on_diagonal:
+        found[np.tri(*found.shape, dtype=bool)] = False
+    if groups is not None:
+        found &= ~Between(groups).same(*tile)
+    return found
 
 
 def rank_bytes(n: int) -> int:
