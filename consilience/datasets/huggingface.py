@@ -254,8 +254,10 @@ def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> di
     for kind, column in wanted.items():
         if column not in schema.names:
             hint = did_you_mean(column, schema.names)
-            close = kind == "group" or "did you mean" in hint
-            remedy = hint if close else _remedy(kind, schema)
+            remedy = hint if kind == "group" else _remedy(kind, schema)
+            if kind != "group" and "did you mean" in hint:
+                meant = hint.split("'")[1]
+                remedy = f"{hint} Write `{kind}={meant}` into the column columns"
             raise DataError(f"{place}: no column {column!r} for the {kind}{remedy}")
     return wanted
 

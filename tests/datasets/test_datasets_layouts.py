@@ -198,7 +198,7 @@ def test_columns_that_could_be_meant(tmp_path):
         match=r"no column 'text' for the text; there are .* caption or url could .*`text=caption`",
     ):
         open_dataset(row("huggingface", tmp_path, modality="text"))
-    with pytest.raises(DataError, match=r"img could be meant: write `image=img` into the column"):
+    with pytest.raises(DataError, match=r"did you mean 'img'\? Write `image=img` into the column"):
         open_dataset(row("huggingface", tmp_path, modality="image"))
     found = open_dataset(row("huggingface", tmp_path, modality="text", columns="text=caption"))
     assert [sample.text for sample in found] == ["a"]
