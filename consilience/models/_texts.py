@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from consilience.datasets import Sample
 from consilience.errors import DataError
+from consilience.models._blocks import BlockStates
 
 POOLS = ("mean", "cls", "last")
 EMBEDDING = "embedding"
@@ -47,7 +48,8 @@ class TextExtractor:
 
     A text's features do not depend on the texts beside it: padding stands on the right, whatever
     side the tokenizer prefers, so that positions count from the text's start; it is masked in
-    attention and left out of pooling and loss.
+    attention and left out of pooling and loss. With `apart` set, for networks that padding reaches
+    all the same, only texts of one length go through the network together.
 
     Args:
         model: the network; gives `hidden_states`, and `logits` if it predicts tokens.
@@ -56,7 +58,10 @@ class TextExtractor:
         rules: what is done to texts and states.
         provenance: what the source knows about the weights.
         device: where the inputs go; the network is there already.
+        blocks: reads the states off the blocks, where the network's own list is not theirs.
     """
+
+    inputs = "texts"
 
     def __init__(
         self,
@@ -66,9 +71,11 @@ class TextExtractor:
         rules: TextRules,
         provenance: Mapping[str, str],
         device: str | torch.device,
+        blocks: BlockStates | None = None,
     ) -> None:
         self._model, self._tokenizer, self._indexes = model.eval(), tokenizer, layers
         self._rules, self._device = rules, device
+        self._blocks, self.apart = blocks, False
         self.layers = tuple(layers)
         self.outputs = (LOSS,) if rules.predicts else ()
         cut = f"at most {rules.limit} tokens" if rules.limit else "whole texts"
@@ -78,6 +85,11 @@ class TextExtractor:
             "pooling": rules.pool,
             "truncated": "0",
         }
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        return self._model
 
     def size(self, tokens: Tokens) -> int:
         """Returns the number of tokens, by which texts are sorted into batches."""
@@ -108,19 +120,53 @@ class TextExtractor:
 
     def extract(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
         """Returns {layer: (b, d)} for b texts, and `loss` (b, 2) if the network predicts tokens."""
+        if self.apart and len({len(tokens) for tokens in batch}) > 1:
+            return self._by_length(batch)
         inputs, mask = self._pad(batch)
-        attention = {} if self._rules.width else {"attention_mask": mask}
         with torch.inference_mode():
-            out = self._model(**inputs, **attention, output_hidden_states=True)
+            out = self._run(inputs, mask)
+            states = out.hidden_states if self._blocks is None else self._blocks.of(out)
             found = {
-                name: out.pooler_output if i is None else self._reduce(out.hidden_states[i], mask)
+                name: out.pooler_output if i is None else self._reduce(states[i], mask)
                 for name, i in self._indexes.items()
             }
-            if self._rules.predicts:
+            if LOSS in self.outputs:
                 found[LOSS] = prediction_loss(out.logits, inputs["input_ids"], mask)
         cut = int(self.provenance["truncated"]) + sum(tokens.truncated for tokens in batch)
         self.provenance["truncated"] = str(cut)
         return found
+
+    def _by_length(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
+        """Returns what `extract` does, from one pass for each length."""
+        lengths = torch.tensor([len(tokens) for tokens in batch])
+        places = [torch.nonzero(lengths == n)[:, 0] for n in lengths.unique()]
+        parts = [self.extract([batch[i] for i in rows]) for rows in places]
+        order = torch.argsort(torch.cat(places))
+        return {
+            name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)]
+            for name in parts[0]
+        }
+
+    def _run(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Any:  # noqa: ANN401
+        attention = {} if self._rules.width else {"attention_mask": mask}
+        return self._model(**inputs, **attention, output_hidden_states=True)
+
+    def looks_ahead(self, text: Tokens) -> float:
+        """Returns how far predictions move when only a token behind them changes.
+
+        That is the norm of the difference as a share of the norm of the scores (tokens − 1,
+        vocabulary) before the last token. Where they move, a network sees what it is to predict.
+        """
+        inputs, mask = self._pad([text, text])
+        ids = inputs["input_ids"]
+        ids[1, len(text) - 1] = next((i for i in ids[0] if i != ids[0, len(text) - 1]), 0)
+        with torch.inference_mode():
+            one, other = self._run(inputs, mask).logits[:, : len(text) - 1].double()
+        return float((one - other).norm() / one.norm().clamp_min(1e-30))
+
+    def drop_loss(self) -> None:
+        """Leaves the loss out from now on."""
+        self.outputs = tuple(name for name in self.outputs if name != LOSS)
 
     def _pad(self, batch: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
         width = self._rules.width or max(len(tokens) for tokens in batch)

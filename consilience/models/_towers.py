@@ -1,15 +1,17 @@
 """Image networks of the transformers library, as networks whose states have named places."""
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from consilience.models._images import Tap
+from consilience.models._images import Sequenced, Tap
 from consilience.models._texts import EMBEDDING
 
 if TYPE_CHECKING:
@@ -43,11 +45,14 @@ class ImageTower(nn.Module):
         super().__init__()
         self.network = network.eval()
         self.two_towers = hasattr(network, "get_image_features")
-        gray = transform(Image.new("RGB", (64, 64), (127, 127, 127)))
+        noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        pictures = [Image.new("RGB", (64, 64), (127, 127, 127)), Image.fromarray(noise)]
+        pair = torch.stack([transform(picture) for picture in pictures])
         with torch.inference_mode():
-            states = self._states(gray[None])
+            states = self._states(pair)
         self.places = nn.ModuleDict({name: nn.Identity() for name in states})
-        self.prefix = self._prefix(states["last"], gray)
+        self.first = _sequenced(states.get("layer_0"))
+        self.prefix = self._prefix(states["last"], pair[0])
 
     def forward(self, images: Tensor) -> None:
         """Leads every state through its place."""
@@ -56,12 +61,20 @@ class ImageTower(nn.Module):
 
     def _states(self, images: Tensor) -> dict[str, Tensor]:
         run = self.network.get_image_features if self.two_towers else self.network
-        out = run(images.to(self.network.dtype), output_hidden_states=True, return_dict=True)
+        options = {"output_hidden_states": True, "return_dict": True, **self._order(len(images))}
+        out = run(images.to(self.network.dtype), **options)
         states = {f"layer_{i}": state for i, state in enumerate(out.hidden_states or ())}
         states["last"] = out.last_hidden_state
         if self.two_towers:
             states[EMBEDDING] = out.pooler_output
         return states
+
+    def _order(self, count: int) -> dict[str, Tensor]:
+        """Returns what keeps patches in their order where a network would shuffle them."""
+        if "noise" not in inspect.signature(self.network.forward).parameters:
+            return {}
+        patches = self.network.get_input_embeddings().num_patches
+        return {"noise": torch.arange(patches, dtype=torch.float32).expand(count, -1)}
 
     def _prefix(self, state: Tensor, picture: Tensor) -> int:
         """Returns how many leading tokens (class, registers) stand for no patch."""
@@ -76,3 +89,12 @@ class ImageTower(nn.Module):
     def taps(self) -> Mapping[str, Tap]:
         """The places by name."""
         return {name: Tap(place) for name, place in self.places.items()}
+
+
+def _sequenced(state: Tensor | None) -> Sequenced:
+    """Returns which tokens of two pictures (2, tokens, d) before the first block are the same."""
+    if state is None or state.ndim != 3:
+        return Sequenced()
+    one, other = state.float()
+    same = (one - other).norm(dim=1) <= 1e-6 * one.norm(dim=1)
+    return Sequenced(state.shape[1], tuple(torch.nonzero(same)[:, 0].tolist()))

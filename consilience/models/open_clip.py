@@ -24,6 +24,7 @@ from consilience.models._clip_text import ClipTextExtractor, read_token_pooling
 from consilience.models._download import fetch
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import NetworkExtractor, Tap, children_of, find_taps
+from consilience.models._selftest import tested
 from consilience.models.timm import blocks as timm_blocks
 from consilience.registry import did_you_mean
 
@@ -90,7 +91,7 @@ def image_extractor(
 ) -> ImageExtractor:
     """Returns the extractor around the image tower."""
     tower = ImageTower(model)
-    return ImageExtractor(
+    found = ImageExtractor(
         tower,
         find_taps(row, tower.visual, {"visual": Tap(tower)}, lambda: _image_blocks(tower.visual)),
         read_transform(row, lambda: transform),
@@ -98,6 +99,7 @@ def image_extractor(
         _weights.provenance(row, weights, tower, PACKAGES),
         device,
     )
+    return tested(row, found)
 
 
 def text_extractor(
@@ -111,7 +113,7 @@ def text_extractor(
     tower = TextTower(model)
     with _weights.hub(row, name) if name.startswith(HUB) else _weights.local(row, name):
         tokenizer = open_clip.get_tokenizer(name.partition("/")[0] if _tagged(name) else name)
-    return ClipTextExtractor(
+    found = ClipTextExtractor(
         tower,
         find_taps(row, tower, {"text": Tap(tower)}, lambda: _text_blocks(tower)),
         tokenizer,
@@ -119,6 +121,7 @@ def text_extractor(
         _weights.provenance(row, weights, tower, PACKAGES),
         device,
     )
+    return tested(row, found)
 
 
 def _prefix(visual: nn.Module) -> int:

@@ -17,7 +17,8 @@ from torch import nn
 
 from consilience.models import _weights
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
-from consilience.models._network import Head, Tap, children_of, find_taps
+from consilience.models._network import Head, Tap, children_of, find_taps, members
+from consilience.models._selftest import tested
 from consilience.models._state import State, fit_state, load_state
 from consilience.registry import did_you_mean
 
@@ -146,7 +147,7 @@ def extractor(
         channels_last=str(getattr(model, "output_fmt", "")).upper().endswith("NHWC"),
         prefix=getattr(model, "num_prefix_tokens", 0),
     )
-    return ImageExtractor(
+    found = ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": last}, lambda: blocks(model)),
         read_transform(row, lambda: _own_transform(row, model)),
@@ -155,6 +156,7 @@ def extractor(
         device,
         head,
     )
+    return tested(row, found)
 
 
 def _head(model: nn.Module) -> Head | None:
@@ -170,8 +172,10 @@ def blocks(model: nn.Module) -> list[str]:
     listed = getattr(model, "feature_info", None) or []
     stages = [stage["module"] for stage in (listed if isinstance(listed, list) else listed.info)]
     known = {name for name, _ in model.named_modules()}
-    stages = stages if known.issuperset(stages) else []  # timm's list may name other modules
-    return children_of(model, "blocks") or stages or children_of(model, "stages", "layers")
+    # timm's list may name other modules, and the network itself
+    stages = [stage for stage in stages if stage] if known.issuperset(stages) else []
+    found = children_of(model, "blocks") or members(model, stages)
+    return found or children_of(model, "stages", "layers")
 
 
 def _own_transform(row: Mapping[str, Any], model: nn.Module) -> Callable[..., Any]:

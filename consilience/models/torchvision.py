@@ -34,6 +34,7 @@ from consilience.models import _weights
 from consilience.models._download import fetch
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import Head, Tap, children_of, find_taps
+from consilience.models._selftest import tested
 from consilience.models._state import State, fit_state, load_state
 from consilience.registry import did_you_mean
 
@@ -112,7 +113,7 @@ def extractor(
     provenance = _weights.provenance(row, weights, model, PACKAGES)
     if weights.tag:
         provenance["weights"] = str(preset)
-    return ImageExtractor(
+    found = ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": Tap(last, "input")}, lambda: blocks(row, model)),
         read_transform(row, lambda: _own_transform(row, preset)),
@@ -122,6 +123,7 @@ def extractor(
         device,
         Head.of(model, last) if trained_head else None,
     )
+    return tested(row, found)
 
 
 def _arguments(name: str) -> dict[str, Any]:

@@ -41,7 +41,9 @@ from transformers.utils.logging import (
 
 from consilience import files
 from consilience.models import Extractor, _weights
+from consilience.models._blocks import StateList, list_states
 from consilience.models._images import ImageExtractor, read_pooling
+from consilience.models._selftest import SHORT, tested
 from consilience.models._texts import (
     EMBEDDING,
     POOLS,
@@ -61,7 +63,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 # Parts that encoders have but hidden states do not pass through.
 _UNUSED = ("pooler", "lm_head", "cls.")
 # Trained on texts padded to one length, without a mask; the embedding is read at the last place.
-_FIXED_WIDTH = ("siglip", "siglip2")
+_FIXED_WIDTH = ("siglip", "siglip2", "fnet")
 
 
 def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
@@ -89,6 +91,8 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     images = _weights.cell(row, "modality", "text") == "image"
     with access(row, place):
         config = AutoConfig.from_pretrained(place, **options)
+        if hasattr(config, "mask_ratio"):  # of masked autoencoders, in evaluation too
+            config.mask_ratio = 0.0
         reader = AutoImageProcessor if images else AutoTokenizer
         reads = reader.from_pretrained(place, **options)
     options |= {"config": config, **_mapped(row, device)}
@@ -244,11 +248,11 @@ def _text_extractor(
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
-    depth = _depth(row, network)
-    names = [f"layer_{i}" for i in range(depth + 1)]
-    also = {"last": names[-1], **{str(i): name for i, name in enumerate(names)}}
+    states = _states(row, network, tokenizer)
+    names = list(states.names)
+    also = {"last": names[-1], **{name.removeprefix("layer_"): name for name in names}}
     known = [*names, EMBEDDING] if towers else names
-    chosen = _choose(row, known, also, EMBEDDING if towers else "last")
+    chosen = _choose(row, known, also, EMBEDDING if towers else "last", states.note)
     limit = text_limit(network.config, tokenizer, int(_weights.cell(row, "max_length", "0")))
     rules = TextRules(
         pool=_weights.cell(row, "pool", "mean"),
@@ -256,9 +260,28 @@ def _text_extractor(
         width=limit if model.config.model_type in _FIXED_WIDTH else 0,
         predicts=predicts,
     )
-    layers = {name: None if name == EMBEDDING else names.index(name) for name in chosen}
+    layers = {name: states.names.get(name) for name in chosen}
+    provenance["blocks"] = states.note
     inputs = next(network.parameters()).device
-    return TextExtractor(network, tokenizer, layers, rules, provenance, inputs)
+    extractor = TextExtractor(network, tokenizer, layers, rules, provenance, inputs, states.blocks)
+    return tested(row, extractor)
+
+
+def _states(row: Mapping[str, Any], network: nn.Module, tokenizer: Any) -> StateList:  # noqa: ANN401
+    """Returns the states that a text network offers; raises ModelError if it fails on a text."""
+    device = next(network.parameters()).device
+    ids = tokenizer(SHORT, verbose=False)["input_ids"]
+    depth = _depth(row, network)
+    try:
+        return list_states(network, {"input_ids": torch.tensor([ids], device=device)}, depth)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        _weights.fail(
+            row,
+            f"{type(network).__name__} fails on a text of {len(ids)} tokens, {SHORT!r}: "
+            f"{type(error).__name__}: {error}; it cannot be extracted as it is",
+        )
 
 
 def _image_extractor(
@@ -276,11 +299,18 @@ def _image_extractor(
     chosen = _choose(row, names, also, EMBEDDING if tower.two_towers else "last")
     pooling = read_pooling(row, prefix=tower.prefix)
     taps = {name: tower.taps[name] for name in names if name in chosen}
-    return ImageExtractor(tower, taps, transform, pooling, provenance, device)
+    extractor = ImageExtractor(
+        tower, taps, transform, pooling, provenance, device, first=tower.first
+    )
+    return tested(row, extractor)
 
 
 def _choose(
-    row: Mapping[str, Any], names: Sequence[str], also: Mapping[str, str], default: str
+    row: Mapping[str, Any],
+    names: Sequence[str],
+    also: Mapping[str, str],
+    default: str,
+    note: str = "",
 ) -> list[str]:
     """Returns the layers of the column `layers` among `names`, in the network's order.
 
@@ -293,6 +323,8 @@ def _choose(
         found = [name for name in names if fnmatchcase(name, pattern)]
         if not found:
             depth = sum(name.startswith("layer_") for name in names) - 1
+            if depth < 0:
+                _weights.fail(row, f"no hidden state {entry!r}: {note}; write last")
             _weights.fail(row, f"no hidden state {entry!r}; write 0 to {depth}, last or all")
         chosen.update(found)
     return [name for name in names if name in chosen]
