@@ -88,7 +88,7 @@ def mean_by_shape(x: Tensor, network: nn.Module) -> Tensor | None:
 
     Pictures and maps are square: of (b, i, j, k) the two equal ones are positions. Of tokens
     (b, n, d) those that are no square number are one square number and the network's own count of
-    class tokens and registers.
+    class tokens and registers, or one where it has none.
     """
     if x.ndim == 4:
         _, first, middle, last = x.shape
@@ -97,7 +97,7 @@ def mean_by_shape(x: Tensor, network: nn.Module) -> Tensor | None:
         return x.float().mean((1, 2) if first == middle else (2, 3))
     if x.ndim != 3:
         return x if x.ndim == 2 else None
-    tokens, special = x.shape[1], getattr(network, "num_prefix_tokens", 0)
+    tokens, special = x.shape[1], getattr(network, "num_prefix_tokens", 0) or 1
     square = math.isqrt(tokens) ** 2 == tokens
     if not square and math.isqrt(tokens - special) ** 2 != tokens - special:
         return None

@@ -116,13 +116,14 @@ def list_states(network: nn.Module, inputs: Mapping[str, Tensor], depth: int) ->
 
 def stacks_of(network: nn.Module, inputs: Mapping[str, Tensor]) -> tuple[Any, list[Stack]]:
     """Returns what a network puts out, and the stacks of blocks that it called."""
-    with _recorded(network) as stacks, torch.inference_mode():
+    with recorded(network) as stacks, torch.inference_mode():
         out = network(**inputs, output_hidden_states=True)
     return out, [stack for stack in stacks if stack.left]
 
 
 @contextmanager
-def _recorded(network: nn.Module) -> Iterator[list[Stack]]:
+def recorded(network: nn.Module) -> Iterator[list[Stack]]:
+    """Yields a list with one stack for each list of modules, filled as its members are called."""
     stacks, hooks = [], []
     for holder in network.modules():
         if not isinstance(holder, nn.ModuleList | nn.Sequential):
@@ -157,9 +158,26 @@ def _left(output: Any) -> Tensor | None:  # noqa: ANN401
 
 
 def _state(values: Any) -> Tensor | None:  # noqa: ANN401
-    """Returns the first tensor of real numbers with three axes."""
+    """Returns the first tensor of real numbers with three or four axes."""
     real = (x for x in values if isinstance(x, Tensor) and x.is_floating_point())
-    return next((x for x in real if x.ndim == 3), None)
+    return next((x for x in real if x.ndim in (3, 4)), None)
+
+
+def begin_behind(states: Sequence[Tensor], stacks: Sequence[Stack], stages: int) -> bool:
+    """Returns whether a list of states has none that enters the first block or stage.
+
+    It is so if there is a stack of as many blocks, the first of which put out the first state, in
+    whatever layout; or if there are as many states as the network says to have stages.
+    """
+    if len(states) == stages:
+        return True
+    firsts = [stack.left[0] for stack in stacks if len(stack.left) == len(states)]
+    return any(
+        one is not None
+        and one.numel() == states[0].numel()
+        and torch.equal(one.flatten().sort().values, states[0].flatten().sort().values)
+        for one in firsts
+    )
 
 
 def _same(one: Tensor | None, other: Tensor) -> bool:

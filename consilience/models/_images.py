@@ -14,11 +14,11 @@ from consilience.datasets import Sample
 from consilience.errors import DataError, ModelError
 from consilience.models import _weights
 from consilience.models._layouts import (
-    Call,
-    channels_last,
+    Trace,
     grids_of,
-    maps_of,
+    kind_of,
     special_count,
+    traced,
     units_first,
 )
 from consilience.models._network import Head, NetworkExtractor, Tap
@@ -88,21 +88,22 @@ class Pooling:
         skip = self.prefix if activation.shape[1] > self.prefix else 0
         return activation[:, skip:].float().mean(1)
 
-    def fitted(self, shape: Sequence[int], calls: Sequence[Call], first: "Sequenced") -> "Pooling":
-        """Returns the pooling for activations of a shape, with the layout that `calls` tell.
+    def fitted(self, seen: "Seen", trace: Trace, first: "Sequenced") -> "Pooling":
+        """Returns the pooling for a layer, with the layout that the calls before it tell.
 
         Args:
-            shape: of the layer's activation.
-            calls: what the network's maps put out before it, in order.
+            seen: the layer's activation.
+            trace: what was called in the pass that it is of.
             first: tokens of the first layer, where it is known which stand for no position.
 
         Raises:
             ModelError: it cannot be told how many tokens stand for no position.
         """
+        shape, calls = seen.shape, trace.calls[: seen.calls]
         if self.how != "mean" or len(shape) not in (3, 4):
             return self
         if len(shape) == 4:
-            last = channels_last(shape, calls, declared=self.channels_last)
+            last = trace.channels_last(seen.kind, shape, calls, declared=self.channels_last)
             return replace(self, channels_last=last)
         if units_first(shape, calls):
             return replace(self, units_first=True, prefix=0)
@@ -116,6 +117,17 @@ class Pooling:
                 "pool to cls or flatten, or name other layers"
             )
         return replace(self, prefix=count)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A layer's activation in one pass."""
+
+    kind: type
+    """Of the module that it is of."""
+    shape: tuple[int, ...]
+    calls: int
+    """How many maps were called before it."""
 
 
 @dataclass(frozen=True)
@@ -244,10 +256,11 @@ class ImageExtractor(NetworkExtractor):
         Raises:
             ModelError: it cannot be told for a layer.
         """
-        with maps_of(self._model) as calls:
-            seen = self.look(batch, lambda x: (tuple(x.shape), len(calls)))
-        for name, (shape, count) in seen.items():
+        with traced(self._model) as trace:
+            seen = self.look(batch, lambda x: (tuple(x.shape), len(trace.calls)))
+        for name in self.layers:
+            place = Seen(kind_of(self.taps[name].module), *seen[name])
             try:
-                self._poolings[name] = self._pooling.fitted(shape, calls[:count], self._first)
+                self._poolings[name] = self._pooling.fitted(place, trace, self._first)
             except ModelError as error:
                 raise ModelError(f"layer {name!r}: {error}") from None

@@ -8,7 +8,7 @@ kept, and a network may change its layout on the way.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,24 +40,54 @@ class Call:
         return self.shape[self.axis]
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What was called in one forward pass, in order."""
+
+    calls: list[Call] = field(default_factory=list)
+    """Of maps."""
+    outputs: list[tuple[type, tuple[int, ...], int]] = field(default_factory=list)
+    """Of all modules that put out (b, ?, ?, ?): kind, shape, and number of calls before."""
+
+    def channels_last(
+        self, kind: type, shape: Sequence[int], calls: Sequence[Call], *, declared: bool
+    ) -> bool:
+        """Returns whether an output (b, ?, ?, ?) of a kind of module is (b, h, w, d).
+
+        Where it has as many units as rows and columns, modules of its kind elsewhere tell.
+        """
+        found = channels_last(shape, calls)
+        if found is not None:
+            return found
+        others = [(size, n) for other, size, n in self.outputs if other is kind]
+        told = [channels_last(size, self.calls[:n]) for size, n in others]
+        return next((one for one in told if one is not None), declared)
+
+
+def kind_of(module: nn.Module) -> type:
+    """Returns the class of a module; of a sequence, that of its last member."""
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[-1]
+    return type(module)
+
+
 @contextmanager
-def maps_of(network: nn.Module) -> Iterator[list[Call]]:
-    """Yields a list that every map of the network is added to as it is called."""
-    calls: list[Call] = []
+def traced(network: nn.Module) -> Iterator[Trace]:
+    """Yields what is called in the network, as it is called."""
+    trace = Trace()
 
     def note(module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401
-        if isinstance(output, Tensor) and output.ndim > 1:
-            calls.append(Call(tuple(output.shape), _axis(module, output)))
+        if not isinstance(output, Tensor) or output.ndim < 2:
+            return
+        if isinstance(module, (nn.Linear, *_FIRST)):
+            trace.calls.append(Call(tuple(output.shape), _axis(module, output)))
+        elif output.ndim == 4:
+            trace.outputs.append((kind_of(module), tuple(output.shape), len(trace.calls)))
 
-    kinds = (nn.Linear, *_FIRST)
     # Before other hooks: a tap on a map itself is to see it.
-    hooks = [
-        module.register_forward_hook(note, prepend=True)
-        for module in network.modules()
-        if isinstance(module, kinds)
-    ]
+    hooks = [module.register_forward_hook(note, prepend=True) for module in network.modules()]
     try:
-        yield calls
+        yield trace
     finally:
         for hook in hooks:
             hook.remove()
@@ -72,11 +102,11 @@ def _axis(module: nn.Module, output: Tensor) -> int:
     return 1 if turned else last
 
 
-def channels_last(shape: Sequence[int], calls: Sequence[Call], *, declared: bool) -> bool:
+def channels_last(shape: Sequence[int], calls: Sequence[Call]) -> bool | None:
     """Returns whether a map (b, ?, ?, ?) is (b, h, w, d) rather than (b, d, h, w).
 
-    The last call whose positions are those of one reading and not of the other decides; `declared`
-    where there is none.
+    The last call whose positions are those of one reading and not of the other decides; None where
+    there is none, as in maps with as many units as rows and columns.
     """
     batch, first, middle, last = shape
     for call in reversed(calls):
@@ -89,7 +119,7 @@ def channels_last(shape: Sequence[int], calls: Sequence[Call], *, declared: bool
             trailing = count == batch * middle * last and call.width == first
         if leading != trailing:
             return leading
-    return declared
+    return None
 
 
 def units_first(shape: Sequence[int], calls: Sequence[Call]) -> bool:

@@ -175,7 +175,7 @@ class NetworkExtractor:
         """Of layers that are not pooled as all others are."""
         self._look: Callable[[Tensor], Any] | None = None
         self._caught: dict[str, Any] = {}
-        self.layers = tuple(taps)
+        self.layers, self.taps = tuple(taps), dict(taps)
         self.outputs = (LOGITS,) if head else ()
         self.unembedding = head.unembedding if head else None
         self.provenance = dict(provenance)

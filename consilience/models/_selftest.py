@@ -79,14 +79,20 @@ class Tested(Protocol):
 E = TypeVar("E", bound=Tested)
 
 
-def tested(row: Mapping[str, Any], extractor: E) -> E:
+def tested(row: Mapping[str, Any], extractor: E, widths: Mapping[str, int] | None = None) -> E:
     """Returns the extractor once it is known that its features depend on the sample alone.
 
     Once per row and code: what was found is kept in the cache folder, by a hash of the row, the
     weights, the code, the libraries and the device.
 
+    Args:
+        row: row of models.tsv.
+        extractor: the network, loaded.
+        widths: units that layers have by what the network says of itself.
+
     Raises:
-        ModelError: features differ between two passes, or with the samples beside a sample.
+        ModelError: features differ between two passes, or with the samples beside a sample; or a
+            layer has another width than is said.
 
     Cost: passes of three pictures, or of some 60 tokens; more where the network draws random
     numbers or a difference has to be looked at in a wider type.
@@ -97,7 +103,7 @@ def tested(row: Mapping[str, Any], extractor: E) -> E:
     test.fit()
     try:
         if (found := _read(place)) is None:
-            found = test.run()
+            found = test.run(widths or {})
             _keep(place, found)
     finally:
         if cut is not None:
@@ -142,13 +148,14 @@ class _SelfTest:
         if hasattr(self.extractor, "fit_layouts"):
             self._guard(lambda: self.extractor.fit_layouts(self.samples[:1]))
 
-    def run(self) -> dict[str, str]:
+    def run(self, widths: Mapping[str, int]) -> dict[str, str]:
         """Returns what was found, by the name of the test."""
         first, second = self.samples
         with torch.random.fork_rng():
             torch.manual_seed(1)
             before = _random_state()
             alone = self._features([first])
+            self._check_widths(alone, widths)
             drawn = _random_state() != before
             if drawn:
                 self._check_drawn(first, alone)
@@ -157,6 +164,19 @@ class _SelfTest:
             if LOSS in getattr(self.extractor, "outputs", ()):
                 found["loss"] = self._loss(second)
         return found
+
+    def _check_widths(self, features: Mapping[str, np.ndarray], widths: Mapping[str, int]) -> None:
+        """Raises if a mean over positions, or a token, has other units than the network says."""
+        if self.extractor.provenance.get("pooling") == "flatten":
+            return
+        for layer, width in widths.items():
+            if layer in features and len(features[layer]) != width:
+                _weights.fail(
+                    self.row,
+                    f"layer {layer!r} has {len(features[layer])} units when pooled, and {width} by "
+                    "what the network says of itself, so that the mean was taken over other axes "
+                    "than positions; name another layer, or set pool to flatten",
+                )
 
     def _features(self, batch: Sequence[Any]) -> dict[str, np.ndarray]:
         """Returns the first sample's features by layer, in float64."""

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from consilience.errors import ModelError
+from consilience.models._blocks import begin_behind, recorded
 from consilience.models._images import Sequenced, Tap
 from consilience.models._texts import EMBEDDING
 
@@ -36,9 +38,9 @@ class Processor:
 class ImageTower(nn.Module):
     """An image network, or the image side of a two-tower model.
 
-    Every state passes through a place of its own: `layer_0` (what enters the first block),
-    `layer_1` … (what leaves block 1 …), `last` (behind the final norm, where the network has one)
-    and, with two towers, `embedding`.
+    Every state passes through a place of its own: `layer_0` (what enters the first block or stage,
+    where the network lists it), `layer_1` … (what leaves block 1 …), `last` (behind the final norm,
+    where the network has one) and, with two towers, `embedding`.
     """
 
     def __init__(self, network: nn.Module, transform: Processor) -> None:
@@ -48,8 +50,15 @@ class ImageTower(nn.Module):
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
         pictures = [Image.new("RGB", (64, 64), (127, 127, 127)), Image.fromarray(noise)]
         pair = torch.stack([transform(picture) for picture in pictures])
-        with torch.inference_mode():
+        self._start = 0
+        with recorded(self.network) as stacks, torch.inference_mode():
             states = self._states(pair)
+        listed = [state for name, state in states.items() if name.startswith("layer_")]
+        if listed and begin_behind(listed, stacks, _stages(self.network)):
+            self._start = 1
+            states = {f"layer_{i}": state for i, state in enumerate(listed, 1)} | {
+                name: state for name, state in states.items() if not name.startswith("layer_")
+            }
         self.places = nn.ModuleDict({name: nn.Identity() for name in states})
         self.first = _sequenced(states.get("layer_0"))
         self.prefix = self._prefix(states["last"], pair[0])
@@ -63,8 +72,17 @@ class ImageTower(nn.Module):
         run = self.network.get_image_features if self.two_towers else self.network
         options = {"output_hidden_states": True, "return_dict": True, **self._order(len(images))}
         out = run(images.to(self.network.dtype), **options)
-        states = {f"layer_{i}": state for i, state in enumerate(out.hidden_states or ())}
-        states["last"] = out.last_hidden_state
+        kind, last = type(self.network).__name__, getattr(out, "last_hidden_state", None)
+        if hasattr(out, "encoder_last_hidden_state"):
+            raise ModelError(
+                f"{kind} is an encoder with a decoder, whose states stand for objects and not for "
+                "places of the picture; only encoders of pictures can be extracted"
+            )
+        if last is None:
+            raise ModelError(f"{kind} gives no last_hidden_state, so it cannot be extracted")
+        hidden = getattr(out, "hidden_states", None) or ()
+        states = {f"layer_{i}": state for i, state in enumerate(hidden, self._start)}
+        states["last"] = last
         if self.two_towers:
             states[EMBEDDING] = out.pooler_output
         return states
@@ -98,3 +116,10 @@ def _sequenced(state: Tensor | None) -> Sequenced:
     one, other = state.float()
     same = (one - other).norm(dim=1) <= 1e-6 * one.norm(dim=1)
     return Sequenced(state.shape[1], tuple(torch.nonzero(same)[:, 0].tolist()))
+
+
+def _stages(network: nn.Module) -> int:
+    """Returns the number of stages that a network says to have; 0 if it says nothing."""
+    config = getattr(network.config, "vision_config", network.config)
+    depths = getattr(config, "depths", None)
+    return len(depths) if isinstance(depths, list | tuple) else 0

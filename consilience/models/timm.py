@@ -156,7 +156,7 @@ def extractor(
         device,
         head,
     )
-    return tested(row, found)
+    return tested(row, found, widths(model))
 
 
 def _head(model: nn.Module) -> Head | None:
@@ -167,10 +167,25 @@ def _head(model: nn.Module) -> Head | None:
     return Head.of(model, classifier)
 
 
+def _listed(model: nn.Module) -> list[dict[str, Any]]:
+    """Returns what timm lists as the stages of a network, each with its module and width."""
+    listed = getattr(model, "feature_info", None) or []
+    return listed if isinstance(listed, list) else listed.info
+
+
+def widths(model: nn.Module) -> dict[str, int]:
+    """Returns the units of those modules whose output timm lists as a stage."""
+    return {
+        name: stage["num_chs"]
+        for stage in _listed(model)
+        if "hook_type" not in stage
+        for name in [stage["module"]]
+    }
+
+
 def blocks(model: nn.Module) -> list[str]:
     """Returns the names of a network's blocks or stages."""
-    listed = getattr(model, "feature_info", None) or []
-    stages = [stage["module"] for stage in (listed if isinstance(listed, list) else listed.info)]
+    stages = [stage["module"] for stage in _listed(model)]
     known = {name for name, _ in model.named_modules()}
     # timm's list may name other modules, and the network itself
     stages = [stage for stage in stages if stage] if known.issuperset(stages) else []

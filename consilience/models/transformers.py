@@ -40,6 +40,7 @@ from transformers.utils.logging import (
 )
 
 from consilience import files
+from consilience.errors import ModelError
 from consilience.models import Extractor, _weights
 from consilience.models._blocks import StateList, list_states
 from consilience.models._images import ImageExtractor, read_pooling
@@ -272,15 +273,25 @@ def _states(row: Mapping[str, Any], network: nn.Module, tokenizer: Any) -> State
     device = next(network.parameters()).device
     ids = tokenizer(SHORT, verbose=False)["input_ids"]
     depth = _depth(row, network)
-    try:
+    with _running(row, network, f"a text of {len(ids)} tokens, {SHORT!r},"):
         return list_states(network, {"input_ids": torch.tensor([ids], device=device)}, depth)
+
+
+@contextmanager
+def _running(row: Mapping[str, Any], network: nn.Module, what: str) -> Iterator[None]:
+    """Turns what a network raises on its first input into one ModelError."""
+    try:
+        yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
+    except ModelError as error:
+        _weights.fail(row, str(error))
     except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
         _weights.fail(
             row,
-            f"{type(network).__name__} fails on a text of {len(ids)} tokens, {SHORT!r}: "
-            f"{type(error).__name__}: {error}; it cannot be extracted as it is",
+            f"{type(network).__name__} fails on {what} alone: {type(error).__name__}: {reason}; "
+            "only networks that take single texts or single pictures can be extracted",
         )
 
 
@@ -292,7 +303,7 @@ def _image_extractor(
     device: str,
 ) -> ImageExtractor:
     provenance, transform = _provenance(row, weights, model), Processor(processor)
-    with _weights.local(row, _weights.cell(row, "name")):
+    with _running(row, model, "a picture"):
         tower = ImageTower(model, transform)
     names = list(tower.taps)
     also = {name.removeprefix("layer_"): name for name in names}
