@@ -5,13 +5,17 @@ the side that the column `modality` names. `weights` may be a GGUF file of a Lla
 values are unpacked to float32.
 
 Layers are hidden states: `layer_0` (or `0`) is what enters the first block, `layer_3` (or `3`) what
-leaves the third; `last`, `all`, patterns such as `layer_1*`, and for models with two towers (CLIP,
-SigLIP, ALIGN) `embedding`, the space that both towers share.
+leaves the third, compared with the blocks themselves when a network is loaded; `last`, `all`,
+patterns such as `layer_1*`, and for models with two towers (CLIP, SigLIP, ALIGN) `embedding`, the
+space that both towers share. `last` lies behind the final norm, where there is one. Of texts it is
+the same as the last `layer_…`, but for networks whose list of states is not that of their blocks
+(Mamba): there `layer_…` is read off the blocks, or `last` is the only layer. Networks of pictures
+that do not list what enters their first stage begin with `layer_1`.
 
 A causal language model also stores `loss`: for every text the sum of the negative log-likelihoods
-of its tokens (all but the first) and their number. Texts are given as the model's tokenizer makes
-them: without a start token the second token is predicted from one alone, so losses of texts of two
-or three words are high.
+of its tokens (all but the first) and their number, unless its predictions move when a later token
+changes (XLNet). Texts are given as the model's tokenizer makes them: without a start token the
+second token is predicted from one alone, so losses of texts of two or three words are high.
 """
 
 import importlib.util
@@ -249,12 +253,12 @@ def _text_extractor(
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
-    states = _states(row, network, tokenizer)
+    limit = text_limit(network.config, tokenizer, int(_weights.cell(row, "max_length", "0")))
+    states = _states(row, network, tokenizer, limit)
     names = list(states.names)
     also = {"last": names[-1], **{name.removeprefix("layer_"): name for name in names}}
     known = [*names, EMBEDDING] if towers else names
     chosen = _choose(row, known, also, EMBEDDING if towers else "last", states.note)
-    limit = text_limit(network.config, tokenizer, int(_weights.cell(row, "max_length", "0")))
     rules = TextRules(
         pool=_weights.cell(row, "pool", "mean"),
         limit=limit,
@@ -268,10 +272,15 @@ def _text_extractor(
     return tested(row, extractor)
 
 
-def _states(row: Mapping[str, Any], network: nn.Module, tokenizer: Any) -> StateList:  # noqa: ANN401
+def _states(
+    row: Mapping[str, Any],
+    network: nn.Module,
+    tokenizer: Any,  # noqa: ANN401
+    limit: int,
+) -> StateList:
     """Returns the states that a text network offers; raises ModelError if it fails on a text."""
     device = next(network.parameters()).device
-    ids = tokenizer(SHORT, verbose=False)["input_ids"]
+    ids = tokenizer(SHORT, verbose=False)["input_ids"][: limit or None]
     depth = _depth(row, network)
     with _running(row, network, f"a text of {len(ids)} tokens, {SHORT!r},"):
         return list_states(network, {"input_ids": torch.tensor([ids], device=device)}, depth)
