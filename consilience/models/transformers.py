@@ -253,6 +253,8 @@ def _text_extractor(
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
+        network.config = getattr(network, "config", model.config)
+    network.config.use_cache = False  # of earlier tokens, which nothing here would take up
     limit = text_limit(network.config, tokenizer, int(_weights.cell(row, "max_length", "0")))
     states = _states(row, network, tokenizer, limit)
     names = list(states.names)

@@ -14,6 +14,8 @@ from torchvision import transforms
 from transformers import (
     BertConfig,
     BertLMHeadModel,
+    CanineConfig,
+    CanineModel,
     FNetConfig,
     FNetModel,
     GPT2Config,
@@ -223,6 +225,36 @@ def test_a_network_that_padding_reaches_gets_texts_of_one_length_together(caplog
     again.network.load_state_dict(extractor.network.state_dict())
     again.extract = None
     assert examine(row, again).apart
+
+
+def test_what_is_not_finite_in_a_wider_type_excuses_nothing():
+    class Narrow(Blind):
+        def forward(self, input_ids, output_hidden_states, **more):
+            out = super().forward(input_ids, output_hidden_states, **more)
+            if self.embed.weight.dtype == torch.float64:
+                out.hidden_states = tuple(x * np.nan for x in out.hidden_states)
+            return out
+
+    assert examine({"model": "n", "source": "transformers"}, text_extractor(Narrow())).apart
+
+
+def test_states_of_another_length_than_the_tokens_are_not_offered(tmp_path):
+    """Inner states of CANINE stand for four characters each; only its last one fits its tokens."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 24, "num_attention_heads": 2, "intermediate_size": 32}
+    model = CanineModel(CanineConfig(**sizes, num_hidden_layers=2, max_position_embeddings=64))
+    row = text_row(tmp_path, model.eval())
+    with pytest.raises(
+        ModelError, match=r"no hidden state 'layer_1': .* not those of 2 bl"
+    ):
+        load_model({**row, "layers": "layer_1"})
+    lines = ("a cat sits on it", "the stock market fell one two three four five six seven")
+    extractor, beside = extracted({**row, "layers": ""}, *lines)
+    assert extractor.layers == ("last",) and extractor.apart
+    ids = torch.tensor([extractor.preprocess(texts(lines[0])[0]).inputs["input_ids"]])
+    with torch.no_grad():
+        expected = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    torch.testing.assert_close(beside["last"][:1], expected.mean(1), rtol=1e-4, atol=1e-5)
 
 
 # Losses
