@@ -244,9 +244,7 @@ def test_states_of_another_length_than_the_tokens_are_not_offered(tmp_path):
     sizes = {"hidden_size": 24, "num_attention_heads": 2, "intermediate_size": 32}
     model = CanineModel(CanineConfig(**sizes, num_hidden_layers=2, max_position_embeddings=64))
     row = text_row(tmp_path, model.eval())
-    with pytest.raises(
-        ModelError, match=r"no hidden state 'layer_1': .* not those of 2 bl"
-    ):
+    with pytest.raises(ModelError, match=r"no hidden state 'layer_1': .* not those of 2 bl"):
         load_model({**row, "layers": "layer_1"})
     lines = ("a cat sits on it", "the stock market fell one two three four five six seven")
     extractor, beside = extracted({**row, "layers": ""}, *lines)
