@@ -64,6 +64,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
     | {"attn_layers": ["local", "lsh", "local"], "hidden_size": WIDTH},
     "xmod": {"default_language": "en_XX"},
     "mobilevitv2": {"patch_size": 2},
+    "swin": {"window_size": 3},
+    "donut-swin": {"window_size": 3},
     "funnel": {"block_sizes": [1, 1, 1], "num_decoder_layers": 1},
 }
 """What single architectures need besides."""

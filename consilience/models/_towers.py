@@ -89,8 +89,10 @@ class ImageTower(nn.Module):
 
     def _order(self, count: int) -> dict[str, Tensor]:
         """Returns what keeps patches in their order where a network would shuffle them."""
+        if "noise" not in inspect.signature(self.network.forward).parameters:
+            return {}
         patches = getattr(self.network.get_input_embeddings(), "num_patches", 0)
-        if not patches or "noise" not in inspect.signature(self.network.forward).parameters:
+        if not patches:
             return {}
         return {"noise": torch.arange(patches, dtype=torch.float32).expand(count, -1)}
 
