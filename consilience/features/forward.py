@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
-from consilience.errors import FeaturesError, ModelError
+from consilience.errors import ConsilienceError, FeaturesError, ModelError
 from consilience.models import Extractor, is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Forward:
         """Yields b and {name: (b, d)} for consecutive parts of `inputs`, each of the cost given.
 
         Raises:
-            FeaturesError: memory does not suffice for one sample.
+            FeaturesError: memory does not suffice for one sample, or the network fails.
             ModelError: the network cannot read a sample.
         """
         start = 0
@@ -94,13 +94,24 @@ class Forward:
                     outputs = self._extractor.extract(part)
             except ModelError as error:
                 raise ModelError(f"{self._place}: {error}") from error
-            except (RuntimeError, MemoryError) as error:
+            except ConsilienceError:
+                raise
+            except Exception as error:
                 if not is_out_of_memory(error):
-                    raise
+                    self._fail(len(part), cost, error)
                 self._halve(len(part), cost, error)
                 continue
             yield len(part), outputs
             start += len(part)
+
+    def _fail(self, count: int, cost: int, error: Exception) -> NoReturn:
+        size = f" of up to {cost} tokens" if cost > 1 else ""
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise FeaturesError(
+            f"{self._place}: the network fails on {count} samples{size}: {type(error).__name__}: "
+            f"{reason}; if it cannot take inputs of this size, set max_length or input_size in its "
+            "row, else leave it out"
+        ) from error
 
     def _halve(self, tried: int, cost: int, error: Exception) -> None:
         if tried == 1:

@@ -109,8 +109,21 @@ def children_of(root: nn.Module, *containers: str) -> list[str]:
     modules = dict(root.named_modules())
     for container in containers:
         if container in modules:
-            return [f"{container}.{name}" for name, _ in modules[container].named_children()]
+            names = [f"{container}.{name}" for name, _ in modules[container].named_children()]
+            return members(root, names)
     return []
+
+
+def members(root: nn.Module, names: Sequence[str]) -> list[str]:
+    """Returns module names with every bare list, which is never called, replaced by its members."""
+    found: list[str] = []
+    for name in names:
+        module = root.get_submodule(name)
+        if isinstance(module, nn.ModuleList):
+            found += members(root, [f"{name}.{inner}" for inner, _ in module.named_children()])
+        else:
+            found.append(name)
+    return found
 
 
 @dataclass(frozen=True)
@@ -146,6 +159,8 @@ class NetworkExtractor:
     """What messages call the inputs."""
     remedy = "set input_size to one that it takes, or leave it blank"
     """What messages advise if the network cannot read them."""
+    apart = False
+    """Inputs of all sizes go through the network together."""
 
     def __init__(
         self,
@@ -158,8 +173,11 @@ class NetworkExtractor:
     ) -> None:
         self._model = model.eval().to(device)
         self._device, self._pooling = device, pooling
-        self._caught: dict[str, Tensor] = {}
-        self.layers = tuple(taps)
+        self._poolings: dict[str, Callable[[Tensor], Tensor]] = {}
+        """Of layers that are not pooled as all others are."""
+        self._look: Callable[[Tensor], Any] | None = None
+        self._caught: dict[str, Any] = {}
+        self.layers, self.taps = tuple(taps), dict(taps)
         self.outputs = (LOGITS,) if head else ()
         self.unembedding = head.unembedding if head else None
         self.provenance = dict(provenance)
@@ -169,20 +187,42 @@ class NetworkExtractor:
             else:
                 tap.module.register_forward_hook(partial(self._catch_output, name))
 
+    @property
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        return self._model
+
     def _catch_input(self, layer: str, _module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self._catch(layer, inputs[0])
 
     def _catch_output(self, layer: str, _module: nn.Module, _inputs: object, output: Any) -> None:  # noqa: ANN401
-        self._catch(layer, output[0] if isinstance(output, tuple | list) else output)
+        if isinstance(output, tuple | list):
+            output = _only_tensor(layer, output)
+        self._catch(layer, output)
 
     def _catch(self, layer: str, activation: object) -> None:
         if not isinstance(activation, Tensor):
             raise ModelError(f"layer {layer!r} gives {type(activation).__name__}, not a tensor")
+        if self._look is not None:
+            self._caught[layer] = self._look(activation)
+            return
         try:
             # A copy: the next module may work in place, as ReLU often does.
-            self._caught[layer] = self._pooling(activation).clone()
+            self._caught[layer] = self._poolings.get(layer, self._pooling)(activation).clone()
         except ModelError as error:
             raise ModelError(f"layer {layer!r}: {error}") from None
+
+    def look(self, batch: Sequence[Any], see: Callable[[Tensor], Any]) -> dict[str, Any]:
+        """Returns {layer: see(activation)} of one forward pass, before any pooling.
+
+        Raises:
+            ModelError: a layer is not reached.
+        """
+        self._look = see
+        try:
+            return self._run(batch)
+        finally:
+            self._look = None
 
     def _batch(self, batch: Sequence[Any]) -> Tensor:
         """Returns the network's input for preprocessed samples."""
@@ -196,14 +236,47 @@ class NetworkExtractor:
             ModelError: a layer was not reached, or does not give one row per sample, or the network
                 cannot read the inputs.
         """
+        found = self._run(batch)
+        for layer, features in found.items():
+            if len(features) != len(batch):
+                what = f"gives {len(features)} rows for {len(batch)} {self.inputs}"
+                raise ModelError(f"layer {layer!r} {what}; drop it")
+        return found
+
+    def _run(self, batch: Sequence[Any]) -> dict[str, Any]:
         self._caught.clear()
         given = self._batch(batch)
         what = f"{self.inputs} of shape {tuple(given.shape)[1:]}"
         with torch.inference_mode(), reading(what, self.remedy):
             self._model(given)
-        found = {name: self._caught.pop(name, None) for name in (*self.layers, *self.outputs)}
-        for layer, features in found.items():
-            if features is None or len(features) != len(batch):
-                what = "is not used" if features is None else f"gives {len(features)} rows"
-                raise ModelError(f"layer {layer!r} {what} for {len(batch)} {self.inputs}; drop it")
-        return found
+        names = (*self.layers, *self.outputs)
+        if absent := [name for name in names if name not in self._caught]:
+            what = f"is not used for {len(batch)} {self.inputs}"
+            raise ModelError(f"layer {absent[0]!r} {what}; drop it")
+        return {name: self._caught.pop(name) for name in names}
+
+
+def _only_tensor(layer: str, output: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Returns the one state that a module puts out; what only serves it may stand by it.
+
+    That is attention weights of (b, tokens, d), (…, tokens, tokens), and class tokens beside a map
+    (b, d, h, w), (b, k, d), which no mean over positions takes in.
+
+    Raises:
+        ModelError: it puts out several, as networks of two branches do.
+    """
+    tensors = [x for x in output if isinstance(x, Tensor) and x.is_floating_point()]
+    serves = [x for x in tensors[1:] if _serves(tensors[0].shape, x.shape)]
+    if len(tensors) > 1 + len(serves):
+        shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
+        raise ModelError(
+            f"layer {layer!r} gives {len(tensors)} tensors, of shapes {shapes}, and none of them "
+            "is the whole; name a module whose output is one tensor"
+        )
+    return tensors[0] if tensors else output[0]
+
+
+def _serves(state: Sequence[int], other: Sequence[int]) -> bool:
+    if len(state) == 3:
+        return tuple(other[-2:]) == (state[1], state[1])
+    return len(state) == 4 and len(other) == 3 and other[2] == state[1]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from consilience.datasets import Sample
 from consilience.errors import DataError, ModelError
 from consilience.models import reading
+from consilience.models._blocks import BlockStates
 from consilience.models._pooling import pool_tokens
 from consilience.models._sentences import Declared, prompt_tokens
 from consilience.models._weights import state_digest
@@ -21,7 +22,6 @@ EMBEDDING = "embedding"
 learned parts behind pooling."""
 LOSS = "loss"
 _INPUTS = ("input_ids", "token_type_ids")
-_PROBE = "some words by which states are counted"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class TextExtractor:
 
     A text's features do not depend on the texts beside it: padding stands on the right, whatever
     side the tokenizer prefers, so that positions count from the text's start; it is masked in
-    attention and left out of pooling and loss.
+    attention and left out of pooling and loss. With `apart` set, for networks that padding reaches
+    all the same, only texts of one length go through the network together.
 
     Args:
         model: the network; gives `hidden_states`, and `logits` if it predicts tokens.
@@ -68,7 +69,10 @@ class TextExtractor:
         rules: what is done to texts and states.
         provenance: what the source knows about the weights.
         device: where the inputs go; the network is there already.
+        blocks: reads the states off the blocks, where the network's own list is not theirs.
     """
+
+    inputs = "texts"
 
     def __init__(
         self,
@@ -78,9 +82,11 @@ class TextExtractor:
         rules: TextRules,
         provenance: Mapping[str, str],
         device: str | torch.device,
+        blocks: BlockStates | None = None,
     ) -> None:
         self._model, self._tokenizer, self._indexes = model.eval(), tokenizer, layers
         self._rules, self._device = rules, device
+        self._blocks, self.apart = blocks, False
         self.layers = tuple(layers)
         self.outputs = (LOSS,) if rules.predicts else ()
         declared = rules.declared
@@ -89,6 +95,11 @@ class TextExtractor:
         unpooled = declared.prompt and not declared.prompt_pooled
         self._skip = prompt_tokens(tokenizer, declared.prompt) if unpooled else 0
         self.provenance = {**provenance, **_described(tokenizer, rules), "truncated": "0"}
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        return self._model
 
     def size(self, tokens: Tokens) -> int:
         """Returns the number of tokens, by which texts are sorted into batches."""
@@ -120,19 +131,53 @@ class TextExtractor:
 
     def extract(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
         """Returns {layer: (b, d)} for b texts, and `loss` (b, 2) if the network predicts tokens."""
+        if self.apart and len({len(tokens) for tokens in batch}) > 1:
+            return self._by_length(batch)
         inputs, mask = self._pad(batch)
-        attention = {} if self._rules.width else {"attention_mask": mask}
-        what = f"texts of {mask.shape[1]} tokens"
-        remedy = "set max_length to fewer, or leave such texts out"
         with torch.inference_mode():
-            with reading(what, remedy):
-                out = self._model(**inputs, **attention, output_hidden_states=True)
-            found = {name: self._layer(out, name, mask) for name in self._indexes}
-            if self._rules.predicts:
+            out = self._run(inputs, mask)
+            states = out.hidden_states if self._blocks is None else self._blocks.of(out)
+            found = {name: self._layer(out, states, name, mask) for name in self._indexes}
+            if LOSS in self.outputs:
                 found[LOSS] = prediction_loss(out.logits, inputs["input_ids"], mask)
         cut = int(self.provenance["truncated"]) + sum(tokens.truncated for tokens in batch)
         self.provenance["truncated"] = str(cut)
         return found
+
+    def _by_length(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
+        """Returns what `extract` does, from one pass for each length."""
+        lengths = torch.tensor([len(tokens) for tokens in batch])
+        places = [torch.nonzero(lengths == n)[:, 0] for n in lengths.unique()]
+        parts = [self.extract([batch[i] for i in rows]) for rows in places]
+        order = torch.argsort(torch.cat(places))
+        return {
+            name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)]
+            for name in parts[0]
+        }
+
+    def _run(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Any:  # noqa: ANN401
+        attention = {} if self._rules.width else {"attention_mask": mask}
+        with reading(
+            f"texts of {mask.shape[1]} tokens", "set max_length to fewer, or leave such texts out"
+        ):
+            return self._model(**inputs, **attention, output_hidden_states=True)
+
+    def looks_ahead(self, text: Tokens) -> float:
+        """Returns how far predictions move when only a token behind them changes.
+
+        That is the norm of the difference as a share of the norm of the scores (tokens − 1,
+        vocabulary) before the last token. Where they move, a network sees what it is to predict.
+        """
+        inputs, mask = self._pad([text, text])
+        ids = inputs["input_ids"]
+        ids[1, len(text) - 1] = next((i for i in ids[0] if i != ids[0, len(text) - 1]), 0)
+        with torch.inference_mode():
+            one, other = self._run(inputs, mask).logits[:, : len(text) - 1].double()
+        return float((one - other).norm() / one.norm().clamp_min(1e-30))
+
+    def drop_loss(self) -> None:
+        """Leaves the loss out from now on."""
+        self.outputs = tuple(name for name in self.outputs if name != LOSS)
 
     def _pad(self, batch: Sequence[Tokens]) -> tuple[dict[str, Tensor], Tensor]:
         width = self._rules.width or max(len(tokens) for tokens in batch)
@@ -145,8 +190,8 @@ class TextExtractor:
                 padded[key][row, : len(tokens)] = torch.tensor(values)
         return {k: v.to(self._device) for k, v in padded.items()}, mask.to(self._device)
 
-    def _layer(self, out: Any, name: str, mask: Tensor) -> Tensor:  # noqa: ANN401
-        """Returns (b, d) of a layer.
+    def _layer(self, out: Any, states: Sequence[Tensor], name: str, mask: Tensor) -> Tensor:  # noqa: ANN401
+        """Returns (b, d) of a layer, from what a pass put out and its hidden states.
 
         Raises:
             ModelError: its states are not those of the tokens, as where networks join characters.
@@ -154,17 +199,17 @@ class TextExtractor:
         index = self._indexes[name]
         if index is None:
             return out.pooler_output
-        states = out.hidden_states[index]
+        state = states[index]
         if name == self._rules.vector:
             # behind a final norm that the list of states may lack
-            states = getattr(out, "last_hidden_state", states)
-        if states.shape[:2] != mask.shape:
+            state = getattr(out, "last_hidden_state", state)
+        if state.shape[:2] != mask.shape:
             raise ModelError(
-                f"layer {name!r} gives {states.shape[1]} states for {mask.shape[1]} tokens, and "
+                f"layer {name!r} gives {state.shape[1]} states for {mask.shape[1]} tokens, and "
                 "nothing says which of them belong to a text; choose another layer"
             )
         # Layers may lie on several devices.
-        pooled = pool_tokens(states, mask.to(states.device), self._modes, self._skip)
+        pooled = pool_tokens(state, mask.to(state.device), self._modes, self._skip)
         if name != self._rules.vector or self._after is None:
             return pooled
         with reading(
@@ -210,27 +255,6 @@ def prediction_loss(logits: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         total = surprise.double().sum()
         rows.append(torch.stack([total, torch.full_like(total, count)]))
     return torch.stack(rows).float()
-
-
-def count_states(network: nn.Module, tokenizer: Any, limit: int) -> int:  # noqa: ANN401
-    """Returns how many hidden states a network gives: a configuration may count others.
-
-    It is asked with a few words, of `limit` tokens at most (0: all).
-
-    Raises:
-        ModelError: it gives none, or cannot read a word.
-    """
-    cut = {"truncation": True, "max_length": limit} if limit else {}
-    inputs = tokenizer(_PROBE, return_tensors="pt", verbose=False, **cut)
-    device = next(network.parameters()).device
-    kept = {k: v.to(device) for k, v in inputs.items() if k in _INPUTS}
-    with torch.inference_mode(), reading(repr(_PROBE), "is it for texts?"):
-        states = network.eval()(**kept, output_hidden_states=True).hidden_states
-        if not states:
-            raise ModelError(
-                f"{type(network).__name__} gives no hidden states; use another network"
-            )
-    return len(states)
 
 
 def text_limit(

@@ -27,6 +27,7 @@ from consilience.models._architecture import fill, is_architecture
 from consilience.models._download import SILENCE_SECONDS
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import Tap, children_of, find_taps
+from consilience.models._selftest import tested
 
 PACKAGES = ("torch", "torchvision", "pillow")
 _GITHUB = "https://github.com"
@@ -44,7 +45,7 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
         return fill(row, device, usual="imagenet")
     row = {**row, "transform": _weights.cell(row, "transform", "imagenet")}
     model, weights = _from_repository(row)
-    return ImageExtractor(
+    found = ImageExtractor(
         model,
         find_taps(row, model, {"output": Tap(model)}, lambda: _blocks(model)),
         read_transform(row, lambda: None),
@@ -52,6 +53,7 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> ImageExtractor:
         _weights.provenance(row, weights, model, PACKAGES),
         device,
     )
+    return tested(row, found)
 
 
 def _from_repository(row: Mapping[str, Any]) -> tuple[nn.Module, _weights.Weights]:

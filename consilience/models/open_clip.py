@@ -30,6 +30,7 @@ from consilience.models._fit import check_size, resized_places
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import NetworkExtractor, Tap, children_of, find_taps
 from consilience.models._published import Published, settle
+from consilience.models._selftest import tested
 from consilience.models._state import read_shapes
 from consilience.models.timm import blocks as timm_blocks
 from consilience.registry import did_you_mean
@@ -97,7 +98,7 @@ def image_extractor(
 ) -> ImageExtractor:
     """Returns the extractor around the image tower."""
     tower = ImageTower(model)
-    return ImageExtractor(
+    found = ImageExtractor(
         tower,
         find_taps(row, tower.visual, {"visual": Tap(tower)}, lambda: _image_blocks(tower.visual)),
         read_transform(row, lambda: transform),
@@ -105,6 +106,7 @@ def image_extractor(
         _weights.provenance(row, weights, tower, PACKAGES),
         device,
     )
+    return tested(row, found)
 
 
 def text_extractor(
@@ -118,7 +120,7 @@ def text_extractor(
     tower = TextTower(model)
     with _weights.hub(row, name) if name.startswith(HUB) else _weights.local(row, name):
         tokenizer = open_clip.get_tokenizer(name.partition("/")[0] if _tagged(name) else name)
-    return ClipTextExtractor(
+    found = ClipTextExtractor(
         tower,
         find_taps(row, tower, {"text": Tap(tower)}, lambda: _text_blocks(tower)),
         tokenizer,
@@ -126,6 +128,7 @@ def text_extractor(
         _weights.provenance(row, weights, tower, PACKAGES),
         device,
     )
+    return tested(row, found)
 
 
 def _prefix(visual: nn.Module) -> int:

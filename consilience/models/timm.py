@@ -25,8 +25,9 @@ from torch import nn
 from consilience.models import _weights
 from consilience.models._architecture import filled
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
-from consilience.models._network import Head, Tap, children_of, find_taps
+from consilience.models._network import Head, Tap, children_of, find_taps, members
 from consilience.models._published import Published, settle
+from consilience.models._selftest import tested
 from consilience.models._state import State, load_state
 from consilience.registry import did_you_mean
 
@@ -197,7 +198,7 @@ def extractor(
         channels_last=str(getattr(model, "output_fmt", "")).upper().endswith("NHWC"),
         prefix=getattr(model, "num_prefix_tokens", 0),
     )
-    return ImageExtractor(
+    found = ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": last}, lambda: blocks(model)),
         read_transform(row, lambda: _own_transform(row, model), _fixed_side(model)),
@@ -206,6 +207,7 @@ def extractor(
         device,
         head,
     )
+    return tested(row, found, widths(model))
 
 
 def _head(model: nn.Module) -> Head | None:
@@ -216,13 +218,30 @@ def _head(model: nn.Module) -> Head | None:
     return Head.of(model, classifier)
 
 
+def _listed(model: nn.Module) -> list[dict[str, Any]]:
+    """Returns what timm lists as the stages of a network, each with its module and width."""
+    listed = getattr(model, "feature_info", None) or []
+    return listed if isinstance(listed, list) else listed.info
+
+
+def widths(model: nn.Module) -> dict[str, int]:
+    """Returns the units of those modules whose output timm lists as a stage."""
+    return {
+        name: stage["num_chs"]
+        for stage in _listed(model)
+        if "hook_type" not in stage
+        for name in [stage["module"]]
+    }
+
+
 def blocks(model: nn.Module) -> list[str]:
     """Returns the names of a network's blocks or stages."""
-    listed = getattr(model, "feature_info", None) or []
-    stages = [stage["module"] for stage in (listed if isinstance(listed, list) else listed.info)]
+    stages = [stage["module"] for stage in _listed(model)]
     known = {name for name, _ in model.named_modules()}
-    stages = stages if known.issuperset(stages) else []  # timm's list may name other modules
-    return children_of(model, "blocks") or stages or children_of(model, "stages", "layers")
+    # timm's list may name other modules, and the network itself
+    stages = [stage for stage in stages if stage] if known.issuperset(stages) else []
+    found = children_of(model, "blocks") or members(model, stages)
+    return found or children_of(model, "stages", "layers")
 
 
 def _fixed_side(model: nn.Module) -> int:

@@ -47,6 +47,7 @@ from consilience.models._download import fetch
 from consilience.models._images import ImageExtractor, read_pooling, read_transform
 from consilience.models._network import Head, Tap, children_of, find_taps
 from consilience.models._published import Published, settle
+from consilience.models._selftest import tested
 from consilience.models._state import State, load_state
 from consilience.registry import did_you_mean
 
@@ -192,7 +193,7 @@ def extractor(
     provenance = _weights.provenance(row, weights, model, PACKAGES)
     if weights.tag:
         provenance["weights"] = str(preset)
-    return ImageExtractor(
+    found = ImageExtractor(
         model,
         find_taps(row, model, {"pre_logits": Tap(last, "input")}, lambda: blocks(row, model)),
         read_transform(row, lambda: _own_transform(row, preset), _size_of(model)),
@@ -206,6 +207,7 @@ def extractor(
         device,
         Head.of(model, last) if trained_head else None,
     )
+    return tested(row, found)
 
 
 def _size_of(model: nn.Module) -> int:

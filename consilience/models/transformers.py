@@ -5,8 +5,12 @@ the side that the column `modality` names. `weights` may be a GGUF file of a Lla
 values are unpacked to float32.
 
 Layers are hidden states: `layer_0` (or `0`) is what enters the first block, `layer_3` (or `3`) what
-leaves the third; `last`, `all`, patterns such as `layer_1*`, and for models with two towers (CLIP,
-SigLIP, ALIGN) `embedding`, the space that both towers share.
+leaves the third, compared with the blocks themselves when a network is loaded; `last`, `all`,
+patterns such as `layer_1*`, and for models with two towers (CLIP, SigLIP, ALIGN) `embedding`, the
+space that both towers share. `last` lies behind the final norm, where there is one. Of texts it is
+the same as the last `layer_…`, but for networks whose list of states is not that of their blocks
+(Mamba): there `layer_…` is read off the blocks, or `last` is the only layer. Networks of pictures
+that do not list what enters their first stage begin with `layer_1`.
 
 Where the model is one of sentence-transformers (`modules.json`), blank `pool` is its own pooling,
 of all layers; what it has behind pooling (Dense, LayerNorm, Normalize) makes the declared vector of
@@ -15,9 +19,9 @@ the last state alone, which is `embedding` if it learns something, else the last
 as they are. What cannot be applied is refused.
 
 A causal language model also stores `loss`: for every text the sum of the negative log-likelihoods
-of its tokens (all but the first) and their number. Texts are given as the model's tokenizer makes
-them: without a start token the second token is predicted from one alone, so losses of texts of two
-or three words are high.
+of its tokens (all but the first) and their number, unless its predictions move when a later token
+changes (XLNet). Texts are given as the model's tokenizer makes them: without a start token the
+second token is predicted from one alone, so losses of texts of two or three words are high.
 """
 
 import importlib.util
@@ -51,9 +55,12 @@ from transformers.utils.logging import (
 )
 
 from consilience import files
+from consilience.errors import ModelError
 from consilience.models import Extractor, _weights
+from consilience.models._blocks import StateList, list_states
 from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._report import check_report
+from consilience.models._selftest import SHORT, tested
 from consilience.models._sentences import Declared, lower_case, read_declared
 from consilience.models._texts import (
     EMBEDDING,
@@ -61,7 +68,6 @@ from consilience.models._texts import (
     TextExtractor,
     TextRules,
     TextTower,
-    count_states,
     text_limit,
 )
 from consilience.models._towers import ImageTower, Processor
@@ -77,7 +83,7 @@ _UNUSED = ("pooler", "lm_head", "cls.")
 # Classes that leave out a part of what `AutoModel` would make of the configuration.
 _ENCODERS = set(MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES.values()) - set(MODEL_MAPPING_NAMES.values())
 # Trained on texts padded to one length, without a mask; the embedding is read at the last place.
-_FIXED_WIDTH = ("siglip", "siglip2")
+_FIXED_WIDTH = ("siglip", "siglip2", "fnet")
 
 
 def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
@@ -105,6 +111,8 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     images = _weights.cell(row, "modality", "text") == "image"
     with access(row, place):
         config = AutoConfig.from_pretrained(place, **options)
+        if hasattr(config, "mask_ratio"):  # of masked autoencoders, in evaluation too
+            config.mask_ratio = 0.0
         reader = AutoImageProcessor if images else AutoTokenizer
         reads = reader.from_pretrained(place, **options)
         declared = Declared() if images else _declared(row, weights, place, config)
@@ -277,16 +285,16 @@ def _text_extractor(
     network = TextTower(placed) if towers else placed
     if getattr(network.config, "is_encoder_decoder", False):
         network = network.get_encoder()
-        if not hasattr(network, "config"):
-            network.config = model.config
+        network.config = getattr(network, "config", model.config)
+    network.config.use_cache = False  # of earlier tokens, which nothing here would take up
     wanted = int(_weights.cell(row, "max_length", "0"))
     limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
-    with _weights.local(row, _weights.cell(row, "name")):
-        names = [f"layer_{i}" for i in range(count_states(network, tokenizer, limit))]
-    also = {"last": names[-1], **{str(i): name for i, name in enumerate(names)}}
+    states = _states(row, network, tokenizer, limit)
+    names = list(states.names)
+    also = {"last": names[-1], **{name.removeprefix("layer_"): name for name in names}}
     embedding = towers or declared.learned
     known = [*names, EMBEDDING] if embedding else names
-    chosen = _choose(row, known, also, EMBEDDING if embedding else "last")
+    chosen = _choose(row, known, also, EMBEDDING if embedding else "last", states.note)
     rules = TextRules(
         pool=_weights.cell(row, "pool", "mean"),
         limit=limit,
@@ -295,11 +303,47 @@ def _text_extractor(
         declared=declared,
         vector=known[-1] if declared.modes else "",
     )
-    layers: dict[str, int | None] = {name: known.index(name) for name in chosen}
+    layers = {name: states.names.get(name) for name in chosen}
     if EMBEDDING in layers:
-        layers[EMBEDDING] = None if towers else len(names) - 1
+        layers[EMBEDDING] = None if towers else states.names[names[-1]]
+    provenance["blocks"] = states.note
     inputs = next(network.parameters()).device
-    return TextExtractor(network, tokenizer, layers, rules, provenance, inputs)
+    extractor = TextExtractor(network, tokenizer, layers, rules, provenance, inputs, states.blocks)
+    return tested(row, extractor)
+
+
+def _states(
+    row: Mapping[str, Any],
+    network: nn.Module,
+    tokenizer: Any,  # noqa: ANN401
+    limit: int,
+) -> StateList:
+    """Returns the states that a text network offers; raises ModelError if it fails on a text."""
+    device = next(network.parameters()).device
+    ids = tokenizer(SHORT, verbose=False)["input_ids"][: limit or None]
+    depth = getattr(network.config, "num_hidden_layers", None)
+    if not isinstance(depth, int):
+        _weights.fail(row, f"{type(network).__name__} does not say how many layers it has")
+    with _running(row, network, f"a text of {len(ids)} tokens, {SHORT!r},"):
+        return list_states(network, {"input_ids": torch.tensor([ids], device=device)}, depth)
+
+
+@contextmanager
+def _running(row: Mapping[str, Any], network: nn.Module, what: str) -> Iterator[None]:
+    """Turns what a network raises on its first input into one ModelError."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except ModelError as error:
+        _weights.fail(row, str(error))
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [""])[0]
+        _weights.fail(
+            row,
+            f"{type(network).__name__} fails on {what} alone: {type(error).__name__}: {reason}; "
+            "only networks that take single texts or single pictures can be extracted",
+        )
 
 
 def _image_extractor(
@@ -310,18 +354,25 @@ def _image_extractor(
     device: str,
 ) -> ImageExtractor:
     provenance, transform = _provenance(row, weights, model), Processor(processor)
-    with _weights.local(row, _weights.cell(row, "name")):
+    with _running(row, model, "a picture"):
         tower = ImageTower(model, transform)
     names = list(tower.taps)
     also = {name.removeprefix("layer_"): name for name in names}
     chosen = _choose(row, names, also, EMBEDDING if tower.two_towers else "last")
     pooling = read_pooling(row, prefix=tower.prefix)
     taps = {name: tower.taps[name] for name in names if name in chosen}
-    return ImageExtractor(tower, taps, transform, pooling, provenance, device)
+    extractor = ImageExtractor(
+        tower, taps, transform, pooling, provenance, device, first=tower.first
+    )
+    return tested(row, extractor)
 
 
 def _choose(
-    row: Mapping[str, Any], names: Sequence[str], also: Mapping[str, str], default: str
+    row: Mapping[str, Any],
+    names: Sequence[str],
+    also: Mapping[str, str],
+    default: str,
+    note: str = "",
 ) -> list[str]:
     """Returns the layers of the column `layers` among `names`, in the network's order.
 
@@ -334,6 +385,8 @@ def _choose(
         found = [name for name in names if fnmatchcase(name, pattern)]
         if not found:
             depth = sum(name.startswith("layer_") for name in names) - 1
+            if depth < 0:
+                _weights.fail(row, f"no hidden state {entry!r}: {note}; write last")
             _weights.fail(row, f"no hidden state {entry!r}; write 0 to {depth}, last or all")
         chosen.update(found)
     return [name for name in names if name in chosen]

@@ -485,9 +485,12 @@ def test_other_errors_of_a_model_are_not_retried():
             return torch.ones(2, 3) @ torch.ones(2, 3)
 
     broken = Broken(0)
-    with pytest.raises(RuntimeError, match="shapes"):
-        list(Forward(broken, 4)([1, 2, 3, 4]))
+    message = r"^m, d: the network fails on 4 samples: RuntimeError: .*shapes.*; if it cannot take"
+    with pytest.raises(FeaturesError, match=message):
+        list(Forward(broken, 4, place="m, d")([1, 2, 3, 4]))
     assert broken.tried == [4]
+    with pytest.raises(FeaturesError, match=r"fails on 2 samples of up to 7 tokens: RuntimeError"):
+        list(Forward(broken, 14)([1, 2, 3, 4], 7))
 
 
 def test_collector_refuses_what_does_not_fit_together(tmp_path):

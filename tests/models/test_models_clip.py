@@ -148,7 +148,7 @@ def test_the_activation_in_both_towers_is_the_tags(monkeypatch, tag, kind):
 
     def shallow(name, **options):
         small = {"image_size": 224, "layers": 1, "width": 64, "patch_size": 32, "head_width": 32}
-        text = {"context_length": 8, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1}
+        text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
         return real(name, vision_cfg=small, text_cfg=text, **options)
 
     monkeypatch.setattr(open_clip, "create_model_and_transforms", shallow)

@@ -113,12 +113,12 @@ def test_without_a_trained_head_there_are_no_logits(tmp_path):
 
 
 def test_imagenet_transform_is_the_usual_one():
-    row = image_row("timm", "test_vit", weights="random", transform="imagenet", input_size="56")
-    x = load_model(row).preprocess(photo_of(Image.new("RGB", (80, 120), (51, 102, 204))))
-    assert x.shape == (3, 56, 56)
+    row = image_row("timm", "test_vit", weights="random", transform="imagenet", input_size="112")
+    x = load_model(row).preprocess(photo_of(Image.new("RGB", (160, 240), (51, 102, 204))))
+    assert x.shape == (3, 112, 112)
     expected = (np.array([51, 102, 204]) / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
     np.testing.assert_allclose(x.mean((1, 2)), expected, atol=1e-5)
-    assert "size=64" in load_model(row).provenance["transform"]
+    assert "size=128" in load_model(row).provenance["transform"]
 
 
 def photo_of(image):
