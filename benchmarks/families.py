@@ -14,6 +14,7 @@ import multiprocessing
 import platform
 import re
 import resource
+import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -179,7 +180,8 @@ def _tried(job: Job) -> str:
 
 
 def _cell(text: str) -> str:
-    text = re.sub(r"^model '[^']*': ", "", " ".join(text.split()))
+    text = re.sub(r"^model '[^']*': ", "", " ".join(text.split()))[:300]
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+", "FOLDER", text)
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
