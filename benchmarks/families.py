@@ -14,6 +14,7 @@ import multiprocessing
 import platform
 import re
 import resource
+import tempfile
 import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -49,10 +50,10 @@ torch {torch}, {machine}. Networks are small and their weights random, gains and
 from where blocks look alike. What a row of the catalogue with `layers` = `all` gives is compared
 with what the library says, or the blocks put out:
 
-- timm: with `forward_intermediates` (else `features_only`), the smallest architecture of each
+- timm: with forward_intermediates (else features_only), the smallest architecture of each
   family; layers that it does not list by the shape of their maps (those of square pictures are
   square, tokens a square number and the network's own count of class tokens and registers); and
-  `pre_logits` with `forward_head`. Limit: {limit:g} of the norm.
+  pre_logits with forward_head. Limit: {limit:g} of the norm.
 - transformers, texts: each layer with the output of its block; a text twice, and alone and beside
   a longer one; a loss with the scores of all tokens, if predictions do not move when the last
   token changes. Pictures: with the maps of the library's backbone, where it has one, else by shape;
@@ -179,8 +180,9 @@ def _tried(job: Job) -> str:
 
 
 def _cell(text: str) -> str:
-    text = re.sub(r"^model '[^']*': ", "", " ".join(text.split()))
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    text = re.sub(r"^model '[^']*': ", "", " ".join(text.split()))[:300]
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/\w+", "FOLDER", text)
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
 
 
 def main() -> None:

@@ -69,6 +69,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "funnel": {"block_sizes": [1, 1, 1], "num_decoder_layers": 1},
 }
 """What single architectures need besides."""
+SIDES = {"mobilenet_v2": 64}
+"""Of pictures for networks with as many units as rows at the usual size."""
 LEADING = {"yolos": 1}
 """Tokens before the positions, in networks that have others behind them."""
 SEQUENCES = ("t5", "mt5", "umt5", "longt5", "switch_transformers", "bart", "mbart", "pegasus")
@@ -238,9 +240,8 @@ def losses(network: nn.Module, ids: Tensor, loss: Tensor) -> list[str]:
 
 def try_image(kind: str) -> Finding:
     """Returns what comes of an image network."""
-    processor = transformers.ViTImageProcessor(
-        size={"height": SIDE, "width": SIDE}, do_normalize=True
-    )
+    side = SIDES.get(kind, SIDE)
+    processor = transformers.ViTImageProcessor(size={"height": side, "width": side})
     with torch.no_grad():
         row = {"model": kind, "source": "transformers", "name": save(kind, processor, "AutoModel")}
     row |= {"modality": "image", "layers": "all,last", "pool": "mean"}
