@@ -36,7 +36,8 @@ def relu(rng: Rng) -> np.ndarray:
 def blank(rng: Rng) -> np.ndarray:
     """Returns features in which a fifth of the samples, other ones on each side, is one row."""
     x = rng.normal(size=(SAMPLES, 16))
-    x[rng.permutation(SAMPLES)[: SAMPLES // 5]] = x[0]
+    chosen = rng.permutation(SAMPLES)[: SAMPLES // 5]
+    x[chosen] = x[chosen[0]]
     return x
 
 
@@ -167,12 +168,13 @@ Mean of the value less its own mean over permutations, which must be 0.
 
 {tables[2]}
 
-Largest change of a value when the samples of both sides are reordered alike: {", ".join(moved)}.
-`mutual_knn`, `jaccard_knn`, `cycle_knn` and `cknna` are means over random orders of tied samples;
+Largest change of a value when the samples of both sides are reordered alike: 
+{", ".join(moved)}. `mutual_knn`, `jaccard_knn`, `cycle_knn` and `cknna` are means over random orders of tied samples;
 for the others an order is drawn, with the content of the features as seed.
 
 Closed form of `mutual_knn`, {CLOSED_DRAWS:,} draws: share of p-values up to a level (a mid-p, see
-`consilience.calibration`), and the Kolmogorov-Smirnov test against the uniform distribution.
+`consilience.calibration`), and the Kolmogorov-Smirnov test against the uniform distribution, which
+the steps of values without ties disturb.
 
 {levels}
 """
