@@ -168,8 +168,10 @@ Mean of the value less its own mean over permutations, which must be 0.
 
 {tables[2]}
 
-Largest change of a value when the samples of both sides are reordered alike: 
-{", ".join(moved)}. `mutual_knn`, `jaccard_knn`, `cycle_knn` and `cknna` are means over random orders of tied samples;
+Largest change of a value when the samples of both sides are reordered alike:
+{", ".join(moved)}.
+
+`mutual_knn`, `jaccard_knn`, `cycle_knn` and `cknna` are means over random orders of tied samples;
 for the others an order is drawn, with the content of the features as seed.
 
 Closed form of `mutual_knn`, {CLOSED_DRAWS:,} draws: share of p-values up to a level (a mid-p, see
