@@ -119,17 +119,21 @@ class FastSearch:
                     return None
         return self._settled(self._nearest(found, k))
 
+    def _limit(self) -> np.ndarray:
+        """Returns (n,) below which nothing is among the nearest of a row, nor ties with them."""
+        return np.minimum(self.least, self.near.top) - self.slack
+
     def _nearest(self, found: Sequence[Candidates], k: int) -> Candidates:
         """Returns what can still be among the k nearest, by rows, each from near to far."""
         i, j, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kept = values >= self.least[i] - self.slack[i]
+        kept = values >= self._limit()[i]
         i, j, values = i[kept], j[kept], values[kept]
         order = np.lexsort((-values, i))
         i, j, values = i[order], j[order], values[order]
         starts = np.searchsorted(i, np.arange(len(self.x32)))
         many = np.bincount(i, minlength=len(self.x32)) >= k
         self.least[many] = np.maximum(self.least[many], values[starts[many] + k - 1])
-        kept = values >= self.least[i] - self.slack[i]
+        kept = values >= self._limit()[i]
         return Candidates(i[kept], j[kept], values[kept])
 
     def _panel(self, start: int, stop: int, k: int, *, doubled: bool) -> Iterator[Candidates]:
@@ -157,7 +161,7 @@ class FastSearch:
         if 0 < k <= width:
             nearest = np.partition(block, width - k, axis=1)[:, width - k]
             np.maximum(self.least[rows], nearest, out=self.least[rows])
-        least = (self.least[rows] - self.slack[rows]).astype(np.float32)
+        least = self._limit()[rows].astype(np.float32)
         places = np.flatnonzero(block >= np.nextafter(least, np.float32(-np.inf))[:, None])
         i, j = np.divmod(places, width)
         return Candidates(i + row, j + column, block.ravel()[places])

@@ -13,6 +13,7 @@ from consilience.forms.neighbors import local_neighbors, ordered_neighbors
 from consilience.forms.tied_moments import moments_with_ties
 from consilience.metrics import get_metric
 from consilience.similarity import Engine, pairwise, pairwise_many
+from consilience.similarity.shelf import Shelf
 
 MEANS = ["mutual_knn", "jaccard_knn", "cycle_knn"]
 """Metrics whose value is the mean over random orders of tied samples."""
@@ -112,6 +113,15 @@ def test_one_direction_scores_chance():
             assert metric.ties(metric.prepare(sides[0].astype(float))) == 1
 
 
+def test_one_direction_among_many_samples():
+    """Where candidates are found in float32: all rows tie, so any other side scores chance."""
+    rng = np.random.default_rng(1)
+    x = ((rng.random((2100, 1)) + 0.5) * rng.normal(size=(1, 8))).astype(np.float32)
+    metric = get_metric("mutual_knn", k=10)
+    assert metric(x, rng.normal(size=(2100, 4))) == pytest.approx(10 / 2099, abs=1e-15)
+    assert metric(x, x.copy()) == 1
+
+
 @every_kind
 @pytest.mark.parametrize("name", ALL)
 def test_a_self_pair_is_the_same_features(kind, name):
@@ -199,6 +209,22 @@ def test_places_are_those_of_rounded_distances(kind, distance, k):
 
 
 @every_kind
+@pytest.mark.parametrize("fast", [1, 10**9])
+def test_ties_leave_out_rows_of_a_group(kind, fast, monkeypatch):
+    monkeypatch.setattr(neighbors_module, "FAST_SAMPLES", fast)
+    rng, k = np.random.default_rng(22), 5
+    x, groups = KINDS[kind](rng), rng.integers(0, 12, 30)
+    far = np.round(cdist(x, x), 9)
+    far[groups[:, None] == groups] = np.inf
+    limit = np.sort(far, axis=1)[:, k - 1, None]
+    near, tied = far < limit, far == limit
+    weights = near + tied * (k - near.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
+    found = ordered_neighbors(x, k, "euclidean", groups=groups)
+    rows = np.arange(30)
+    np.testing.assert_allclose(ties_module.Lookup(found)(rows[:, None], rows), weights, atol=1e-15)
+
+
+@every_kind
 def test_lists_of_fewer_neighbors_are_those_looked_for(kind):
     x = KINDS[kind](np.random.default_rng(9)) + 0.5
     for k, more in itertools.combinations((1, 2, 5, 9, 29), 2):
@@ -213,7 +239,7 @@ def test_lists_of_fewer_neighbors_are_those_looked_for(kind):
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("kind", KINDS)
-def test_permuted_forms_are_those_of_permuted_samples(name, kind):
+def test_permuted_and_kept_forms_are_those_of_the_samples(name, kind, tmp_path):
     rng = np.random.default_rng(10)
     x, y = KINDS[kind](rng) + 0.5, levels(rng)
     metric, order = get_metric(name, k=4), rng.permutation(30)
@@ -224,7 +250,11 @@ def test_permuted_forms_are_those_of_permuted_samples(name, kind):
     if name in (*MEANS, "cknna"):
         direct = metric.compare(metric.prepare(x[order]), b)
         assert metric.compare(moved, b) == pytest.approx(direct, abs=1e-12)
-    kept = metric.unpack(metric.pack(a)) if metric.keeps_forms else a
+    kept = a
+    if metric.keeps_forms:
+        shelf = Shelf(tmp_path / "forms" / "one", 10**6)
+        shelf.put("a", metric.pack(a), {})
+        kept = metric.unpack(shelf.get("a")[0])
     assert metric.compare(kept, b) == metric.compare(a, b)
     assert metric.compare(kept, a) == metric.compare(a, a)
 
@@ -244,7 +274,8 @@ def test_sums_of_weights(kind):
         assert sums.transposed == pytest.approx((centred * centred.T).sum(), abs=1e-9)
         assert sums.columns == pytest.approx((centred.sum(axis=0) ** 2).sum(), abs=1e-9)
         half = Moments.of_symmetric((weights + weights.T) / 2)
-        np.testing.assert_allclose(sums.cubes, half.cubes, atol=1e-8)
+        # all pairs tie for one unit: then there is no spread, and no sums of it
+        np.testing.assert_allclose(sums.cubes or np.zeros(8), half.cubes, atol=1e-8)
 
 
 def test_sums_of_few_ties_among_many_samples_use_all_of_them(monkeypatch):
@@ -286,8 +317,10 @@ def test_continuous_features_have_no_ties(d, offset):
             assert ties_module.tied_share(found) == 0, distance
 
 
-def test_large_means_leave_cosines_their_order():
-    """1,000,000 times the spread: exact neighbours by differences of unit rows."""
+@pytest.mark.parametrize("fast", [1, 10**9])
+def test_large_means_leave_cosines_their_order(fast, monkeypatch):
+    """100,000 times the spread: exact neighbours by differences of unit rows."""
+    monkeypatch.setattr(neighbors_module, "FAST_SAMPLES", fast)
     x = np.random.default_rng(15).normal(size=(300, 20)) + 1e5
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     far = cdist(unit, unit, "sqeuclidean")
@@ -339,6 +372,19 @@ def test_cknna_by_weighted_matrices(kind):
         ]
         expected = dense_cknna(x @ x.T, y @ y.T, *weights)
         assert get_metric("cknna", k=k)(x, y) == pytest.approx(expected, abs=1e-10)
+
+
+def test_lists_whose_ties_find_places_are_kept(tmp_path):
+    """Two copies of some rows tie within the list, and no set of rows ties beyond it."""
+    x = np.random.default_rng(23).normal(size=(20, 3))
+    x[1], x[2] = x[0], x[0]
+    found = ordered_neighbors(x, 19, "euclidean")
+    assert found.ties is not None and not ties_module.bordered(found)
+    shelf = Shelf(tmp_path / "forms" / "one", 10**6)
+    shelf.put("a", ties_module.arrays_of(found), {})
+    again = ties_module.of_arrays(shelf.get("a")[0])
+    np.testing.assert_array_equal(again.ties.first, found.ties.first)
+    assert again.ties.content == found.ties.content
 
 
 def test_tables_tell_the_share_of_ties():
