@@ -23,13 +23,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consilience.errors import FeaturesError
+from consilience.features.columns import read_columns
 from consilience.features.hdf5 import read_datasets
-from consilience.features.numbered import in_order, is_block, names_rows
+from consilience.features.numbered import in_order, is_block, layer_order, names_rows
 from consilience.features.reading import read_header
-from consilience.files import lines_of, natural_order
+from consilience.files import lines_of
 from consilience.registry import did_you_mean
 
 LAYER = "features"
@@ -211,7 +211,7 @@ def _read_splits(path: Path) -> Foreign:
         features, targets = path / f"features_{split}.pt", path / f"targets_{split}.pt"
         if not features.exists():
             continue
-        labels = _numbers(_load_torch(targets), targets) if targets.exists() else None
+        labels = _numbers(_load_torch(targets), targets, "targets") if targets.exists() else None
         piece = _read_file(features)
         pieces.append(replace(piece, ids=None, labels=labels, split=split, samples_hash=""))
         files += [file for file in (features, targets) if file.exists()]
@@ -231,7 +231,9 @@ def _read_file(path: Path) -> Piece:
         )
     try:
         return reader(path)
-    except (ValueError, OSError, EOFError, KeyError, pa.ArrowException) as error:
+    except (
+        ValueError, TypeError, RuntimeError, OSError, EOFError, KeyError, pa.ArrowException
+    ) as error:  # fmt: skip
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FeaturesError(f"{path}: cannot be read ({reason})") from None
 
@@ -246,13 +248,13 @@ def _piece(table: Mapping[str, Any], path: Path) -> Piece:
         rest, blocks = _without_blocks(rest, blocks, path)
     layers: dict[str, np.ndarray] = {}
     for name, value in rest.items():
-        layers |= _layers(name, _numbers(value, path), path)
+        layers |= _layers(name, _numbers(value, path, name), path)
     if not layers:
         raise FeaturesError(f"{path} holds no features")
     return Piece(
         layers,
         None if ids is None else tuple(_text(one) for one in ids),
-        None if labels is None else _numbers(labels, path),
+        None if labels is None else _numbers(labels, path, "labels"),
         blocks=tuple(blocks),
     )
 
@@ -261,7 +263,7 @@ def _without_blocks(
     table: Mapping[str, Any], names: Sequence[str], path: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns a table with its blocks of rows as one layer, and the blocks in their order."""
-    arrays = {name: _numbers(table[name], path) for name in names}
+    arrays = {name: _numbers(table[name], path, name) for name in names}
     for name, x in arrays.items():
         if x.ndim == 0 or LAYER in table:
             why = f"{LAYER!r} beside it" if LAYER in table else "no rows"
@@ -277,9 +279,11 @@ def _layers(name: str, x: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     if name == "feats" and x.ndim == 3:  # platonic-rep: (n, layers, d)
         return {f"layer_{i}": x[:, i] for i in range(x.shape[1])}
     if x.ndim != 2:
+        remedy = "reduce maps and tokens first (consilience.features.activations)"
+        if x.ndim < 2:
+            remedy = "stack the vectors of all samples, or leave it out if it is no layer"
         raise FeaturesError(
-            f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); reduce maps and "
-            "tokens first (consilience.features.activations)"
+            f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); {remedy}"
         )
     return {name: x}
 
@@ -288,14 +292,17 @@ def _text(one: Any) -> str:  # noqa: ANN401
     return one.decode("utf8") if isinstance(one, bytes) else str(one)
 
 
-def _numbers(value: Any, path: Path) -> np.ndarray:  # noqa: ANN401
+def _numbers(value: Any, path: Path, name: str) -> np.ndarray:  # noqa: ANN401
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
         value = value.numpy()
     x = np.asarray(value)
     if x.dtype.kind not in "fiub":
-        raise FeaturesError(f"{path}: {x.dtype} are no numbers")
+        raise FeaturesError(
+            f"{path}: {name!r} holds {x.dtype}, which are no numbers; call it one of "
+            f"{', '.join(_ID_KEYS)} if it names the rows, else leave it out"
+        )
     return x
 
 
@@ -341,19 +348,7 @@ def _read_h5(path: Path) -> Piece:
 
 
 def _read_parquet(path: Path) -> Piece:
-    table = pq.ParquetFile(path).read()
-    found: dict[str, Any] = {}
-    plain: list[np.ndarray] = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if name in (*_ID_KEYS, *_LABEL_KEYS):
-            found[name] = column.to_pylist()
-        elif pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            found[name] = np.array(column.to_pylist(), np.float64)
-        else:
-            plain.append(column.to_numpy())
-    if plain:  # one column per unit
-        found[LAYER] = np.stack(plain, axis=1)
-    return _piece(found, path)
+    return _piece(read_columns(path, (*_ID_KEYS, *_LABEL_KEYS), LAYER), path)
 
 
 def _read_safetensors(path: Path) -> Piece:
@@ -366,7 +361,7 @@ def _read_safetensors(path: Path) -> Piece:
         header, names = {}, None
     try:
         with safe_open(path, framework="pt") as stream:
-            order = names or sorted(stream.keys(), key=natural_order)
+            order = names or sorted(stream.keys(), key=layer_order)
             found = {name: stream.get_tensor(name) for name in order}
     except (SafetensorError, ImportError) as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
