@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -36,8 +37,9 @@ LAYER = "features"
 """The name of a layer that has none."""
 KEPT, NATURAL = "the order of the file", "the natural order of their names"
 """Where the order of layers comes from."""
-_ID_KEYS = ("ids", "id", "file_names")
-_LABEL_KEYS = ("labels", "targets", "label")
+ID_KEYS = ("ids", "id", "file_names")
+LABEL_KEYS = ("labels", "targets", "label")
+"""What arrays and columns are called that hold no features."""
 _NAMES = "file_names.txt"
 
 
@@ -232,7 +234,8 @@ def _read_file(path: Path) -> Piece:
     try:
         return reader(path)
     except (
-        ValueError, TypeError, RuntimeError, OSError, EOFError, KeyError, pa.ArrowException
+        ValueError, TypeError, RuntimeError, OSError, EOFError, KeyError, BadZipFile,
+        pa.ArrowException,
     ) as error:  # fmt: skip
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FeaturesError(f"{path}: cannot be read ({reason})") from None
@@ -240,9 +243,9 @@ def _read_file(path: Path) -> Piece:
 
 def _piece(table: Mapping[str, Any], path: Path) -> Piece:
     """Returns the piece that a table of arrays is: layers, and ids and labels by their names."""
-    ids = next((table[key] for key in _ID_KEYS if key in table), None)
-    labels = next((table[key] for key in _LABEL_KEYS if key in table), None)
-    rest = {k: v for k, v in table.items() if k not in (*_ID_KEYS, *_LABEL_KEYS)}
+    ids = next((table[key] for key in ID_KEYS if key in table), None)
+    labels = next((table[key] for key in LABEL_KEYS if key in table), None)
+    rest = {k: v for k, v in table.items() if k not in (*ID_KEYS, *LABEL_KEYS)}
     blocks = [name for name in rest if names_rows(name)]
     if blocks:
         rest, blocks = _without_blocks(rest, blocks, path)
@@ -301,7 +304,7 @@ def _numbers(value: Any, path: Path, name: str) -> np.ndarray:  # noqa: ANN401
     if x.dtype.kind not in "fiub":
         raise FeaturesError(
             f"{path}: {name!r} holds {x.dtype}, which are no numbers; call it one of "
-            f"{', '.join(_ID_KEYS)} if it names the rows, else leave it out"
+            f"{', '.join(ID_KEYS)} if it names the rows, else leave it out"
         )
     return x
 
@@ -333,7 +336,7 @@ def _read_pt(path: Path) -> Piece:
     if not isinstance(found, Mapping):
         return _piece({LAYER: found}, path)
     if "feats" in found:
-        found = {key: found[key] for key in ("feats", *_ID_KEYS) if key in found}
+        found = {key: found[key] for key in ("feats", *ID_KEYS) if key in found}
     return _piece({str(key): value for key, value in found.items()}, path)
 
 
@@ -348,7 +351,7 @@ def _read_h5(path: Path) -> Piece:
 
 
 def _read_parquet(path: Path) -> Piece:
-    return _piece(read_columns(path, (*_ID_KEYS, *_LABEL_KEYS), LAYER), path)
+    return _piece(read_columns(path, (*ID_KEYS, *LABEL_KEYS), LAYER), path)
 
 
 def _read_safetensors(path: Path) -> Piece:
