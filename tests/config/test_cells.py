@@ -5,7 +5,9 @@ import itertools
 import pytest
 
 from consilience.config.catalogs import read_rows, read_variants
+from consilience.config.origins import Origins
 from consilience.config.shape import Problems
+from consilience.errors import ConfigError
 from consilience.files import lines_of
 
 HEADER = ["model", "source", "name", "modality", "weights", "pool", "input_size",
@@ -191,3 +193,12 @@ def test_a_column_nearly_called_right_is_told(tmp_path, header):
 def test_columns_of_a_file_of_quoted_commas_are_told(tmp_path):
     _, (problem,) = read_text(tmp_path, '"model","source","name"\n"a","timm","resnet18"\n')
     assert "columns are separated by commas" in problem
+
+
+def test_a_key_that_a_study_gives_twice_is_refused(tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text("seed: 1\nfeatures: {batch_size: 3}\nfeatures: {dtype: float16}\n")
+    with pytest.raises(
+        ConfigError, match=r"study.yaml: not valid YAML .*'features' is there twice"
+    ):
+        Origins.read([study])
