@@ -256,7 +256,7 @@ def _piece(table: Mapping[str, Any], path: Path) -> Piece:
         raise FeaturesError(f"{path} holds no features")
     return Piece(
         layers,
-        None if ids is None else tuple(_text(one) for one in ids),
+        None if ids is None else tuple(_text(one) for one in _plain(ids)),
         None if labels is None else _numbers(labels, path, "labels"),
         blocks=tuple(blocks),
     )
@@ -289,6 +289,13 @@ def _layers(name: str, x: np.ndarray, path: Path) -> dict[str, np.ndarray]:
             f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); {remedy}"
         )
     return {name: x}
+
+
+def _plain(ids: Any) -> Any:  # noqa: ANN401
+    """Returns ids as plain values: of one column too, and of a tensor."""
+    listed = ids.tolist() if hasattr(ids, "tolist") else ids
+    column = getattr(ids, "ndim", 1) == 2 and ids.shape[1] == 1
+    return [one for (one,) in listed] if column else listed
 
 
 def _text(one: Any) -> str:  # noqa: ANN401

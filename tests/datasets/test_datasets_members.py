@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_datasets import picture_bytes, row, write_tar
 
-from consilience.datasets import open_dataset
+from consilience.datasets import look_for, open_dataset
 from consilience.errors import ConfigError, DataError, DepthError
 
 TEXTS = ["one", "two", "three"]
@@ -201,3 +201,10 @@ def test_deep_colours_get_no_range(tmp_path):
 def test_a_range_without_an_end_is_told(tmp_path):
     (tmp_path / "a.png").write_bytes(picture_bytes(0))
     refused("folder", tmp_path, "column pixel_range .*0,inf", ConfigError, pixel_range="0,inf")
+
+
+@pytest.mark.parametrize("name", ["", "blob", "blobs m=3", "blobs n=few"])
+def test_synthetic_rows_are_judged_while_planning(name):
+    with pytest.raises(ConfigError, match="column name"):
+        look_for(row("synthetic", name))
+    look_for(row("synthetic", "blobs n=3"))
