@@ -151,6 +151,9 @@ def _without_wrappers(row: Mapping[str, Any], loaded: State, path: Path) -> dict
 
 
 def _read(row: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
+    if path.is_dir():
+        held = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "nothing"
+        fail(row, f"{path} is a folder, which holds {held}; name the file of weights in it")
     if what := _what_instead(path):
         fail(row, f"{path} holds no weights: it is {what}; fetch the file itself")
     try:

@@ -499,6 +499,13 @@ def test_what_lies_in_the_place_of_weights_is_told(content, what, tmp_path):
             load_model(row)
 
 
+def test_a_folder_in_the_place_of_weights_is_told(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    row = image_row("timm", "test_resnet", weights=str(tmp_path))
+    with pytest.raises(ModelError, match=r"is a folder, which holds last.ckpt; name the file"):
+        load_model(row)
+
+
 def test_tables_within_an_entry_are_named_as_the_column_takes_them(state, tmp_path):
     with pytest.raises(ModelError, match=r"some under model_ema\.shadow"):
         load_model(small(tmp_path, {"model_ema": {"shadow": state, "decay": 0.9}}))
