@@ -158,6 +158,12 @@ def split_roles(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: "" if one_role else ROLES[name] for name in names}
 
 
+def files_below(folder: Path) -> list[str]:
+    """Returns the relative paths of all files below a folder, without hidden ones (`._1.tar`)."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return [path.as_posix() for path in found if not any(part[0] == "." for part in path.parts)]
+
+
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:
     """Returns the SHA-256 of a set of files given as (relative path, SHA-256), in any order."""
     return files.digest(sorted([name, sha256] for name, sha256 in contents))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from consilience.datasets._base import files_below
 from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root
 from consilience.errors import ConfigError, DataError
@@ -98,7 +99,7 @@ def _listed(root: Root | HubRoot) -> list[str] | None:
     if root.remote:
         return None
     folder = Path(root.name).expanduser()
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return files_below(folder)
 
 
 def _expanded(pattern: str, place: str) -> list[str]:

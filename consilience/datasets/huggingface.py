@@ -28,7 +28,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.datasets import Sample
-from consilience.datasets._base import check_tree, decode, pixel_span, split_roles
+from consilience.datasets._base import (
+    check_tree,
+    decode,
+    files_below,
+    pixel_span,
+    split_roles,
+)
 from consilience.datasets._columns import choose_columns
 from consilience.datasets._hub import named_repo, open_repo
 from consilience.errors import DataError
@@ -155,8 +161,8 @@ def _locate(row: Mapping[str, Any], place: str) -> tuple[dict[str, Any], dict[st
                 f"{place}: {name} is neither a folder nor a hub repository (owner/name); "
                 "correct the column name"
             )
-        paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.parquet")}
-        found = {file: partial(Path, paths[file]) for file in sorted(paths, key=natural_order)}
+        names = sorted(filter(_is_table, files_below(root)), key=natural_order)
+        found = {name: partial(Path, root / name) for name in names}
         pin = {}
     if not found:
         raise DataError(

@@ -312,6 +312,6 @@ def _labels(content: bytes, origin: str) -> tuple[int, ...]:
 
 def _text(content: bytes, origin: str) -> str:
     try:
-        return content.decode("utf-8").strip()
+        return content.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise DataError(f"{origin}: its txt is not UTF-8 ({error})") from error

@@ -72,6 +72,17 @@ def test_one_shard_by_its_name(tmp_path):
     refused("webdataset", tmp_path / "*.tar", "named by braces, not by stars", ConfigError)
 
 
+def test_hidden_files_and_marks_of_editors_are_none_of_the_data(tmp_path):
+    write_tar(tmp_path / "0.tar", [("0.txt", b"\xef\xbb\xbfone")])
+    pq.write_table(pa.table({"text": ["two"]}), tmp_path / "a.parquet")
+    for name in ("._0.tar", "._a.parquet", ".trash/1.tar", ".trash/a.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    for source, text in (("webdataset", "one"), ("huggingface", "two")):
+        found = open_dataset(row(source, tmp_path, modality="text"))
+        assert [sample.text for sample in found] == [text]
+
+
 # --- Parquet --------------------------------------------------------------------------------------
 
 
