@@ -142,9 +142,11 @@ def _read_folder(path: Path) -> Foreign:
     elif blocks:
         piece, files = _joined({file: _read_file(file) for file in blocks}, path)
     else:
+        there = ", ".join(sorted(file.name for file in path.iterdir())[:3]) or "nothing"
         raise FeaturesError(
-            f"{path} holds neither features_train.pt, features_test.pt nor features.npy, .pt or "
-            ".hdf5; give the file itself"
+            f"{path} holds neither features_train.pt, features_test.pt, features.npy, .pt or .hdf5 "
+            f"nor blocks of rows (features_0-512.npy, … or features_0.npy, …), but {there}; give "
+            "the file itself, or call blocks so"
         )
     names = path / _NAMES
     if names.exists():

@@ -60,6 +60,8 @@ NAMINGS = {
     "counted from 0": counted(2),
     "counted from 1": counted(2, 1),
     "counted and padded": counted(2, 1, "features_{:02d}"),
+    "ranges with their last row": {f"features_{a}-{b - 1}": X[a:b] for a, b in cuts(3)},
+    "the same from 1": {f"features_{a + 1}-{b}": X[a:b] for a, b in cuts(3)},
     "first rows": {f"features_{a}": X[a:b] for a, b in cuts(2)},
     "ends": {f"features_{b}": X[a:b] for a, b in cuts(3)},
     "one": ranges(N),
