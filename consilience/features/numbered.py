@@ -1,9 +1,7 @@
 """What numbers in names tell: the order of layers, and that of blocks of rows of one matrix.
 
-`features_0-512` holds the rows from 0 to before 512, or to 512 itself where the rows of all blocks
-say so (`features_0-511`, `features_512-1023`; also counted from 1). `features_3` is the third or
-fourth block (counted from 0 or 1), or the number is that of its first row, or of the rows up to its
-end.
+`features_0-512` holds the rows from 0 to before 512. `features_3` is the third or fourth block
+(counted from 0 or 1), or the number is that of its first row, or of the rows up to its end.
 """
 
 import re
@@ -86,17 +84,14 @@ def _range(name: str) -> tuple[int, int]:
 
 
 def _check_ranges(names: Sequence[str], rows: Mapping[str, int], place: str) -> None:
-    spans = {name: _range(name) for name in names}
-    counted = len(spans) > 1 and all(  # of one block nobody could say
-        rows[name] == last - first + 1 for name, (first, last) in spans.items()
-    )
-    end, before = int(counted and spans[names[0]][0] == 1), ""
-    for name, (first, last) in spans.items():
-        stop = last + counted
+    end, before = 0, ""
+    for name in names:
+        first, stop = _range(name)
         if stop - first != rows[name]:
+            one = f" (features_{first}-{stop + 1})" if rows[name] == stop - first + 1 else ""
             raise FeaturesError(
                 f"{place}: {name!r} has {rows[name]} rows, by its name {stop - first} (from "
-                f"{first} to before {stop}); write it again, or rename it after its rows"
+                f"{first} to before {stop}); write it again, or rename it after its rows{one}"
             )
         if first > end:
             raise FeaturesError(
