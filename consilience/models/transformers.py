@@ -280,6 +280,12 @@ def _text_extractor(
         if not hasattr(network, "config"):
             network.config = model.config
     wanted = int(_weights.cell(row, "max_length", "0"))
+    if wanted and wanted <= (special := tokenizer.num_special_tokens_to_add()):
+        _weights.fail(
+            row,
+            f"max_length is {wanted}, and {special} special tokens stand in every text, so that "
+            "nothing of it is left; write more",
+        )
     limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
     with _weights.local(row, _weights.cell(row, "name")):
         names = [f"layer_{i}" for i in range(count_states(network, tokenizer, limit))]

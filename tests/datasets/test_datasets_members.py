@@ -181,6 +181,15 @@ def test_splits_are_no_classes(tmp_path):
     assert open_dataset(row("folder", tmp_path)).classes == ("bus", "train", "val")
 
 
+def test_a_folder_of_all_pictures_of_a_split_is_no_class(tmp_path):
+    for path in ("train/n1/images", "train/n2/images", "val/images"):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "a.png").write_bytes(picture_bytes(0))
+    refused("folder", tmp_path, "'val' lie in the folder 'images', .*n1, n2", splits="train,val")
+    found = open_dataset(row("folder", tmp_path, splits="train"))
+    assert found.classes == ("n1", "n2")
+
+
 def colours(values):
     """A PNG of 16 bits in each of three channels, (h, w, 3)."""
     height, width, _ = values.shape
