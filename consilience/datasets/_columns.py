@@ -58,9 +58,17 @@ def _named(row: Mapping[str, Any], place: str) -> dict[str, str]:
     named: dict[str, str] = {}
     for part in cell.split():
         kind, _, column = part.partition("=")
-        if kind not in KINDS or not column:
-            hint = did_you_mean(kind, KINDS)
-            raise ConfigError(f"{place}, column columns ({cell!r}): {part!r} is unknown{hint}")
+        problem = ""
+        if not column:
+            problem = (
+                f"{part!r} is not KIND=COLUMN (names with blanks cannot be given: rename them)"
+            )
+        elif kind not in KINDS:
+            problem = f"{part!r} is unknown{did_you_mean(kind, KINDS)}"
+        elif kind in named:
+            problem = f"{kind!r} is given twice"
+        if problem:
+            raise ConfigError(f"{place}, column columns ({cell!r}): {problem}")
         named[kind] = column
     return named
 

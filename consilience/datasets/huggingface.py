@@ -245,9 +245,13 @@ def _schema(name: str, path: Path) -> pa.Schema:
 
 def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
     """Returns the class names that the hub's library wrote into a file."""
-    notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = notes.get("info", {}).get("features", {}).get(column, {})
-    return tuple(feature.get("names") or ()) if isinstance(feature, Mapping) else ()
+    try:
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except ValueError:  # of another tool
+        return ()
+    for key in ("info", "features", column, "names"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return tuple(found or ())
 
 
 def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:

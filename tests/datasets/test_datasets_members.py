@@ -157,6 +157,27 @@ def test_labels_called_otherwise_are_told(tmp_path, caplog):
     assert "write `label=fine_label` into" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("text=text text=other", "'text' is given twice"),
+        ("text=my text", "'text' is not KIND=COLUMN .*rename"),
+        ("txt=text", "'txt=text' is unknown; did you mean 'text'"),
+    ],
+)
+def test_columns_that_are_not_understood(tmp_path, cell, told):
+    tables(tmp_path, a={"text": TEXTS, "other": TEXTS, "my text": TEXTS})
+    refused("huggingface", tmp_path, told, ConfigError, modality="text", columns=cell)
+
+
+@pytest.mark.parametrize("notes", ["none", "[1]", '{"info": null}'])
+def test_notes_of_other_tools_hold_no_class_names(tmp_path, notes):
+    table = pa.table({"text": TEXTS, "label": [0, 1, 1]})
+    table = table.replace_schema_metadata({"huggingface": notes})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert open_dataset(row("huggingface", tmp_path, modality="text")).classes == ("0", "1")
+
+
 def test_a_file_of_two_splits_is_told(tmp_path):
     (tmp_path / "test").mkdir()
     tables(tmp_path / "test", train={"text": TEXTS})
