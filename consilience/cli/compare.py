@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import zipfile
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,7 @@ from consilience.calibration import NULL, Permutations
 from consilience.cli.features import CONTIGUOUS
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
+from consilience.features.foreign import ID_KEYS, LABEL_KEYS
 from consilience.features.reading import check_same_stimuli
 from consilience.files import METADATA_KEY
 from consilience.forms.groups import GroupRows, group_codes
@@ -77,13 +79,16 @@ def add(commands: Any) -> None:  # noqa: ANN401
 def _compare(arguments: argparse.Namespace) -> int:
     from consilience.similarity import Task, compare  # noqa: PLC0415 - not for a mere --help
 
+    if arguments.permutations is not None and arguments.permutations < 2:
+        raise ConfigError(f"--permutations {arguments.permutations}: a null takes 2 or more")
     metric, preprocessing, group_rows = _metric(arguments)
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
-    shared = {"labels": _read_npy(Path(arguments.labels), None)} if arguments.labels else {}
+    shared = {"labels": _read(arguments.labels)} if arguments.labels else {}
     per_sample = INPUTS[metric.facts.main].per_sample
     headers = [_header(name) for name in (arguments.x, arguments.y)]
     if per_sample:
         check_same_stimuli(dict(zip((arguments.x, arguments.y), headers, strict=True)))
+        _check_same_ids(arguments.x, arguments.y)
     x, y = (_read(name) for name in (arguments.x, arguments.y))
     sides = [
         {"file": name, "shape": list(side.shape), "dataset": header.get("dataset")}
@@ -147,7 +152,11 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing, Group
         key, equals, value = setting.partition("=")
         if not equals:
             raise ConfigError(f"--set {setting!r} is not NAME=VALUE")
-        variant[key] = yaml.safe_load(value)
+        try:
+            variant[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"--set {setting!r}: the value cannot be read ({reason})") from None
     given = {"center": arguments.center, "row_normalize": arguments.row_normalize}
     found = split_variant(variant)
     before = Preprocessing(**{**given, **found.before})
@@ -179,8 +188,37 @@ def _header(name: str) -> dict[str, Any]:
     try:
         with safe_open(path, framework="numpy") as tensors:
             return json.loads((tensors.metadata() or {}).get(METADATA_KEY.decode(), "{}"))
-    except (SafetensorError, OSError):
+    except (SafetensorError, OSError, ValueError):
         return {}
+
+
+def _check_same_ids(x: str, y: str) -> None:
+    """Raises FeaturesError if two files both hold ids of their rows, and others."""
+    ids = [_ids(name) for name in (x, y)]
+    if None in ids or ids[0] == ids[1]:
+        return
+    row = next((i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b), None)
+    differ = (
+        f"{len(ids[0])} and {len(ids[1])} ids" if row is None
+        else f"row {row} is {ids[0][row]!r} in the one and {ids[1][row]!r} in the other"
+    )  # fmt: skip
+    raise FeaturesError(
+        f"{x} and {y} are not of the same samples in the same order: {differ}; only such compare, "
+        "so write both in one order"
+    )
+
+
+def _ids(name: str) -> list[str] | None:
+    """Returns the ids that an .npz file holds beside its features; None of any other one."""
+    path, _ = _place(name)
+    if path.suffix != ".npz":
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            key = next((key for key in ID_KEYS if key in arrays.files), None)
+            return None if key is None else [str(one) for one in arrays[key].tolist()]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return None
 
 
 def _read(name: str) -> np.ndarray:
@@ -196,7 +234,7 @@ def _read(name: str) -> np.ndarray:
         )
     try:
         return readers[path.suffix](path, layer)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
 
 
@@ -208,7 +246,8 @@ def _read_npy(path: Path, layer: str | None) -> np.ndarray:
 
 def _read_npz(path: Path, layer: str | None) -> np.ndarray:
     with np.load(path, allow_pickle=False) as arrays:
-        return arrays[_choose(path, layer, arrays.files)]
+        layers = [name for name in arrays.files if name not in (*ID_KEYS, *LABEL_KEYS)]
+        return arrays[_choose(path, layer, layers)]
 
 
 def _read_safetensors(path: Path, layer: str | None) -> np.ndarray:
@@ -253,7 +292,8 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
     if "null" in found:
         kind = found["null"].replace("_", " ")
         lines.append(
-            f"null        mean {found['null_mean']:.6g}, sd {found['null_sd']:.3g} ({kind})"
+            f"null        mean {_number(found['null_mean'])}, "
+            f"sd {_number(found['null_sd'])} ({kind})"
         )
         lines.append(f"z, p        {_number(found['z'])}, {_number(found['p'])}")
         lines.append(f"calibrated  {_number(found['calibrated'])}  (0 chance, 1 a self pair)")

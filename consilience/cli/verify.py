@@ -37,6 +37,8 @@ def _verify(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"{what}: no such folder or study")
     if what.is_dir():
         folder, (counts, problems, notes) = what, verify_results(what)
+        if not counts and not problems:
+            raise ConfigError(f"{what} holds no results; name a folder `results`, or a study")
     else:
         results, expected = _of_study(what, arguments.results)
         if not Path(results.common).is_dir():

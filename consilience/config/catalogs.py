@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from consilience.config.cells import WHOLE, read_cells
+from consilience.config.once import load_once
 from consilience.config.shape import Problems, check_shape
 from consilience.files import find
 from consilience.renames import of_row, of_variants
@@ -44,20 +45,6 @@ def _read_text(name: str, problems: Problems) -> str | None:
         return None
 
 
-class _Once(yaml.SafeLoader):
-    """Reads YAML as `safe_load` does, but takes no key of a mapping twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Returns a mapping; the last value of a key would win without a word."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                problem = f"the key {key.value!r} is there twice; rename or remove one"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
-        return super().construct_mapping(node, deep)
-
-
 def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[str, Any]]:
     """Returns the metric variants of YAML catalogues by id."""
     variants: dict[str, dict[str, Any]] = {}
@@ -66,7 +53,7 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
         if text is None:
             continue
         try:
-            content = yaml.load(text, _Once) or {}
+            content = load_once(text) or {}
         except yaml.YAMLError as error:
             problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
             continue

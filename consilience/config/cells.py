@@ -1,6 +1,7 @@
 """Tables written by hand: which cell of a line belongs to which column.
 
-Cells are separated by one tab, and a line ends at its line break alone. A line may end early, since
+Cells are separated by one tab, and a line ends at its line break alone. Quotes around a whole cell
+are those of a spreadsheet and none of it. A line may end early, since
 editors strip blank cells at the end: what it lacks is then blank. But a line that lacks a cell in
 the middle looks the same, and all that follows stands one column too far left. Such a line is taken
 only if what it says fits its columns better than it would fit further to the right: by the rules of
@@ -20,6 +21,7 @@ from consilience.files import lines_of
 WHOLE = "write every cell, blank ones too, with one tab between"
 """What to do about a line that may lack a cell in the middle."""
 _NUMBER = re.compile(r"[-+]?[0-9][0-9_,.]*([eE][-+]?[0-9]+)?")
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _OTHERS = {"spaces": re.compile(r" {2,}| (?=\S)"), "commas": re.compile(","), ";": re.compile(";")}
 
 
@@ -37,17 +39,21 @@ def read_cells(
         problems: to add to. Of a heading that cannot be read no line is returned.
     """
     lines = lines_of(text)
-    header = [cell.strip() for cell in lines[0].split("\t")] if lines else []
+    top = next((n for n, line in enumerate(lines) if line.strip() and not _is_note(line)), 0)
+    header = _split(lines[top]) if lines else []
     rows = [
-        (number, list(map(str.strip, line.split("\t"))))
-        for number, line in enumerate(lines[1:], start=2)
+        (number, _split(line))
+        for number, line in enumerate(lines[top + 1 :], start=top + 2)
         if line.strip() and not line.startswith("#")
     ]
+    for _, cells in rows:
+        while len(cells) > len(header) and not cells[-1]:
+            cells.pop()  # a spreadsheet's empty cells beside the table
     while header and not header[-1] and not any(len(c) >= len(header) and c[-1] for _, c in rows):
         header.pop()  # a spreadsheet's empty column
         rows = [(number, cells[: len(header)]) for number, cells in rows]
     if problem := _odd_header(header, read_schema(schema)):
-        problems.add(f"{name} line 1", problem)
+        problems.add(f"{name} line {top + 1}", problem)
         return []
     columns = _Columns(header, schema, [cells for _, cells in rows])
     found = []
@@ -60,17 +66,31 @@ def read_cells(
     return found
 
 
+def _is_note(line: str) -> bool:
+    """Whether a line above the heading is a comment; a heading may begin with # too."""
+    return line.startswith("#") and "\t" not in line
+
+
+def _split(line: str) -> list[str]:
+    """Returns the cells of a line, without the quotes that a spreadsheet puts around some."""
+    cells = map(str.strip, line.split("\t"))
+    return [c[1:-1].replace('""', '"').strip() if _QUOTED.fullmatch(c) else c for c in cells]
+
+
 def _odd_header(header: Sequence[str], schema: Mapping[str, Any]) -> str | None:
     known = set(schema["properties"])
     for what, between in _OTHERS.items():
         for cell in header:
-            if len(known & {part.strip() for part in between.split(cell)}) > 1:
+            if len(known & {part.strip(' "') for part in between.split(cell)}) > 1:
                 return f"{cell!r}: columns are separated by {what}; separate cells by one tab each"
     for place, column in enumerate(header, start=1):
         if not column and len(header) > 1:
             return f"column {place} of {len(header)} has no name; give it one or remove it"
         if header.index(column) != place - 1:
             return f"the column {column!r} is there twice; rename or remove one"
+        wanted = column.lstrip("# ").lower()
+        if wanted in schema["required"] and wanted not in header:
+            return f"the column {column!r} is to be called {wanted!r}; rename it"
     return None
 
 
@@ -98,6 +118,11 @@ class _Columns:
         """Returns what is wrong with a line's number of cells; None: nothing."""
         missing = len(self.header) - len(cells)
         told = f"{len(cells)} cells for {len(self.header)} columns"
+        if torn := next((cell for cell in cells if cell.startswith('"')), ""):
+            return (
+                f"{torn!r} begins with a quote that its cell does not close: a tab or a line break "
+                "within quotes ends a cell too; take it out of the cell"
+            )
         if len(cells) == 1 and missing and re.search(r"\S[ ,;]+\S", cells[0]):
             return f"{told}: cells are separated by one tab, not by spaces or commas"
         if missing < 0:

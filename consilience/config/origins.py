@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from consilience.config.once import load_once
 from consilience.config.shape import read_schema
 from consilience.errors import ConfigError
 from consilience.files import ROOT
@@ -120,12 +121,12 @@ def read_config(path: Path) -> Mapping[str, Any]:
     """Returns the mapping of a study's file.
 
     Raises:
-        ConfigError: it is not there, or no YAML mapping.
+        ConfigError: it is not there, or no YAML mapping, or has a key twice.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such study")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf8"))
+        content = load_once(path.read_text(encoding="utf8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content or {}, Mapping):

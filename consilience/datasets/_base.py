@@ -1,6 +1,7 @@
 """What several dataset sources share: lists of samples, decoded pictures, splits, digests."""
 
 import io
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -67,9 +68,24 @@ def decode(
         with Image.open(stream) as picture:
             if picture.mode.startswith(("I", "F")):
                 return _scaled(picture, origin, span)
+            _check_depth(picture, origin, span)
             return picture.convert("RGB")
     except _UNREADABLE as error:
         raise DataError(f"{origin}: the picture cannot be decoded ({error})") from error
+
+
+def _check_depth(picture: Image.Image, origin: str, span: tuple[float, float] | None) -> None:
+    """Raises DepthError if a span is asked for that deep channels of colours cannot get.
+
+    Pillow reads the upper 8 bits of such channels alone, as if white were 65535.
+    """
+    layout = str(picture.tile[0][3:]) if picture.tile else ""
+    if span not in (None, (0.0, 65535.0)) and ";16" in layout:
+        raise DepthError(
+            f"{origin}: it has colours or transparency of 16 bits, of which only the upper 8 can "
+            "be read, and the column pixel_range is for pictures of one channel; convert the "
+            "pictures to 8 bits"
+        )
 
 
 def _scaled(picture: Image.Image, origin: str, span: tuple[float, float] | None) -> Image.Image:
@@ -106,7 +122,7 @@ def pixel_span(row: Mapping[str, Any]) -> tuple[float, float] | None:
         low, high = map(float, cell.split(","))
     except ValueError:
         low = high = 0.0
-    if not low < high:
+    if not low < high or math.isinf(high - low):
         raise ConfigError(
             f"dataset {row.get('dataset')!r}, column pixel_range ({cell!r}): write the values that "
             "are black and white, such as `0,65535`"
@@ -146,6 +162,12 @@ def group_column(row: Mapping[str, Any]) -> str:
     """Returns the source's own column that names groups, if the row says one: `column=NAME`."""
     kind, _, name = str(row.get("group") or "").strip().partition("=")
     return name if kind == GROUP_COLUMN else ""
+
+
+def files_below(folder: Path) -> list[str]:
+    """Returns the relative paths of all files below a folder, without hidden ones (`._1.tar`)."""
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return [path.as_posix() for path in found if not any(part[0] == "." for part in path.parts)]
 
 
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:

@@ -70,9 +70,11 @@ class HubRoot:
 
 
 def split_pattern(name: str) -> tuple[str, str]:
-    """Returns the root and the pattern of a cell `ROOT/PATTERN`; "" if no part has a brace."""
+    """Returns the root and the pattern of a cell `ROOT/PATTERN`; "" if it names no shards."""
     parts = name.split("/")
     first = next((i for i, part in enumerate(parts) if "{" in part), len(parts))
+    if first == len(parts) and name.endswith(".tar") and not Path(name).expanduser().is_dir():
+        first -= 1
     return "/".join(parts[:first]) or ("/" if first else "."), "/".join(parts[first:])
 
 
@@ -89,7 +91,7 @@ def open_root(row: Mapping[str, Any]) -> tuple[Root | HubRoot, str]:
     if not root.remote and not Path(name).expanduser().is_dir():
         raise DataError(
             f"dataset {row.get('dataset')!r}: {name} is neither a folder nor an http(s) "
-            "address nor a hub repository (owner/name); correct the column name"
+            f"address nor a hub repository (owner/name); correct the column name"
         )
     return root, pattern
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from consilience.datasets._base import files_below
 from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root
 from consilience.errors import ConfigError, DataError
@@ -14,6 +15,7 @@ from consilience.files import natural_order
 COUNT = "nshards.txt"
 _MOST = 1_000_000
 _SUFFIX = ".tar"
+_COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)([^0-9/]*)")
 _PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
 
 
@@ -97,12 +99,17 @@ def _listed(root: Root | HubRoot) -> list[str] | None:
     if root.remote:
         return None
     folder = Path(root.name).expanduser()
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    return files_below(folder)
 
 
 def _expanded(pattern: str, place: str) -> list[str]:
     from braceexpand import UnbalancedBracesError, braceexpand  # noqa: PLC0415 - of webdataset
 
+    if "*" in pattern:
+        raise ConfigError(
+            f"{place}, column name ({pattern}): shards are named by braces, not by stars; name the "
+            "folder to read all in it, or write such as {000000..000009}.tar"
+        )
     if _count_names(pattern) > _MOST:  # the library would make them all at once
         raise ConfigError(f"{place}, column name ({pattern}): it names over {_MOST:,} shards")
     try:
@@ -153,10 +160,22 @@ def _words(name: str) -> set[str]:
 def _check_gaps(names: Sequence[str], where: str, place: str) -> None:
     """Raises DataError if a number is missing among shards that are otherwise called alike."""
     numbers: dict[tuple[str, str], dict[int, str]] = {}
+    counts: dict[tuple[str, str], int] = {}
     for name in names:
-        if match := re.fullmatch(r"(.*?)([0-9]+)([^0-9/]*)", name):
+        if match := _COUNTED.fullmatch(name):  # 00001-of-00004
+            before, number, count, after = match.groups()
+            key = before, f"-of-{count}{after}"
+            counts[key] = int(count)
+            numbers.setdefault(key, {})[int(number)] = name
+        elif match := re.fullmatch(r"(.*?)([0-9]+)([^0-9/]*)", name):
             before, number, after = match.groups()
             numbers.setdefault((before, after), {})[int(number)] = name
+    for (before, after), count in counts.items():
+        if len(own := numbers[before, after]) != count:
+            raise DataError(
+                f"{place}: {where} has {len(own)} of the {count} shards {before}NUMBER{after}; "
+                "complete the dataset, or name those that are meant by a pattern with braces"
+            )
     for (before, after), own in numbers.items():
         missing = next((i for i in range(min(own), max(own)) if i not in own), None)
         if missing is not None:

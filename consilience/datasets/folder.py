@@ -9,13 +9,13 @@ that of the ids. Symbolic links are followed. `sha256` may name the digest of al
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from consilience.datasets import Sample
-from consilience.datasets._base import Listing, check_tree, decode, pixel_span, split_roles
+from consilience.datasets._base import ROLES, Listing, check_tree, decode, pixel_span, split_roles
 from consilience.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -34,15 +34,18 @@ def open(row: Mapping[str, Any]) -> Listing:
     """
     root = _root(row)
     found: dict[str, tuple[Path, str, str | None]] = {}
-    ignored = 0
+    ignored, classes_of = 0, {}
     for base, role in _bases(root, row):
         pictures, others = _scan(base)
         ignored += others
+        classes_of[base.name] = {label for _, label in pictures if label is not None}
         for path, label in pictures:
             found[path.relative_to(root).as_posix()] = (path, role, label)
     if ignored:
         log.warning("%s: %d files are not pictures and were ignored", root, ignored)
     classes = tuple(sorted({label for _, _, label in found.values() if label is not None}))
+    _check_splits(classes, root, row)
+    _check_classes(classes_of, row)
     number = {name: index for index, name in enumerate(classes)}
     span = pixel_span(row)
     verified = check_tree(row, ((id_, path) for id_, (path, _, _) in found.items()))
@@ -62,6 +65,29 @@ def open(row: Mapping[str, Any]) -> Listing:
 def look_for(row: Mapping[str, Any]) -> None:
     """Raises DataError if the folder, or that of a split, is not there."""
     list(_bases(_root(row), row))
+
+
+def _check_splits(classes: Sequence[str], root: Path, row: Mapping[str, Any]) -> None:
+    """Raises DataError if folders that would be the classes are all called like splits."""
+    if len(classes) > 1 and not row.get("splits") and all(name in ROLES for name in classes):
+        raise DataError(
+            f"dataset {row.get('dataset')!r}: the folders of {root} are called like splits "
+            f"({', '.join(classes)}) and would be taken as classes; write those to read into the "
+            f"column splits, such as `{classes[0]}`"
+        )
+
+
+def _check_classes(classes_of: Mapping[str, Set[str]], row: Mapping[str, Any]) -> None:
+    """Raises DataError if all pictures of a split lie in a folder that is no class of another."""
+    for split, own in classes_of.items():
+        others = sorted(set().union(*(c for s, c in classes_of.items() if s != split)))
+        if len(own) == 1 and others and not own & set(others):
+            raise DataError(
+                f"dataset {row.get('dataset')!r}: all pictures of the split {split!r} lie in the "
+                f"folder {min(own)!r}, which is no class of the others ({', '.join(others[:3])}, "
+                "…) and would be taken as one; move them into folders of their classes, or read "
+                "one split alone"
+            )
 
 
 def _root(row: Mapping[str, Any]) -> Path:

@@ -31,16 +31,15 @@ from consilience.datasets import Sample
 from consilience.datasets._base import (
     check_tree,
     decode,
-    group_column,
+    files_below,
     pixel_span,
     split_roles,
 )
+from consilience.datasets._columns import choose_columns
 from consilience.datasets._hub import named_repo, open_repo
-from consilience.errors import ConfigError, DataError
+from consilience.errors import DataError
 from consilience.files import natural_order
-from consilience.registry import did_you_mean
 
-KINDS = ("image", "text", "label", "id")
 _COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?(.*)\.parquet")
 _CLASSES = 100_000  # more class numbers than that need samples
 _ROWS = 64  # read at a time: pictures may be large
@@ -54,7 +53,7 @@ class Tables:
     roles: Mapping[str, str]
     """For each file the role of its split."""
     columns: Mapping[str, str]
-    """For some of `KINDS` the column."""
+    """For some of `_columns.KINDS` the column."""
     captions: str
     classes: tuple[str, ...]
     pin: Mapping[str, str]
@@ -73,6 +72,8 @@ class Tables:
         """Yields the samples of one row: one, or one for each caption."""
         origin = f"{name}:{number}"
         cells = {kind: record[column] for kind, column in self.columns.items()}
+        if "id" in cells and cells["id"] is None:
+            raise DataError(f"{origin}: its {self.columns['id']!r} is blank; write an id for each")
         id_ = str(cells["id"]) if "id" in cells else origin
         texts = self._texts(cells.get("text"), origin)
         image = partial(_picture, cells["image"], origin, self.span) if "image" in cells else None
@@ -102,7 +103,15 @@ class Tables:
         if isinstance(cell, int):
             return cell
         if not isinstance(cell, str):
-            raise DataError(f"{origin}: its label is {cell!r}, neither a whole number nor a text")
+            raise DataError(
+                f"{origin}: its label is {cell!r}, neither a whole number nor a text; write one "
+                "for each sample, or rename the column: samples without one have no label"
+            )
+        if cell not in self.classes:
+            raise DataError(
+                f"{origin}: its label {cell!r} is none of the classes that the file names "
+                f"{_shown(self.classes)}; write the labels as their numbers, or correct the names"
+            )
         return self.classes.index(cell)
 
 
@@ -117,8 +126,7 @@ def open(row: Mapping[str, Any]) -> Tables:
     paths, pin = _locate(row, place)
     roles = _assign(list(paths), split_roles(row), place)
     files = {name: paths[name]() for name in roles}
-    schema = _schema(*next(iter(files.items())))
-    columns = _choose_columns(row, schema, place)
+    columns = choose_columns(row, {name: _schema(name, files[name]) for name in files}, place)
     classes = _classes(files, columns["label"]) if "label" in columns else ()
     verified = check_tree(row, files.items())
     captions = str(row.get("captions") or "first")
@@ -156,8 +164,8 @@ def _locate(row: Mapping[str, Any], place: str) -> tuple[dict[str, Any], dict[st
                 f"{place}: {name} is neither a folder nor a hub repository (owner/name); "
                 "correct the column name"
             )
-        paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*.parquet")}
-        found = {file: partial(Path, paths[file]) for file in sorted(paths, key=natural_order)}
+        names = sorted(filter(_is_table, files_below(root)), key=natural_order)
+        found = {name: partial(Path, root / name) for name in names}
         pin = {}
     if not found:
         raise DataError(
@@ -181,6 +189,8 @@ def _assign(names: list[str], roles: Mapping[str, str], place: str) -> dict[str,
             shown = ", ".join(names[:5])
             raise DataError(f"{place}: no Parquet file of the split {split!r}; there are: {shown}")
         _check_configuration(own, split, place)
+        if twice := next((name for name in own if name in chosen), ""):
+            raise DataError(f"{place}: the file {twice} belongs to two of the splits; rename it")
         chosen |= dict.fromkeys(own, role)
     _check_counted(list(chosen), place)
     return chosen
@@ -236,66 +246,21 @@ def _schema(name: str, path: Path) -> pa.Schema:
         ) from error
 
 
-def _choose_columns(row: Mapping[str, Any], schema: pa.Schema, place: str) -> dict[str, str]:
-    """Returns {kind: column}: what the row names, and the defaults that the modality needs."""
-    cell = str(row.get("columns") or "")
-    named: dict[str, str] = {}
-    for part in cell.split():
-        kind, _, column = part.partition("=")
-        if kind not in KINDS or not column:
-            hint = did_you_mean(kind, KINDS)
-            raise ConfigError(f"{place}, column columns ({cell!r}): {part!r} is unknown{hint}")
-        named[kind] = column
-    wanted = {kind: named.get(kind, kind) for kind in str(row["modality"]).split("+")} | named
-    if group := group_column(row):
-        wanted["group"] = group
-    if "label" not in named and "label" in schema.names:
-        wanted["label"] = "label"
-    for kind, column in wanted.items():
-        if column not in schema.names:
-            hint = did_you_mean(column, schema.names)
-            remedy = hint if kind == "group" else _remedy(kind, schema)
-            if kind != "group" and "did you mean" in hint:
-                meant = hint.split("'")[1]
-                remedy = f"{hint} Write `{kind}={meant}` into the column columns"
-            raise DataError(f"{place}: no column {column!r} for the {kind}{remedy}")
-    return wanted
-
-
-def _remedy(kind: str, schema: pa.Schema) -> str:
-    """Returns how to name a column of a kind, with those that could be meant by their type."""
-    could = [field.name for field in schema if _holds(field.type, kind)]
-    there = ", ".join(schema.names)
-    meant = f", of which {' or '.join(could)} could be meant" if could else ""
-    example = (could or ["COLUMN"])[0]
-    return f"; there are {there}{meant}: write `{kind}={example}` into the column columns"
-
-
-def _holds(found: pa.DataType, kind: str) -> bool:
-    """Returns whether a column of this type could hold pictures, texts, labels or ids."""
-    types = pa.types
-    is_text = types.is_string(found) or types.is_large_string(found)
-    if kind == "image":
-        nested = types.is_struct(found) and found.get_field_index("bytes") >= 0
-        return nested or types.is_binary(found) or types.is_large_binary(found)
-    if kind == "text":
-        is_list = types.is_list(found) or types.is_large_list(found)
-        return is_text or (is_list and _holds(found.value_type, "text"))
-    return is_text or types.is_integer(found)
-
-
 def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
     """Returns the class names that the hub's library wrote into a file."""
-    notes = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = notes.get("info", {}).get("features", {}).get(column, {})
-    return tuple(feature.get("names") or ()) if isinstance(feature, Mapping) else ()
+    try:
+        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    except ValueError:  # of another tool
+        return ()
+    for key in ("info", "features", column, "names"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return tuple(found or ())
 
 
 def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
     """Returns the class names: the files' own, else numbers, else the texts that occur."""
     first, names = next(iter(files)), ()
     for name, path in files.items():
-        _check_single(_schema(name, path), column, name)
         own = _class_names(_schema(name, path), column)
         names = own if name == first else names
         if own != names:
@@ -324,17 +289,6 @@ def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
             )
         return tuple(map(str, range(max(found, default=-1) + 1)))
     return tuple(sorted(map(str, found)))
-
-
-def _check_single(schema: pa.Schema, column: str, name: str) -> None:
-    """Raises DataError if samples have several labels, or none that could be one."""
-    kind = schema.field(column).type
-    if pa.types.is_nested(kind):
-        raise DataError(
-            f"{name}: the column {column!r} holds {kind} for each sample, and one label per sample "
-            "is read; name another one in the column columns (label=COLUMN), write one label for "
-            "each, or rename the column: samples without one have no label"
-        )
 
 
 def _shown(names: tuple[str, ...]) -> str:

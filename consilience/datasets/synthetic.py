@@ -112,7 +112,7 @@ def open(row: Mapping[str, Any]) -> Blobs:
         ConfigError: an unknown name or parameter, a value that it cannot have, or splits.
     """
     place = f"dataset {row.get('dataset')!r}, column name ({row['name']!r})"
-    name, *parts = str(row["name"]).split()
+    name, *parts = str(row["name"]).split() or [""]
     if name != "blobs":
         raise ConfigError(f"{place}: unknown kind{did_you_mean(name, ['blobs'])}")
     if str(row.get("splits") or "").strip():
@@ -128,3 +128,8 @@ def open(row: Mapping[str, Any]) -> Blobs:
     if "classes" in cells:
         cells["n_classes"] = cells.pop("classes")
     return Blobs(**cells)
+
+
+def look_for(row: Mapping[str, Any]) -> None:
+    """Raises ConfigError if the column `name` says something that there is not."""
+    open(row)

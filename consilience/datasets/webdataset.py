@@ -9,7 +9,7 @@ ROOT/….tar                   without nshards.txt: all shards in the folder, by
 
 The column `name` is ROOT: a folder, an http(s) address, or a hub repository as `owner/name` or
 `hf://datasets/owner/name`, whose `revision` is resolved to a commit. It may end in a pattern with
-braces, such as `ROOT/train-{000000..000009}.tar`, which names the shards themselves. `splits` names
+braces, such as `ROOT/train-{000000..000009}.tar`, or in one shard, `ROOT/train.tar`. `splits` names
 what to read; without nshards.txt a shard belongs to a split that is one of the words of its path,
 and a blank cell reads all as one pool.
 Shards of an address are fetched once into `$CONSILIENCE_CACHE` (default `~/.cache/consilience`),
@@ -27,6 +27,7 @@ trying every picture.
 """
 
 import io
+import json
 import tarfile
 import urllib.parse
 from collections.abc import Iterator, Mapping
@@ -53,7 +54,7 @@ from consilience.files import lines_of
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
 _LABELS = ("cls", "npy")
-_OTHER_LABELS = ("label", "labels", "class", "target", "targets")
+_OTHER_LABELS = ("label", "labels", "lbl", "class", "target", "targets", "category")
 _BLOCK = 512
 
 
@@ -78,7 +79,9 @@ class Shards:
     def __iter__(self) -> Iterator[Sample]:
         for split, shards in self.shards.items():
             for name in shards.names:
+                seen: set[str] = set()
                 for members in _read(self.shard(name), name):
+                    _check_together(members["__key__"], seen, name)
                     _check_label(members, name, bool(self.classes))
                     role = self.roles.get(split, "")
                     yield _sample(members, name, split, role, self.span, self.group)
@@ -243,6 +246,16 @@ def _sample(
     )
 
 
+def _check_together(key: str, seen: set[str], shard: str) -> None:
+    """Raises DataError if members of one key do not follow one another in a shard."""
+    if key in seen:
+        raise DataError(
+            f"{shard}:{key}: its members stand apart in the shard, or the key is there twice; "
+            "write it again with the members of each key together (tar --sort=name)"
+        )
+    seen.add(key)
+
+
 def _dotted(members: Mapping[str, Any]) -> str:
     """Returns what to do if a picture's key was cut at a dot that was not meant to end it."""
     for name in members:
@@ -269,11 +282,25 @@ def _check_label(members: Mapping[str, Any], shard: str, classes: bool) -> None:
     if other := [name for name in names if set(name.split(".")) & {*_LABELS, *_OTHER_LABELS}]:
         remedy = _dotted(members) or f"; write it as {wanted}"
         raise DataError(f"{origin}: its label is called {other[0]}{remedy}")
+    if key := _label_in_json(members.get("json", b"")):
+        raise DataError(
+            f"{origin}: its label is {key!r} in its json, which is not read; write it as {wanted}"
+        )
     if classes:
         raise DataError(
             f"{origin}: classnames.txt names classes and it has no {wanted} among its members "
             f"({', '.join(names)}); write its label, or remove classnames.txt"
         )
+
+
+def _label_in_json(content: bytes) -> str:
+    """Returns the key under which a member of metadata has a label, or "" if it has none."""
+    try:
+        found = json.loads(content or b"{}")
+    except ValueError:  # no metadata that are read
+        return ""
+    names = found if isinstance(found, dict) else {}
+    return next((key for key in (*_LABELS, *_OTHER_LABELS) if names.get(key) is not None), "")
 
 
 def _label(content: bytes, origin: str) -> int:
@@ -298,6 +325,6 @@ def _labels(content: bytes, origin: str) -> tuple[int, ...]:
 
 def _text(content: bytes, origin: str, member: str = "txt") -> str:
     try:
-        return content.decode("utf-8").strip()
+        return content.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise DataError(f"{origin}: its {member} is not UTF-8 ({error})") from error

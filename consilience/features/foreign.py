@@ -20,24 +20,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consilience.errors import FeaturesError
+from consilience.features.columns import read_columns
 from consilience.features.hdf5 import read_datasets
-from consilience.features.numbered import in_order, is_block, names_rows
+from consilience.features.numbered import in_order, is_block, layer_order, names_rows
 from consilience.features.reading import read_header
-from consilience.files import lines_of, natural_order
+from consilience.files import lines_of
 from consilience.registry import did_you_mean
 
 LAYER = "features"
 """The name of a layer that has none."""
 KEPT, NATURAL = "the order of the file", "the natural order of their names"
 """Where the order of layers comes from."""
-_ID_KEYS = ("ids", "id", "file_names")
-_LABEL_KEYS = ("labels", "targets", "label")
+ID_KEYS = ("ids", "id", "file_names")
+LABEL_KEYS = ("labels", "targets", "label")
+"""What arrays and columns are called that hold no features."""
 _NAMES = "file_names.txt"
 
 
@@ -140,9 +142,11 @@ def _read_folder(path: Path) -> Foreign:
     elif blocks:
         piece, files = _joined({file: _read_file(file) for file in blocks}, path)
     else:
+        there = ", ".join(sorted(file.name for file in path.iterdir())[:3]) or "nothing"
         raise FeaturesError(
-            f"{path} holds neither features_train.pt, features_test.pt nor features.npy, .pt or "
-            ".hdf5; give the file itself"
+            f"{path} holds neither features_train.pt, features_test.pt, features.npy, .pt or .hdf5 "
+            f"nor blocks of rows (features_0-512.npy, … or features_0.npy, …), but {there}; give "
+            "the file itself, or call blocks so"
         )
     names = path / _NAMES
     if names.exists():
@@ -211,7 +215,7 @@ def _read_splits(path: Path) -> Foreign:
         features, targets = path / f"features_{split}.pt", path / f"targets_{split}.pt"
         if not features.exists():
             continue
-        labels = _numbers(_load_torch(targets), targets) if targets.exists() else None
+        labels = _numbers(_load_torch(targets), targets, "targets") if targets.exists() else None
         piece = _read_file(features)
         pieces.append(replace(piece, ids=None, labels=labels, split=split, samples_hash=""))
         files += [file for file in (features, targets) if file.exists()]
@@ -231,28 +235,31 @@ def _read_file(path: Path) -> Piece:
         )
     try:
         return reader(path)
-    except (ValueError, OSError, EOFError, KeyError, pa.ArrowException) as error:
+    except (
+        ValueError, TypeError, RuntimeError, OSError, EOFError, KeyError, BadZipFile,
+        pa.ArrowException,
+    ) as error:  # fmt: skip
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FeaturesError(f"{path}: cannot be read ({reason})") from None
 
 
 def _piece(table: Mapping[str, Any], path: Path) -> Piece:
     """Returns the piece that a table of arrays is: layers, and ids and labels by their names."""
-    ids = next((table[key] for key in _ID_KEYS if key in table), None)
-    labels = next((table[key] for key in _LABEL_KEYS if key in table), None)
-    rest = {k: v for k, v in table.items() if k not in (*_ID_KEYS, *_LABEL_KEYS)}
+    ids = next((table[key] for key in ID_KEYS if key in table), None)
+    labels = next((table[key] for key in LABEL_KEYS if key in table), None)
+    rest = {k: v for k, v in table.items() if k not in (*ID_KEYS, *LABEL_KEYS)}
     blocks = [name for name in rest if names_rows(name)]
     if blocks:
         rest, blocks = _without_blocks(rest, blocks, path)
     layers: dict[str, np.ndarray] = {}
     for name, value in rest.items():
-        layers |= _layers(name, _numbers(value, path), path)
+        layers |= _layers(name, _numbers(value, path, name), path)
     if not layers:
         raise FeaturesError(f"{path} holds no features")
     return Piece(
         layers,
-        None if ids is None else tuple(_text(one) for one in ids),
-        None if labels is None else _numbers(labels, path),
+        None if ids is None else tuple(_text(one) for one in _plain(ids)),
+        None if labels is None else _numbers(labels, path, "labels"),
         blocks=tuple(blocks),
     )
 
@@ -261,7 +268,7 @@ def _without_blocks(
     table: Mapping[str, Any], names: Sequence[str], path: Path
 ) -> tuple[dict[str, Any], list[str]]:
     """Returns a table with its blocks of rows as one layer, and the blocks in their order."""
-    arrays = {name: _numbers(table[name], path) for name in names}
+    arrays = {name: _numbers(table[name], path, name) for name in names}
     for name, x in arrays.items():
         if x.ndim == 0 or LAYER in table:
             why = f"{LAYER!r} beside it" if LAYER in table else "no rows"
@@ -277,25 +284,37 @@ def _layers(name: str, x: np.ndarray, path: Path) -> dict[str, np.ndarray]:
     if name == "feats" and x.ndim == 3:  # platonic-rep: (n, layers, d)
         return {f"layer_{i}": x[:, i] for i in range(x.shape[1])}
     if x.ndim != 2:
+        remedy = "reduce maps and tokens first (consilience.features.activations)"
+        if x.ndim < 2:
+            remedy = "stack the vectors of all samples, or leave it out if it is no layer"
         raise FeaturesError(
-            f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); reduce maps and "
-            "tokens first (consilience.features.activations)"
+            f"{path}: {name!r} has the shape {x.shape}, expected (samples, units); {remedy}"
         )
     return {name: x}
+
+
+def _plain(ids: Any) -> Any:  # noqa: ANN401
+    """Returns ids as plain values: of one column too, and of a tensor."""
+    listed = ids.tolist() if hasattr(ids, "tolist") else ids
+    column = getattr(ids, "ndim", 1) == 2 and ids.shape[1] == 1
+    return [one for (one,) in listed] if column else listed
 
 
 def _text(one: Any) -> str:  # noqa: ANN401
     return one.decode("utf8") if isinstance(one, bytes) else str(one)
 
 
-def _numbers(value: Any, path: Path) -> np.ndarray:  # noqa: ANN401
+def _numbers(value: Any, path: Path, name: str) -> np.ndarray:  # noqa: ANN401
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value
         value = value.numpy()
     x = np.asarray(value)
     if x.dtype.kind not in "fiub":
-        raise FeaturesError(f"{path}: {x.dtype} are no numbers")
+        raise FeaturesError(
+            f"{path}: {name!r} holds {x.dtype}, which are no numbers; call it one of "
+            f"{', '.join(ID_KEYS)} if it names the rows, else leave it out"
+        )
     return x
 
 
@@ -326,7 +345,7 @@ def _read_pt(path: Path) -> Piece:
     if not isinstance(found, Mapping):
         return _piece({LAYER: found}, path)
     if "feats" in found:
-        found = {key: found[key] for key in ("feats", *_ID_KEYS) if key in found}
+        found = {key: found[key] for key in ("feats", *ID_KEYS) if key in found}
     return _piece({str(key): value for key, value in found.items()}, path)
 
 
@@ -341,19 +360,7 @@ def _read_h5(path: Path) -> Piece:
 
 
 def _read_parquet(path: Path) -> Piece:
-    table = pq.ParquetFile(path).read()
-    found: dict[str, Any] = {}
-    plain: list[np.ndarray] = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if name in (*_ID_KEYS, *_LABEL_KEYS):
-            found[name] = column.to_pylist()
-        elif pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type):
-            found[name] = np.array(column.to_pylist(), np.float64)
-        else:
-            plain.append(column.to_numpy())
-    if plain:  # one column per unit
-        found[LAYER] = np.stack(plain, axis=1)
-    return _piece(found, path)
+    return _piece(read_columns(path, (*ID_KEYS, *LABEL_KEYS), LAYER), path)
 
 
 def _read_safetensors(path: Path) -> Piece:
@@ -366,7 +373,7 @@ def _read_safetensors(path: Path) -> Piece:
         header, names = {}, None
     try:
         with safe_open(path, framework="pt") as stream:
-            order = names or sorted(stream.keys(), key=natural_order)
+            order = names or sorted(stream.keys(), key=layer_order)
             found = {name: stream.get_tensor(name) for name in order}
     except (SafetensorError, ImportError) as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import FeaturesError
-from consilience.files import natural_order
+from consilience.features.numbered import layer_order
 
 
 def read_datasets(path: Path) -> tuple[dict[str, np.ndarray], bool]:
@@ -54,7 +54,7 @@ def _members(group: Any) -> tuple[list[str], bool]:  # noqa: ANN401
     import h5py  # noqa: PLC0415 - an extra
 
     if not group.id.get_create_plist().get_link_creation_order() & h5py.h5p.CRT_ORDER_TRACKED:
-        return sorted(group, key=natural_order), False
+        return sorted(group, key=layer_order), False
     names: list[bytes] = []
     group.id.links.iterate(names.append, idx_type=h5py.h5.INDEX_CRT_ORDER)
     return [name.decode() for name in names], True

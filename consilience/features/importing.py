@@ -202,6 +202,7 @@ def _shortened(ids: Sequence[str], wanted: set[str]) -> list[str]:
 def _in_order(foreign: Foreign, table: pd.DataFrame, path: str | Path) -> np.ndarray:
     """Returns for each sample its row, counted through all pieces; labels must agree."""
     _warn_of_order(table["id"].tolist(), path)
+    _check_ids(foreign, table["id"].tolist(), path)
     rows = []
     for piece in foreign.pieces:
         mine = np.arange(len(table))
@@ -229,6 +230,20 @@ def _warn_of_order(ids: Sequence[str], path: str | Path) -> None:
         "of the file count up, that row is %s: then give ids instead of the order samples",
         path, row, ids[row], by_number[row],
     )  # fmt: skip
+
+
+def _check_ids(foreign: Foreign, wanted: Sequence[str], path: str | Path) -> None:
+    """Raises FeaturesError if a file holds the ids of the samples, in another order than theirs."""
+    own = foreign.pieces[0].ids if len(foreign.pieces) == 1 else None
+    ids = _shortened(own or (), set(wanted))
+    if sorted(ids) != sorted(wanted) or ids == wanted:
+        return
+    row = next(row for row, name in enumerate(ids) if name != wanted[row])
+    raise FeaturesError(
+        f"{path}: the rows are said to be in the order of the samples, and by the file's own ids "
+        f"row {row} is {ids[row]!r}, where the sample is {wanted[row]!r}; leave the order to the "
+        "ids, or take them out of the file if they are wrong"
+    )
 
 
 def _check_labels(piece: Piece, table: pd.DataFrame, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""Blocks of rows of one matrix: their order by the numbers in their names, and whether they fit.
+"""What numbers in names tell: the order of layers, and that of blocks of rows of one matrix.
 
 `features_0-512` holds the rows from 0 to before 512. `features_3` is the third or fourth block
 (counted from 0 or 1), or the number is that of its first row, or of the rows up to its end.
@@ -7,12 +7,26 @@
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from consilience.errors import FeaturesError
 from consilience.files import natural_order
 
 _ROWS = re.compile(r"features_(\d+)[-_](\d+)", re.ASCII)
 _NUMBER = re.compile(r"features_(\d+)", re.ASCII)
+_SIGNED = re.compile(r"((?<![0-9A-Za-z])-[0-9]+|[0-9]+)")
+
+
+def layer_order(name: str) -> tuple[Any, ...]:
+    """Returns the key that sorts layers by the numbers in their names.
+
+    A number below zero counts from the end, as in a list of hidden states: `layer_0`, `layer_11`,
+    `layer_-2`, `layer_-1`. A dash after a letter or a digit is no sign: `layer-1` before `layer-2`.
+    """
+    words = _SIGNED.split(name)  # words and numbers take turns
+    return tuple(
+        (word.startswith("-"), int(word)) if i % 2 else word for i, word in enumerate(words)
+    ), name
 
 
 def names_rows(name: str) -> bool:
@@ -74,9 +88,10 @@ def _check_ranges(names: Sequence[str], rows: Mapping[str, int], place: str) -> 
     for name in names:
         first, stop = _range(name)
         if stop - first != rows[name]:
+            one = f" (features_{first}-{stop + 1})" if rows[name] == stop - first + 1 else ""
             raise FeaturesError(
                 f"{place}: {name!r} has {rows[name]} rows, by its name {stop - first} (from "
-                f"{first} to before {stop}); write it again, or rename it after its rows"
+                f"{first} to before {stop}); write it again, or rename it after its rows{one}"
             )
         if first > end:
             raise FeaturesError(

@@ -30,8 +30,9 @@ def mixed_versions(headers: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for model, header in sorted(headers.items()):
         libraries = json.loads(header.get("provenance", {}).get("libraries") or "{}")
         for package in DECIDING:
-            if package in libraries:
-                found.setdefault(package, {}).setdefault(libraries[package], []).append(model)
+            if package in libraries:  # what a build is for (`+cpu`) is no other version
+                version = libraries[package].partition("+")[0]
+                found.setdefault(package, {}).setdefault(version, []).append(model)
     return [
         f"{package} {' and '.join(f'{version} ({_shown(own)})' for version, own in by.items())}"
         for package, by in found.items()

@@ -90,7 +90,8 @@ def load_state(row: Mapping[str, Any], path: Path) -> Checkpoint:
         return Checkpoint(map_names(row, dict(_flat(loaded)), rules, path))
     loaded, key, notes = _unwrapped(loaded)
     if not isinstance(loaded, Mapping) or not loaded or not _only_tensors(loaded):
-        inner = ", ".join(sorted({name.rpartition(".")[0] for name, _ in _flat(loaded)})[:3])
+        tensors = _flat(loaded, f"{key}." if key else "")
+        inner = ", ".join(sorted({name.rpartition(".")[0] for name, _ in tensors})[:3])
         found = f" (there are some under {inner}; name them in the column keys)" if inner else ""
         fail(row, f"{path} holds no plain table of tensors{found}; or save the state_dict() again")
     versions = getattr(loaded, "_metadata", {})
@@ -150,6 +151,11 @@ def _without_wrappers(row: Mapping[str, Any], loaded: State, path: Path) -> dict
 
 
 def _read(row: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
+    if path.is_dir():
+        held = ", ".join(sorted(file.name for file in path.iterdir())[:5]) or "nothing"
+        fail(row, f"{path} is a folder, which holds {held}; name the file of weights in it")
+    if what := _what_instead(path):
+        fail(row, f"{path} holds no weights: it is {what}; fetch the file itself")
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -163,6 +169,17 @@ def _read(row: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
     except Exception as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
         fail(row, f"{path} cannot be read as weights ({said}); {_EXPECTED}")
+
+
+def _what_instead(path: Path) -> str:
+    """Returns what a file is that stands in the place of weights, or "" if it may be weights."""
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if not start:
+        return "empty"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS (git lfs pull puts the file there)"
+    return "a web page" if start.lstrip().lower().startswith((b"<!doctype", b"<html")) else ""
 
 
 def _only_tensors(loaded: Mapping[Any, Any]) -> bool:

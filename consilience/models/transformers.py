@@ -288,6 +288,12 @@ def _text_extractor(
         network.config = getattr(network, "config", model.config)
     network.config.use_cache = False  # of earlier tokens, which nothing here would take up
     wanted = int(_weights.cell(row, "max_length", "0"))
+    if wanted and wanted <= (special := tokenizer.num_special_tokens_to_add()):
+        _weights.fail(
+            row,
+            f"max_length is {wanted}, and {special} special tokens stand in every text, so that "
+            "nothing of it is left; write more",
+        )
     limit = text_limit(network, tokenizer, wanted, 0 if wanted else declared.max_length)
     states = _states(row, network, tokenizer, limit)
     names = list(states.names)

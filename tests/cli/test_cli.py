@@ -217,3 +217,50 @@ def test_mistakes_are_one_line(files, capsys, monkeypatch, arguments, message):
     assert status == 1
     assert message in shown.err
     assert len(shown.err.splitlines()) == 1
+
+
+# Files and options that people have
+
+
+def test_ids_of_other_samples_or_in_another_order_are_refused(files, capsys):
+    folder, x, y = files
+    ids = np.array([f"{i}.png" for i in range(len(x))])
+    np.savez(folder / "x.npz", embeddings=x, ids=ids, labels=np.arange(len(x)))
+    np.savez(folder / "y.npz", embeddings=y, file_names=ids[::-1])
+    status, shown = run(capsys, folder / "x.npz", folder / "y.npz")
+    assert status
+    assert "row 0 is '0.png' in the one and '59.png' in the other" in shown.err
+    np.savez(folder / "y.npz", embeddings=y, file_names=ids)
+    status, shown = run(capsys, folder / "x.npz", folder / "y.npz", "--json")
+    assert status == 0
+    assert json.loads(shown.out)["value"] == get_metric("cka")(x, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--null", "--permutations", "0"], "--permutations 0: a null takes 2 or more"),
+        (["--null", "--permutations", "-5"], "--permutations -5: a null takes"),
+        (["--set", "k=[1"], "--set 'k=[1': the value cannot be read"),
+        (["--labels", "nosuch.npy"], "nosuch.npy: no such file"),
+    ],
+)
+def test_options_that_cannot_be_meant(files, capsys, options, told):
+    folder, _, _ = files
+    status, shown = run(capsys, folder / "a.npy", folder / "c.npz", *options)
+    assert status
+    assert told in shown.err
+
+
+def test_a_torn_archive_is_told(files, capsys):
+    folder, _, _ = files
+    torn = folder / "torn.npz"
+    torn.write_bytes((folder / "c.npz").read_bytes()[:500])
+    status, shown = run(capsys, folder / "a.npy", torn)
+    assert status
+    assert "torn.npz: cannot be read" in shown.err
+
+
+def test_nothing_is_not_verified(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)])
+    assert "holds no results; name a folder" in capsys.readouterr().err

@@ -5,7 +5,9 @@ import itertools
 import pytest
 
 from consilience.config.catalogs import read_rows, read_variants
+from consilience.config.origins import Origins
 from consilience.config.shape import Problems
+from consilience.errors import ConfigError
 from consilience.files import lines_of
 
 HEADER = ["model", "source", "name", "modality", "weights", "pool", "input_size",
@@ -144,3 +146,59 @@ def test_a_metric_given_twice_is_refused(tmp_path):
     problems = Problems()
     read_variants([str(path)], problems)
     assert "'kernel' is there twice" in problems.lines[0]
+
+
+# What spreadsheets and editors leave
+
+
+PLAIN = "model\tsource\tname\tmodality\tfamily\nr18\ttimm\tresnet18\timage\tcnn, deep\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PLAIN.replace("cnn, deep", '"cnn, deep"'),
+        "\n".join("\t".join(f'"{c}"' for c in line.split("\t")) for line in PLAIN.splitlines()),
+        PLAIN.replace("deep\n", "deep\t\t\n"),
+        "\n" + PLAIN,
+        "# of our own\n#\n" + PLAIN,
+    ],
+    ids=["a quoted cell", "all quoted", "empty cells beside", "blank above", "comments above"],
+)
+def test_what_spreadsheets_and_editors_leave(tmp_path, text):
+    rows, problems = read_text(tmp_path, text)
+    assert not problems
+    assert rows == read_text(tmp_path, PLAIN)[0]
+
+
+def test_quotes_inside_of_a_cell_stay(tmp_path):
+    text = PLAIN.replace("cnn, deep", '"a ""deep"" one"') + 'b\ttimm\tresnet50\timage\t12" wide\n'
+    rows, problems = read_text(tmp_path, text)
+    assert not problems
+    assert [row["family"] for row in rows.values()] == ['a "deep" one', '12" wide']
+
+
+@pytest.mark.parametrize("within", ["\t", "\n"])
+def test_quotes_that_a_cell_does_not_close_are_told(tmp_path, within):
+    _, problems = read_text(tmp_path, PLAIN.replace("cnn, deep", f'"cnn{within}deep"'))
+    assert "line 2: '\"cnn' begins with a quote that its cell does not close" in problems[0]
+
+
+@pytest.mark.parametrize("header", ["Model", "#model", "# model"])
+def test_a_column_nearly_called_right_is_told(tmp_path, header):
+    _, (problem,) = read_text(tmp_path, PLAIN.replace("model", header, 1))
+    assert f"line 1: the column {header!r} is to be called 'model'; rename it" in problem
+
+
+def test_columns_of_a_file_of_quoted_commas_are_told(tmp_path):
+    _, (problem,) = read_text(tmp_path, '"model","source","name"\n"a","timm","resnet18"\n')
+    assert "columns are separated by commas" in problem
+
+
+def test_a_key_that_a_study_gives_twice_is_refused(tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text("seed: 1\nfeatures: {batch_size: 3}\nfeatures: {dtype: float16}\n")
+    with pytest.raises(
+        ConfigError, match=r"study.yaml: not valid YAML .*'features' is there twice"
+    ):
+        Origins.read([study])

@@ -17,6 +17,7 @@ from consilience.cli import main
 from consilience.errors import FeaturesError, ModelError
 from consilience.features import read_header, read_layer, write_features
 from consilience.features.extract import extract_features
+from consilience.features.foreign import read_foreign
 from consilience.features.importing import import_features
 from consilience.samples import make_samples, read_samples
 
@@ -458,3 +459,25 @@ def test_inspect_sees_values_that_are_not_finite_and_constant_units(tmp_path, ca
     assert main(["inspect", str(path), "--json"]) == 0
     texts = " | ".join(json.loads(capsys.readouterr().out)["warnings"])
     assert "1 row is not finite" in texts and "1 of 2 units are constant" in texts
+
+
+# Ids of other kinds, and ids that speak against the order that is promised
+
+
+def test_ids_that_contradict_the_order_are_refused(data, bring, tmp_path):
+    _, _, table, layers = data
+    ids = table["id"].tolist()
+    np.savez(tmp_path / "x.npz", ids=[f"pictures/{name}" for name in ids[::-1]], a=layers["a"])
+    told = rf"row 0 is '{ids[-1]}', where the sample is '{ids[0]}'; leave the order to the ids"
+    with pytest.raises(FeaturesError, match=told):
+        bring(tmp_path / "x.npz", order="samples")
+    for own in (ids, [f"row {i}" for i in range(N)]):  # the same, or none of the samples'
+        np.savez(tmp_path / "x.npz", ids=own, a=layers["a"])
+        same(bring(tmp_path / "x.npz", order="samples"), {"a": layers["a"]})
+
+
+def test_ids_of_numbers_and_of_one_column(tmp_path):
+    np.savez(tmp_path / "x.npz", ids=np.array([["b"], ["a"]]), x=np.eye(2))
+    assert read_foreign(tmp_path / "x.npz").pieces[0].ids == ("b", "a")
+    torch.save({"ids": torch.tensor([4, 2]), "x": torch.eye(2)}, tmp_path / "x.pt")
+    assert read_foreign(tmp_path / "x.pt").pieces[0].ids == ("4", "2")

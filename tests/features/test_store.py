@@ -28,6 +28,7 @@ from consilience.features.batches import Chunk, make_batches, wanted_rows
 from consilience.features.container import Entry, write_tensors
 from consilience.features.extract import extract_features, language_figures
 from consilience.features.verification import verify_results
+from consilience.features.versions import mixed_versions
 from consilience.files import digest, read_table, write_table
 from consilience.metrics import get_metric
 from consilience.probe import make_probe
@@ -452,6 +453,15 @@ def test_all_problems_are_listed_at_once(results, capsys):
     ):
         assert text in texts
     assert len(lines) == 3
+
+
+def test_builds_of_one_version_are_not_mixed():
+    def of(*versions):
+        named = {f"m{i}": json.dumps({"torchvision": v}) for i, v in enumerate(versions)}
+        return mixed_versions({m: {"provenance": {"libraries": text}} for m, text in named.items()})
+
+    assert of("0.20.0+cpu", "0.20.0+cu121", "0.20.0") == []
+    assert of("0.20.0+cpu", "0.21.0+cpu") == ["torchvision 0.20.0 (m0) and 0.21.0 (m1)"]
 
 
 def test_mixed_versions_are_noted_and_are_no_problem(results, capsys, caplog):

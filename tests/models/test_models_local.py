@@ -481,3 +481,31 @@ def test_quantised_weights_are_refused(state, tmp_path):
     whole = {k: (v * 127).to(torch.int8) if v.ndim == 4 else v for k, v in state.items()}
     with pytest.raises(ModelError, match=r"'conv1.0.weight' is of int8, and the network computes"):
         load_model(small(tmp_path, whole))
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "Git LFS"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"", "empty"),
+    ],
+)
+def test_what_lies_in_the_place_of_weights_is_told(content, what, tmp_path):
+    for file in ("net.pth", "net.safetensors"):
+        (tmp_path / file).write_bytes(content)
+        row = image_row("torchvision", "resnet18", weights=str(tmp_path / file))
+        with pytest.raises(ModelError, match=rf"{file} holds no weights: it is .*{what}"):
+            load_model(row)
+
+
+def test_a_folder_in_the_place_of_weights_is_told(tmp_path):
+    (tmp_path / "last.ckpt").touch()
+    row = image_row("timm", "test_resnet", weights=str(tmp_path))
+    with pytest.raises(ModelError, match=r"is a folder, which holds last.ckpt; name the file"):
+        load_model(row)
+
+
+def test_tables_within_an_entry_are_named_as_the_column_takes_them(state, tmp_path):
+    with pytest.raises(ModelError, match=r"some under model_ema\.shadow"):
+        load_model(small(tmp_path, {"model_ema": {"shadow": state, "decay": 0.9}}))

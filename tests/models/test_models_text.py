@@ -749,3 +749,12 @@ def test_smollm2_knows_the_capital_of_france():
             rtol=1e-3,
             atol=1e-3,
         )
+
+
+def test_a_length_that_leaves_nothing_of_a_text_is_refused(tmp_path):
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    row = save_text_model(tmp_path, NETWORKS["bert"](), marks, "[CLS] $A [SEP]", pad_token="[PAD]")
+    for length in ("1", "2"):
+        with pytest.raises(ModelError, match=r"and 2 special tokens .* nothing of it is left"):
+            load_model({**row, "max_length": length})
+    load_model({**row, "max_length": "3"})

@@ -1,0 +1,28 @@
+"""YAML in which no key of a mapping may stand twice."""
+
+from typing import Any
+
+import yaml
+
+
+def load_once(text: str) -> Any:  # noqa: ANN401
+    """Returns what a YAML text says.
+
+    Raises:
+        yaml.YAMLError: it cannot be read, or a mapping has a key twice.
+    """
+    return yaml.load(text, _Once)
+
+
+class _Once(yaml.SafeLoader):
+    """Reads YAML as `safe_load` does, but takes no key of a mapping twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Returns a mapping; the last value of a key would win without a word."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"the key {key.value!r} is there twice; rename or remove one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return super().construct_mapping(node, deep)
