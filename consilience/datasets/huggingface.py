@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 from consilience.datasets import Sample
 from consilience.datasets._base import (
+    ROLES,
     check_tree,
     decode,
     files_below,
@@ -183,6 +184,11 @@ def _assign(names: list[str], roles: Mapping[str, str], place: str) -> dict[str,
     """Returns {file: role} of the files of the chosen splits, in the order of the splits."""
     names = sorted(names, key=natural_order)
     chosen = {} if roles else dict.fromkeys(names, "")
+    if not roles:  # one pool, but of one configuration
+        for split in ROLES:
+            own = [name for name in names if split in _words(name)]
+            if own:
+                _check_configuration(own, split, place)
     for split, role in roles.items():
         own = [name for name in names if split in _words(name)]
         if not own:

@@ -86,14 +86,14 @@ def test_files_of_two_countings(tmp_path):
 @pytest.mark.parametrize(
     "names", [("en/train-0", "de/train-0"), ("train-0", "old/train-0"), ("a/train/0", "b/train/0")]
 )
-def test_two_configurations_under_one_split_are_refused(tmp_path, names):
+@pytest.mark.parametrize("splits", ["train", ""])
+def test_two_configurations_under_one_split_are_refused(tmp_path, names, splits):
     for name in names:
         write(tmp_path / f"{name}.parquet", [0])
     with pytest.raises(
         DataError, match=r"the split 'train' is there in 2 folders.*name the folder"
     ):
-        texts_of(tmp_path, splits="train")
-    assert len(texts_of(tmp_path)) == 2  # without splits all files are one pool
+        texts_of(tmp_path, splits=splits)
     assert len(texts_of(tmp_path / names[1].split("/")[0], splits="train")) == 1
 
 
@@ -101,6 +101,7 @@ def test_folders_within_a_split_and_splits_in_folders_are_one_configuration(tmp_
     for name in ("data/train/a/0", "data/train/b/0", "data/test/0"):
         write(tmp_path / f"{name}.parquet", [0])
     assert len(texts_of(tmp_path, splits="train,test")) == 3
+    assert len(texts_of(tmp_path)) == 3  # without splits all files are one pool
 
 
 # Labels
