@@ -113,23 +113,24 @@ def open(row: Mapping[str, Any]) -> Shards:
         ConfigError: the column `splits` is blank, or names splits without a clear role.
         DataError: the root, a split's nshards.txt or a shard is missing or damaged.
     """
+    dataset = _list(row)
+    dataset = replace(dataset, classes=_classes(dataset.root))
+    contents = ((name, dataset.shard(name)) for name in dataset.names())
+    return replace(dataset, verified=check_tree(row, contents))
+
+
+def _list(row: Mapping[str, Any]) -> Shards:
+    """Returns the dataset without its classes; no shard is opened."""
     roles = split_roles(row)
     root, pattern = open_root(row)
     shards = list_shards(root, pattern, roles, f"dataset {row.get('dataset')!r}")
-    dataset = Shards(
-        root, roles, shards, _classes(root), span=pixel_span(row), group=group_column(row)
-    )
-    contents = ((name, dataset.shard(name)) for name in dataset.names())
-    return replace(dataset, verified=check_tree(row, contents))
+    return Shards(root, roles, shards, (), span=pixel_span(row), group=group_column(row))
 
 
 def look_for(row: Mapping[str, Any]) -> None:
     """Raises an error if shards that should lie in a folder are not there."""
     if not is_remote(row):
-        root, pattern = open_root(row)
-        roles = split_roles(row)
-        shards = list_shards(root, pattern, roles, f"dataset {row.get('dataset')!r}")
-        dataset = Shards(root, roles, shards, ())
+        dataset = _list(row)
         for name in dataset.names():
             dataset.shard(name)
 
