@@ -20,6 +20,7 @@ from consilience.config.checks import (
     find_parents,
 )
 from consilience.config.origins import DEFAULT, Origins
+from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
 from consilience.config.selection import frame, resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
@@ -62,11 +63,13 @@ class Study:
     labels: dict[str, str]
     """For each metric id: its name in figures."""
     parents: dict[str, Row] = field(default_factory=dict)
-    """Datasets that the study does not select, but views of them."""
+    """Datasets that the study does not select, but views of them, or models trained on them."""
+    trainings: dict[str, Training] = field(default_factory=dict)
+    """The models that are trained: those of the study, and those that come with them."""
 
     @cached_property
     def touched(self) -> dict[str, Row]:
-        """The datasets of the study and those that they are views of."""
+        """The datasets of the study, those that they are views of, and those of trainings."""
         return {**self.parents, **self.datasets}
 
     @cached_property
@@ -82,7 +85,10 @@ class Study:
 
     @cached_property
     def models_on(self) -> dict[str, list[str]]:
-        """For each dataset the models whose modality it has, by id."""
+        """For each dataset the models that run on it, by id: those of its modality.
+
+        A model whose column `on` names datasets runs on these and on views of them alone.
+        """
         by_modality: dict[str, list[str]] = {}
         for model, cells in self.models.items():
             by_modality.setdefault(cells["modality"], []).append(model)
@@ -93,16 +99,21 @@ class Study:
                     model
                     for modality in row["modality"].split("+")
                     for model in by_modality.get(modality, [])
+                    if self._runs_on(model, dataset)
                 )
                 for dataset, row in self.touched.items()
             },
         )
 
+    def _runs_on(self, model: str, dataset: str) -> bool:
+        named = self.models[model].get("on", "")
+        return not named or bool(set(map(str.strip, named.split(","))) & set(self.chains[dataset]))
+
     @cached_property
     def extraction(self) -> dict[str, Row]:
         """For each model the cells that decide its features, without metadata."""
         rows = {name: _without_metadata(row, "models") for name, row in self.models.items()}
-        return Known("model", rows)
+        return Known("model", {m: {k: v for k, v in r.items() if k != "on"} for m, r in rows.items()})
 
     @cached_property
     def sampling(self) -> dict[str, Row]:
@@ -182,10 +193,18 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     datasets = read_rows(settings["catalogs"]["datasets"], "dataset", problems)
     variants = read_variants(settings["catalogs"]["metrics"], problems)
     check_renames(settings["catalogs"], (models, datasets, variants), problems)
+    recipes = read_recipes(settings["catalogs"]["recipes"], problems)
+    problems.stop()
+    trainings = expand(recipes, datasets, settings["seed"], problems)
+    models |= rows_of(trainings, models, problems)
     problems.stop()
     chosen_models = select(settings["models"], models, "models", origins, problems)
     chosen_datasets = select(settings["datasets"], datasets, "datasets", origins, problems)
     parents = find_parents(chosen_datasets, datasets, problems)
+    needed = companions(trainings, chosen_models)
+    for training in needed.values():
+        used = {name: datasets[name] for name in training.datasets if name not in chosen_datasets}
+        parents |= used
     chosen_metrics = select(settings["metrics"], variants, "metrics", origins, problems)
     study = Study(
         settings,
@@ -194,6 +213,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
         Known("metric", {m: resolve(v, settings["similarity"]) for m, v in chosen_metrics.items()}),
         {m: variant.get("label", m) for m, variant in chosen_metrics.items()},
         parents,
+        needed,
     )
     check_metrics(study, problems)
     check_sources(study, problems)

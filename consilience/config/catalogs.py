@@ -18,7 +18,7 @@ def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, R
     """Returns the rows of TSV catalogues by id."""
     rows: dict[str, Row] = {}
     for name in names:
-        text = _read_text(name, problems) or ""
+        text = read_text(name, problems) or ""
         for number, count, cells in read_cells(text, name, f"{key}s", problems):
             row, before = of_row(cells), len(problems.lines)
             place = f"{name} line {number} ({row.get(key, '?')})"
@@ -32,7 +32,7 @@ def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, R
     return rows
 
 
-def _read_text(name: str, problems: Problems) -> str | None:
+def read_text(name: str, problems: Problems) -> str | None:
     """Returns a catalogue's text; None and a problem if there is none."""
     path = find(name)
     if not path.is_file():
@@ -49,7 +49,7 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
     """Returns the metric variants of YAML catalogues by id."""
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
-        text = _read_text(name, problems)
+        text = read_text(name, problems)
         if text is None:
             continue
         try:

@@ -281,6 +281,8 @@ class _SelfTest:
 
 def _samples(extractor: Tested) -> tuple[Any, Any]:
     """Returns two inputs of the extractor's kind, the second the longer one."""
+    if hasattr(extractor, "examples"):
+        return extractor.examples()
     if extractor.inputs == "texts":
         texts = [Sample(id="t", origin="self-test", text=text) for text in (SHORT, LONG)]
         return tuple(extractor.preprocess(text) for text in texts)

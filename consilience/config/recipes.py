@@ -1,0 +1,289 @@
+"""Recipes: what is trained, expanded to models before a study selects.
+
+A recipe's model has the id `{recipe}.{variant}.{seed}`, a row as any other model, and a `spec`: all
+that decides its weights besides the samples and the code. Metadata are in the row alone, so that
+an edit of them trains nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import yaml
+
+from consilience.config.catalogs import Row, read_text
+from consilience.config.once import load_once
+from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
+from consilience.errors import ConfigError
+from consilience.files import derive_seed
+from consilience.networks import OBJECTIVES, check_options, split_name
+from consilience.registry import did_you_mean
+
+Recipe = dict[str, Any]
+
+SOURCE = "trained"
+"""The column `source` of a model that is trained."""
+SEEDS = ("init", "order", "draw", "noise")
+STANDARD = "standard"
+"""The variant of a recipe without variants."""
+_WHOLE = ("options", "columns", "input", "training")
+"""Blocks that are laid over each other key by key."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One model that a recipe trains."""
+
+    row: Row
+    spec: dict[str, Any]
+    group: str
+    """`{recipe}.{variant}`: models that differ in their seeds alone, and that one job trains."""
+
+    @property
+    def datasets(self) -> list[str]:
+        """The dataset that it learns from, and the other one that it is scored on, if any."""
+        return [self.spec["dataset"], *filter(None, [self.spec["test"]])]
+
+
+def read_recipes(names: Sequence[str], problems: Problems) -> dict[str, Recipe]:
+    """Returns the recipes of YAML catalogues by id, with what they extend laid under them."""
+    recipes: dict[str, Recipe] = {}
+    for name in names:
+        text = read_text(name, problems)
+        if text is None:
+            continue
+        try:
+            content = load_once(text) or {}
+        except yaml.YAMLError as error:
+            problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
+            continue
+        before = len(problems.lines)
+        check_shape(content, "recipes", name, problems)
+        if problems.lines[before:] or not isinstance(content, Mapping):
+            continue
+        for recipe in sorted(set(recipes) & set(content)):
+            problems.add(name, f"the recipe {recipe!r} is defined twice; rename one")
+        recipes |= content
+    found = {}
+    for recipe in recipes:
+        if (whole := _extended(recipe, recipes, problems)) is not None:
+            found[recipe] = whole
+    return found
+
+
+def _extended(name: str, recipes: Mapping[str, Recipe], problems: Problems) -> Recipe | None:
+    chain = [name]
+    while (below := recipes[chain[-1]].get("extends")) is not None:
+        if below not in recipes or below in chain:
+            hint = did_you_mean(below, recipes) if below not in recipes else "; it is its own base"
+            problems.add(f"recipe {name!r}", f"`extends` names {below!r}{hint}")
+            return None
+        chain.append(below)
+    whole: Recipe = {}
+    for one in reversed(chain):
+        given = {key: value for key, value in recipes[one].items() if key != "extends"}
+        if {"variants", "sweep"} & set(given):
+            whole = {k: v for k, v in whole.items() if k not in ("variants", "sweep")}
+        whole = lay(whole, given)
+    return whole
+
+
+def lay(below: Mapping[str, Any], above: Mapping[str, Any]) -> Recipe:
+    """Returns a recipe laid over another: blocks key by key, all else whole."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = key in _WHOLE and isinstance(merged.get(key), Mapping)
+        merged[key] = {**merged[key], **value} if both else value
+    if "training" in above and {"steps", "epochs"} & set(above["training"]):
+        given = set(above["training"])  # one of the two replaces the other
+        other = {"steps", "epochs"} - given
+        merged["training"] = {k: v for k, v in merged["training"].items() if k not in other}
+    return merged
+
+
+def expand(
+    recipes: Mapping[str, Recipe],
+    datasets: Mapping[str, Row],
+    seed: int,
+    problems: Problems,
+) -> dict[str, Training]:
+    """Returns the models that recipes train, by id.
+
+    Args:
+        recipes: of `read_recipes`.
+        datasets: all rows of the catalogue.
+        seed: of the study.
+        problems: to add to.
+    """
+    found: dict[str, Training] = {}
+    for name, recipe in recipes.items():
+        for variant, swept, whole in _variants(name, recipe, problems):
+            place = f"recipe {name!r}, variant {variant!r}"
+            before = len(problems.lines)
+            _check(place, whole, datasets, problems)
+            if problems.lines[before:]:
+                break  # the other variants would say the same
+            for number in _numbers(whole["seeds"]):
+                model = f"{name}.{variant}.{number}"
+                found[model] = _training(model, name, variant, number, swept, whole, datasets, seed)
+    return found
+
+
+def _variants(
+    name: str, recipe: Recipe, problems: Problems
+) -> Iterator[tuple[str, Row, Recipe]]:
+    """Yields (name of the variant, its metadata columns, recipe with the variant laid over it)."""
+    base = {k: v for k, v in recipe.items() if k not in ("variants", "sweep")}
+    if "variants" in recipe and "sweep" in recipe:
+        problems.add(f"recipe {name!r}", "has variants and a sweep; give one of them")
+        return
+    for variant, given in (recipe.get("variants") or ({} if "sweep" in recipe else {STANDARD: {}})).items():
+        if {"variants", "sweep", "extends"} & set(given or {}):
+            problems.add(f"recipe {name!r}, variant {variant!r}", "a variant has none of its own")
+            continue
+        yield variant, {}, lay(base, given or {})
+    keys = list(recipe.get("sweep", {}))
+    if keys:
+        for values in product(*recipe["sweep"].values()):
+            whole, columns = base, {}
+            for key, value in zip(keys, values, strict=True):
+                block, _, inner = key.rpartition(".")
+                whole = lay(whole, {block: {inner: value}} if block else {key: value})
+                columns[inner] = str(value)
+            before = len(problems.lines)
+            check_shape({name: whole}, "recipes", f"recipe {name!r}, sweep", problems)
+            if problems.lines[before:]:
+                return
+            words = (f"{k}{v}" if v[:1].isdigit() else v for k, v in columns.items())
+            yield "-".join(words), columns, whole
+
+
+def _numbers(seeds: int | Sequence[int]) -> Sequence[int]:
+    return range(seeds) if isinstance(seeds, int) else seeds
+
+
+def _check(
+    place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Problems
+) -> None:
+    """Notes what a recipe lacks or names that is not there."""
+    for key in ("dataset", "architecture", "training", "seeds"):
+        if key not in whole:
+            problems.add(place, f"{key!r} is missing; add it")
+    for key in ("dataset", "test"):
+        if whole.get(key) and whole[key] not in datasets:
+            hint = did_you_mean(whole[key], datasets)
+            problems.add(place, f"the {key} {whole[key]!r} is not in the catalogue{hint}")
+    for name in whole.get("on", []):
+        if name not in datasets:
+            problems.add(place, f"`on` names {name!r}{did_you_mean(name, datasets)}")
+    training = whole.get("training", {})
+    if len({"steps", "epochs"} & set(training)) != 1 and "training" in whole:
+        problems.add(place, "training has either `steps` or `epochs`")
+    if "architecture" in whole:
+        try:
+            split_name(whole["architecture"])
+            check_options(whole["architecture"], whole.get("options", {}))
+        except ConfigError as error:
+            problems.add(place, str(error))
+    for key in ("dataset", "test"):
+        row = datasets.get(whole.get(key, ""), {})
+        if row.get("parent"):
+            problems.add(place, f"the {key} {whole[key]!r} is a view; name a dataset with a source")
+        if row.get("labels") == "no" and whole.get("objective", OBJECTIVES[0]) == OBJECTIVES[0]:
+            problems.add(
+                place, f"the {key} {whole[key]!r} has no labels to learn; name another dataset, or "
+                "an objective that needs none"
+            )
+    row = datasets.get(whole.get("dataset", ""), {})
+    kinds = row.get("modality", "").split("+")
+    if row and whole.get("modality", kinds[0]) not in kinds:
+        problems.add(place, f"{whole['dataset']!r} holds {row['modality']}, not {whole['modality']}")
+
+
+def _training(
+    model: str,
+    recipe: str,
+    variant: str,
+    number: int,
+    swept: Row,
+    whole: Recipe,
+    datasets: Mapping[str, Row],
+    seed: int,
+) -> Training:
+    """Returns one model of a checked recipe."""
+    schema = read_schema("recipes")["$defs"]["recipe"]["properties"]
+    dataset, test = whole["dataset"], whole.get("test", "")
+    modality = whole.get("modality", datasets[dataset]["modality"].split("+")[0])
+    named = {"recipe": recipe, "variant": variant, "seed": number}
+    spec = {
+        "architecture": whole["architecture"],
+        "options": dict(whole.get("options", {})),
+        "dataset": dataset,
+        "test": test,
+        "split": whole.get("split", "all" if test else "train"),
+        "modality": modality,
+        "objective": whole.get("objective", OBJECTIVES[0]),
+        "input": with_defaults(whole.get("input", {}), schema["input"]),
+        "training": with_defaults(whole["training"], schema["training"]),
+        "weights": _filled(whole.get("weights", ""), {**named, **swept}),
+        "keys": whole.get("keys", ""),
+        "seeds": {
+            purpose: _seed(whole.get(purpose, "own"), purpose, seed, recipe, model, number)
+            for purpose in SEEDS
+        },
+    }
+    row = {
+        "model": model,
+        "source": SOURCE,
+        "name": whole["architecture"],
+        "modality": modality,
+        "layers": whole.get("layers", ""),
+        "pool": whole.get("pool", ""),
+        "on": ",".join(dict.fromkeys(whole.get("on") or filter(None, [dataset, test]))),
+        **{k: str(v) for k, v in spec["options"].items() if isinstance(v, int | float | str)},
+        **{key: str(value) for key, value in named.items()},
+        "architecture": whole["architecture"].partition(":")[2],
+        "training_set": dataset,
+        "init": str(number),
+        **swept,
+        **{key: str(value) for key, value in whole.get("columns", {}).items()},
+    }
+    return Training(row, spec, f"{recipe}.{variant}")
+
+
+def _filled(text: str, values: Mapping[str, Any]) -> str:
+    for key, value in values.items():
+        text = text.replace(f"{{{key}}}", str(value))
+    return text
+
+
+def _seed(rule: str | int, purpose: str, study: int, recipe: str, model: str, number: int) -> int:
+    """Returns the seed of one purpose: see `init` in the schema of recipes."""
+    if rule == "own":
+        return derive_seed(study, "train", purpose, model)
+    if rule == "matched":
+        return derive_seed(study, "train", purpose, recipe, number)
+    return number if rule == "index" else int(rule)
+
+
+def rows_of(
+    trainings: Mapping[str, Training], models: Mapping[str, Row], problems: Problems
+) -> dict[str, Row]:
+    """Returns the rows of models that recipes train; notes ids that a catalogue has already."""
+    for model in sorted(set(trainings) & set(models)):
+        recipe = trainings[model].row["recipe"]
+        problems.add(f"model {model!r}", f"the recipe {recipe!r} makes this id too; rename one")
+    columns = {column for row in models.values() for column in row}
+    return {
+        model: {**dict.fromkeys(columns, ""), **training.row}
+        for model, training in trainings.items()
+    }
+
+
+def companions(
+    trainings: Mapping[str, Training], chosen: Mapping[str, Row]
+) -> dict[str, Training]:
+    """Returns the trainings of the chosen models, and of those that one job trains with them."""
+    groups = {trainings[model].group for model in chosen if model in trainings}
+    return {model: one for model, one in trainings.items() if one.group in groups}

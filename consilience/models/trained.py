@@ -1,0 +1,183 @@
+"""Models that the workflow trained: see `consilience.train` and `config/recipes.yaml`.
+
+Their rows are made from recipes and never written by hand. The weights file says what the network
+is, and what it takes: vectors as they are, pictures resized to the size that it was trained at and
+centred and scaled as there.
+
+The column `layers` is blank or `last` for `features`, what enters the head; `all` for the network's
+blocks and `features`; or a comma list of module names and patterns. Logits and the class vectors
+(`unembedding`, without bias) come out beside them. Untrained networks give their logits too.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from consilience import files
+from consilience.datasets import Sample
+from consilience.errors import DataError, ModelError
+from consilience.models import _weights
+from consilience.models._images import ImageExtractor, read_pooling
+from consilience.models._network import Head, NetworkExtractor, Tap, find_taps
+from consilience.models._selftest import tested
+from consilience.models._state import load_state
+from consilience.networks import unembedding_of
+from consilience.networks.pictures import picture_bytes
+from consilience.networks.weights import Trained, read_trained
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FEATURES = "features"
+
+
+class VectorExtractor(NetworkExtractor):
+    """A network on vectors of one length.
+
+    Args:
+        length: of a vector.
+        **given: see `NetworkExtractor`.
+    """
+
+    inputs = "vectors"
+    remedy = "name a dataset of such vectors in the recipe's `on`"
+
+    def __init__(self, length: int, **given: Any) -> None:  # noqa: ANN401
+        super().__init__(**given)
+        self._length = length
+
+    def preprocess(self, sample: Sample) -> Tensor:
+        """Returns the vector (d,); raises DataError if there is none, or of another length."""
+        if sample.vector is None:
+            raise DataError(f"{sample.origin}: sample {sample.id!r} holds no vector")
+        if sample.vector.shape != (self._length,):
+            raise DataError(
+                f"{sample.origin}: sample {sample.id!r} has {sample.vector.size} numbers and the "
+                f"network takes {self._length}"
+            )
+        return torch.from_numpy(np.asarray(sample.vector, np.float32))
+
+    def examples(self) -> tuple[Tensor, Tensor]:
+        """Returns two inputs to test the network on."""
+        one, two = torch.randn(2, self._length, generator=torch.Generator().manual_seed(0))
+        return one, two
+
+
+class TrainedTransform:
+    """A picture as a network saw it in training: resized, with numbers centred and scaled."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self._size, self._channels = given["size"], given["channels"]
+        self._mean, self._deviation = given["mean"], given["deviation"]
+
+    def __call__(self, image: "Image") -> Tensor:
+        """Returns (channels, size, size)."""
+        found = picture_bytes(image, self._size, self._channels).float()
+        return (found / 255 - self._mean) / self._deviation
+
+    def __repr__(self) -> str:
+        return (
+            f"TrainedTransform(size={self._size}, channels={self._channels}, mean={self._mean}, "
+            f"deviation={self._deviation})"
+        )
+
+
+def load(row: Mapping[str, Any], device: str = "cpu") -> NetworkExtractor:
+    """Returns the extractor of a row with source `trained`, whose `weights` is the file.
+
+    Raises:
+        ModelError: the file is not there or damaged, or of a modality that has no extractor.
+    """
+    path = files.locate(_weights.cell(row, "weights"))
+    trained = read_trained(path)
+    network = trained.network()
+    modality = trained.header["task"]["modality"]
+    if modality not in _EXTRACTORS:
+        _weights.fail(row, f"no extractor for networks of the modality {modality!r}")
+    extractor = _EXTRACTORS[modality](row, trained, network, device)
+    extractor.provenance.update(_provenance(trained))
+    return tested(row, extractor)
+
+
+def _common(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+) -> dict[str, Any]:
+    """Returns what all extractors around a network take."""
+    head, path = network.head, files.locate(_weights.cell(row, "weights"))
+    weights = _weights.Weights(path=path, sha256=files.file_digest(path))
+    special = {FEATURES: Tap(head, "input")}
+    return {
+        "model": network,
+        "taps": find_taps(row, network, special, lambda: network.blocks),
+        "pooling": read_pooling(row),
+        "provenance": _weights.provenance(row, weights, network, ("torch",)),
+        "device": device,
+        "head": Head(Tap(network), unembedding_of(head).detach().float().cpu().numpy()),
+    }
+
+
+def _vectors(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+) -> NetworkExtractor:
+    length = trained.header["task"]["shape"][0]
+    return VectorExtractor(length, **_common(row, trained, network, device))
+
+
+def _pictures(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+) -> NetworkExtractor:
+    transform = TrainedTransform(trained.header["spec"]["input"])
+    return ImageExtractor(transform=transform, **_common(row, trained, network, device))
+
+
+_EXTRACTORS: dict[str, Callable[..., NetworkExtractor]] = {
+    "vector": _vectors,
+    "image": _pictures,
+}
+
+
+def _provenance(trained: Trained) -> dict[str, str]:
+    """Returns what the header of features says of a training."""
+    header = trained.header
+    return {
+        "status": header["status"],
+        "seeds": files.canonical_json(header["spec"]["seeds"]),
+        "scores": files.canonical_json(header["scores"]),
+    }
+
+
+def fill(network: nn.Module, uri: str, keys: str, model: str) -> None:
+    """Loads weights that were trained elsewhere: all of them, by name.
+
+    Args:
+        network: to be filled.
+        uri: a file of tensors, see `consilience.files.locate`.
+        keys: how its names become the network's, as in the column `keys` of models.tsv.
+        model: its id, for messages.
+
+    Raises:
+        ModelError: the file cannot be read without running code, or does not fit the network.
+    """
+    row = {"model": model, "weights": uri, "keys": keys}
+    found = _weights.read_weights(row)
+    state = load_state(row, found.path)
+    own = network.state_dict()
+    lacking = sorted(set(own) - set(state))
+    others = sorted(set(state) - set(own))
+    if lacking or others:
+        _weights.fail(
+            row,
+            f"{uri} does not fit: it lacks {', '.join(lacking[:3]) or 'nothing'} and has besides "
+            f"{', '.join(others[:3]) or 'nothing'}; say in `keys` how names become the network's",
+        )
+    for name, tensor in state.items():
+        if tensor.shape != own[name].shape:
+            _weights.fail(
+                row,
+                f"{uri}: {name!r} has the shape {tuple(tensor.shape)}, the network "
+                f"{tuple(own[name].shape)}; correct the options of the recipe",
+            )
+    network.load_state_dict(dict(state))

@@ -1,0 +1,134 @@
+"""Networks that recipes name: `LIBRARY:NAME`, one module of `libraries` for each library.
+
+A library has `build(name, options, task)`, which returns a network of PyTorch with weights as
+PyTorch's generator draws them. What a plan asks (names and options) is answered without PyTorch.
+
+A network has `embedding`, `head` (scores of what the embedding gives) and `blocks`, the names of
+the modules that the column `layers` means by `all`; see `consilience.networks.classifier`.
+"""
+
+import ast
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consilience.errors import ConfigError
+from consilience.registry import did_you_mean, submodules
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+CLASSES, TOKENS, NOISE = OBJECTIVES = ("classes", "tokens", "noise")
+"""What a network learns: the class of a sample, the next token, the noise in a picture."""
+
+_LIBRARIES = f"{__name__}.libraries"
+_FOLDER = Path(__file__).parent / "libraries"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network takes and what it is to say."""
+
+    modality: str
+    shape: tuple[int, ...]
+    """Of one input: (d,) of vectors and nodes, (channels, h, w) of pictures, (tokens,) of texts:
+    the most that are read."""
+    classes: int
+    """Of samples, or symbols of the vocabulary where the next token is learnt; 0: none."""
+    vocabulary: int = 0
+    """Symbols of texts."""
+    objective: str = CLASSES
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the task in plain JSON types."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> "Task":
+        """Returns the task that `as_dict` made plain."""
+        return cls(**{**found, "shape": tuple(found["shape"])})
+
+
+def list_libraries() -> list[str]:
+    """Returns the known libraries, without importing any."""
+    return submodules(_LIBRARIES)
+
+
+def split_name(architecture: str) -> tuple[str, str]:
+    """Returns library and name of `LIBRARY:NAME`.
+
+    Raises:
+        ConfigError: there is no such library, or it is our own and has no such network.
+    """
+    library, _, name = architecture.partition(":")
+    if not name or library not in list_libraries():
+        known = ", ".join(f"{one}:NAME" for one in list_libraries())
+        raise ConfigError(f"architecture {architecture!r} is none of {known}")
+    if (ours := _names_in(library)) and name not in ours:
+        hint = did_you_mean(name, ours)
+        raise ConfigError(f"architecture {architecture!r}: no network {name!r}{hint}")
+    return library, name
+
+
+def _names_in(library: str) -> list[str]:
+    """Returns the networks of a library that is a package of ours; [] of other libraries."""
+    folder = _FOLDER / library
+    return submodules(f"{_LIBRARIES}.{library}") if folder.is_dir() else []
+
+
+def modules_of(architecture: str) -> tuple[str, ...]:
+    """Returns the names of the modules that build an architecture, which are found by name."""
+    library, name = split_name(architecture)
+    base = f"{_LIBRARIES}.{library}"
+    return (base, f"{base}.{name}") if _names_in(library) else (base,)
+
+
+def check_options(architecture: str, options: Iterable[str]) -> None:
+    """Raises ConfigError if a network of ours has no option of such a name."""
+    library, name = split_name(architecture)
+    if not _names_in(library):
+        return
+    known = _options_of(_FOLDER / library / f"{name}.py")
+    for option in options:
+        if option not in known:
+            hint = did_you_mean(option, known)
+            raise ConfigError(f"architecture {architecture!r} has no option {option!r}{hint}")
+
+
+def _options_of(path: Path) -> list[str]:
+    """Returns the names of the keyword arguments of a module's `build`, read off its source."""
+    for node in ast.parse(path.read_text(encoding="utf8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == "build":
+            return [argument.arg for argument in node.args.kwonlyargs]
+    raise ValueError(f"{path} has no function build")
+
+
+def build(
+    architecture: str, options: Mapping[str, Any], task: Task, seed: int | None = None
+) -> "nn.Module":
+    """Returns a network; with a seed, its weights are those drawn under `torch.manual_seed(seed)`.
+
+    PyTorch's own generator is left as it was.
+
+    Raises:
+        ConfigError: unknown architecture or option, or one that cannot do the task.
+    """
+    import torch
+
+    library, name = split_name(architecture)
+    check_options(architecture, options)
+    module = importlib.import_module(f"{_LIBRARIES}.{library}")
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        try:
+            return module.build(name, options, task)
+        except (ConfigError, TypeError, ValueError) as error:
+            raise ConfigError(f"architecture {architecture!r}: {error}") from error
+
+
+def unembedding_of(head: "nn.Module") -> "Tensor":
+    """Returns the weights (classes, d) of a head, without its bias."""
+    return head.unembedding() if hasattr(head, "unembedding") else head.weight

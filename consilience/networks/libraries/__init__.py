@@ -1,0 +1,1 @@
+"""Libraries of architectures: one module, or package of modules, for each."""

@@ -1,0 +1,100 @@
+"""Files of trained weights: safetensors whose header says what was trained, how, and how well.
+
+Equal content gives equal bytes: the library keeps neither the order of tensors nor that of its
+metadata, so the whole header is one JSON text under one key.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from consilience.errors import ModelError
+from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.networks import Task, build
+
+_KEY = METADATA_KEY.decode()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a file of trained weights holds."""
+
+    header: dict[str, Any]
+    """`spec` (what was asked), `task`, `status`, `history`, accuracies, hashes, versions."""
+    state: dict[str, Tensor]
+
+    def network(self) -> nn.Module:
+        """Returns the network with its weights, in evaluation mode.
+
+        Raises:
+            ConfigError: its library cannot build it.
+            ModelError: the weights are those of another network.
+        """
+        spec = self.header["spec"]
+        network = build(spec["architecture"], spec["options"], Task.of(self.header["task"]))
+        try:
+            network.load_state_dict(self.state)
+        except RuntimeError as error:
+            said = " ".join(str(error).split())
+            raise ModelError(
+                f"weights of {spec['architecture']!r} do not fit the network ({said}); delete the "
+                "file and run snakemake again"
+            ) from error
+        return network.eval()
+
+
+def write_trained(out: str | Path, state: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Writes a file of weights, whole or not at all.
+
+    Args:
+        out: the file.
+        state: tensors by the names of the network; they are stored as they are, on the CPU.
+        header: anything JSON-like.
+    """
+    tensors = {name: x.detach().cpu().contiguous().clone() for name, x in sorted(state.items())}
+    with atomic(out) as temporary:
+        save_file(tensors, temporary, {_KEY: canonical_json(dict(header))})
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Returns the header of a file of trained weights.
+
+    Raises:
+        ModelError: it is not one, or damaged.
+    """
+    return _read(path, tensors=False).header
+
+
+def read_trained(path: str | Path) -> Trained:
+    """Returns the content of a file of trained weights.
+
+    Raises:
+        ModelError: it is not one, or damaged, or holds what is not finite.
+    """
+    return _read(path, tensors=True)
+
+
+def _read(path: str | Path, *, tensors: bool) -> Trained:
+    remedy = "delete it and run snakemake again"
+    try:
+        with safe_open(path, "pt") as file:
+            header = json.loads((file.metadata() or {})[_KEY])
+            header["spec"], header["task"]  # noqa: B018 - as they are in every such file
+            state = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; run snakemake {path}") from None
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise ModelError(
+            f"{path} is no readable file of trained weights ({error!r}); {remedy}"
+        ) from error
+    for name, x in state.items():
+        if x.is_floating_point() and not bool(torch.isfinite(x).all()):
+            raise ModelError(f"{path}: the tensor {name!r} holds NaN or infinity; {remedy}")
+    return Trained(header, state)

@@ -1,0 +1,274 @@
+"""One job of training: which models are there already, which are trained, and in what company."""
+
+import logging
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from consilience import __version__
+from consilience.code import code_of, sources_of
+from consilience.datasets import open_dataset
+from consilience.errors import ModelError
+from consilience.features.forward import autocast, choose_device, device_name
+from consilience.features.lock import sole_maker
+from consilience.files import atomic, digest
+from consilience.models.trained import fill
+from consilience.networks import build, modules_of
+from consilience.networks.weights import write_trained
+from consilience.samples import Samples, iterate, read_samples
+from consilience.train.course import Course, read_checkpoint
+from consilience.train.inputs import Data, open_data
+from consilience.train.settings import Settings
+from consilience.train.single import Single
+from consilience.train.stacked import Stacked, can_stack
+
+logger = logging.getLogger(__name__)
+
+STORE = ".store"
+"""Folder of finished models beside their files, by the hash of all that decides them."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What models are trained and tested on."""
+
+    row: Mapping[str, Any]
+    """Of datasets.tsv."""
+    samples: Samples
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any], path: str | Path) -> "Sources":
+        """Returns the samples of a dataset."""
+        return cls(row, read_samples(path))
+
+    def data(self, split: str, spec: Mapping[str, Any], device: str) -> Data:
+        """Returns the samples of a split (`all`: of both) as training takes them."""
+        wanted = self.samples.table["split"].to_numpy(object)
+        opened = open_dataset({**self.row, **self.samples.pin})
+        found = [
+            sample
+            for sample, own in zip(iterate(opened, self.samples), wanted, strict=True)
+            if split in ("all", own)
+        ]
+        if not found:
+            raise ModelError(
+                f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
+                "set `split` of the recipe to all, or draw a test share"
+            )
+        return open_data(found, len(self.samples.classes), spec, device)
+
+
+def train_models(
+    specs: Mapping[str, Mapping[str, Any]],
+    outs: Mapping[str, str | Path],
+    train: Sources,
+    test: Sources | None,
+    *,
+    device: str = "auto",
+    precision: str = "none",
+    checkpoint: float = 30.0,
+    parallel: bool = False,
+) -> None:
+    """Writes the weights of models that are trained alike but for their seeds.
+
+    A model that the store holds is not trained again. A killed job leaves a checkpoint, from which
+    the next one goes on; the files then have the same bytes as without the kill.
+
+    Args:
+        specs: for each model what is trained, and how: see `consilience.config.recipes`. All but
+            the seeds are equal.
+        outs: for each model its file.
+        train: what is learnt from.
+        test: a dataset to be scored on beside; None: the test split of `train`.
+        device: `auto` (CUDA if there is any), or a name that PyTorch knows.
+        precision: `none`, `bfloat16` or `float16` of the forward pass.
+        checkpoint: seconds between two checkpoints.
+        parallel: whether all GPUs of the machine share each batch.
+
+    Raises:
+        ConfigError: a network that cannot be built, or a batch larger than the data.
+        DataError: samples without a class, or of another kind than the network takes.
+        ModelError: a training whose loss is not finite; all others of the job are kept.
+    """
+    store = Path(next(iter(outs.values()))).parent / STORE
+    job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
+    with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
+        kept = {model: key for model, key in job.keys.items() if (store / f"{key}.safetensors").exists()}
+        job.run([model for model in specs if model not in kept])
+        logger.info("trained %d, kept %d", len(specs) - len(kept) - len(job.failed), len(kept))
+        for model, out in outs.items():
+            if model not in job.failed:
+                link(store / f"{job.keys[model]}.safetensors", Path(out))
+    if job.failed:
+        raise ModelError("; ".join(job.failed.values()))
+
+
+def link(path: Path, out: Path) -> None:
+    """Makes `out` the same file as `path`, or a copy where the disk knows no such thing."""
+    with atomic(out) as temporary:
+        temporary.unlink()
+        try:
+            os.link(path, temporary)
+        except OSError:
+            temporary.write_bytes(path.read_bytes())
+
+
+class _Job:
+    """The models of one job."""
+
+    def __init__(
+        self,
+        specs: Mapping[str, Mapping[str, Any]],
+        train: Sources,
+        test: Sources | None,
+        store: Path,
+        device: str,
+        precision: str,
+        checkpoint: float,
+        parallel: bool,  # noqa: FBT001
+    ) -> None:
+        self.specs, self.train, self.test, self.store = specs, train, test, store
+        self.device, self.precision, self.checkpoint = device, precision, checkpoint
+        self.parallel = list(range(torch.cuda.device_count())) if parallel else []
+        self.failed: dict[str, str] = {}
+        first = next(iter(specs.values()))
+        self.settings = Settings.of(first["training"])
+        modules = (*modules_of(first["architecture"]), *sources_of("datasets", train.row))
+        self.made_by = {
+            "code": code_of("consilience.train", __name__, *modules),
+            "torch": torch.__version__.partition("+")[0],
+            "autocast": precision,
+        }
+        hashes = {"train": train.samples.hash, "test": test.samples.hash if test else ""}
+        self.basis = {"samples": hashes, **self.made_by}
+        self.keys = {m: digest([dict(spec), self.basis])[:40] for m, spec in specs.items()}
+
+    def run(self, models: Sequence[str]) -> None:
+        """Trains models, in a stack if they can be, and puts them into the store."""
+        if not models:
+            return
+        threads = torch.get_num_threads()
+        torch.use_deterministic_algorithms(True, warn_only=self.device != "cpu")
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            if torch.device(self.device).type == "cpu":
+                torch.set_num_threads(1)
+            with torch.random.fork_rng(devices=[]):
+                self._run(models)
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(False)
+
+    def _run(self, models: Sequence[str]) -> None:
+        models = self._with_company(models)
+        split = self.specs[models[0]]["split"]
+        data = self.train.data(split, self.specs[models[0]], self.device)
+        networks = {model: self._network(model, data) for model in models}
+        one = networks[models[0]]
+        whole = self.precision == "none" and not self.parallel and len(models) > 1
+        groups = [list(models)] if whole and can_stack(one) else [[model] for model in models]
+        for group in groups:
+            self._train(group, [networks[model] for model in group], data)
+
+    def _with_company(self, models: Sequence[str]) -> list[str]:
+        """Returns the models to train: of an interrupted stack all, or bytes would be others."""
+        state = read_checkpoint(self._stack_path) or {"keys": []}
+        keys = list(state["keys"])
+        missing = [self.keys[model] for model in models]
+        if set(missing) <= set(keys) <= set(self.keys.values()):
+            return [model for model, key in self.keys.items() if key in keys]
+        return list(models)
+
+    @property
+    def _stack_path(self) -> Path:
+        return self.store / f"{digest(sorted(self.keys))[:16]}.checkpoint"
+
+    def _network(self, model: str, data: Data) -> torch.nn.Module:
+        spec = self.specs[model]
+        network = build(spec["architecture"], spec["options"], data.task, spec["seeds"]["init"])
+        if spec["weights"]:
+            fill(network, spec["weights"], spec["keys"], model)
+        return network.to(self.device)
+
+    def _train(self, models: Sequence[str], networks: Sequence[torch.nn.Module], data: Data) -> None:
+        """Trains the networks of one course and puts them into the store."""
+        seeds = [dict(self.specs[model]["seeds"]) for model in models]
+        path = self._stack_path
+        if len(models) > 1:
+            training: Any = Stacked(networks, [data] * len(models), self.settings, seeds)
+        else:
+            path = self.store / f"{self.keys[models[0]]}.checkpoint"
+            context = autocast(self.precision, self.device)
+            training = Single(networks[0], data, self.settings, seeds[0], context, self.parallel)
+        course = Course(training, [self.keys[m] for m in models], path, self.checkpoint)
+        course.run()
+        for place, model in enumerate(models):
+            if course.is_sound(place):
+                self._keep(model, networks[place].eval(), course, place, data)
+            else:
+                self.failed[model] = _diverged(model, course.curve(place))
+        course.forget()
+
+    def _keep(
+        self, model: str, network: torch.nn.Module, course: Course, place: int, data: Data
+    ) -> None:
+        spec = self.specs[model]
+        scores = {"train": data.score(network).as_dict()}
+        if self.test is not None:
+            scores["test"] = self.test.data("all", spec, self.device).score(network).as_dict()
+        elif spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
+            scores["test"] = self.train.data("test", spec, self.device).score(network).as_dict()
+        steps = course.training.steps
+        header = {
+            "spec": dict(spec),
+            "task": data.task.as_dict(),
+            "status": _status(scores["train"], data.chance, self.settings, steps, spec["weights"]),
+            "steps": steps,
+            "history": course.curve(place),
+            "scores": scores,
+            "chance_loss": data.chance,
+            "parameters": sum(weight.numel() for weight in network.parameters()),
+            "classes": list(self.train.samples.classes),
+            "device": device_name(self.device),
+            "threads": torch.get_num_threads(),
+            "company": len(course.keys),
+            "machine": platform.machine(),
+            "consilience": __version__,
+            **self.basis,
+        }
+        if header["status"] not in ("trained", "untrained"):
+            logger.warning("model %r: %s", model, header["status"])
+        write_trained(self.store / f"{self.keys[model]}.safetensors", network.state_dict(), header)
+
+
+def _status(
+    score: Mapping[str, Any], chance: float, settings: Settings, steps: int, weights: str
+) -> str:
+    """Returns `trained`, `untrained`, or why a network did not learn what it was to learn."""
+    if not steps:
+        return "trained" if weights else "untrained"
+    if score["loss"] >= chance:
+        return (
+            f"did not fit: its loss {score['loss']:.4g} on what it was trained on is no less than "
+            f"that of always answering the class frequencies, {chance:.4g}"
+        )
+    if score["accuracy"] is not None and score["accuracy"] < settings.min_accuracy:
+        return (
+            f"did not fit: its accuracy {score['accuracy']:.3f} on what it was trained on is below "
+            f"training.min_accuracy, {settings.min_accuracy:g}"
+        )
+    return "trained"
+
+
+def _diverged(model: str, curve: Mapping[str, Sequence[float]]) -> str:
+    places = [k for k, loss in enumerate(curve["loss"]) if not abs(loss) < float("inf")]
+    step = curve["step"][places[0]]
+    return (
+        f"model {model!r}: its loss is not finite by step {step}; lower training.lr, set "
+        "training.clip, or leave its seed out of `seeds`"
+    )

@@ -1,0 +1,71 @@
+"""One network trained by itself."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from consilience.files import derive_seed
+from consilience.train.batches import Order
+from consilience.train.inputs import Data
+from consilience.train.settings import Settings, set_rate
+
+
+class Single:
+    """The training of one network.
+
+    Args:
+        network: with its first weights, on its device.
+        data: what it learns from.
+        settings: how.
+        seeds: `order` of batches, and `noise` of dropout and of what is drawn for a batch.
+        context: what the forward pass is computed under, such as autocast.
+        parallel: GPUs that share each batch; [] for one device.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: Data,
+        settings: Settings,
+        seeds: dict[str, int],
+        context: Callable[[], AbstractContextManager[Any]],
+        parallel: Sequence[int] = (),
+    ) -> None:
+        self.networks = [network]
+        self._network = nn.DataParallel(network, list(parallel)) if len(parallel) > 1 else network
+        self._data, self._settings, self._seeds, self._context = data, settings, seeds, context
+        self._order = Order(data.n, settings.samples_per_step, seeds["order"])
+        self.steps = settings.count(self._order.per_epoch)
+        self._weights = [w for w in network.parameters() if w.requires_grad]
+        self._optimiser = settings.optimiser(self._weights)
+
+    def step(self, number: int) -> Tensor:
+        """Takes one step, counted from 0; returns the loss before it, (1,)."""
+        self._network.train()
+        torch.manual_seed(derive_seed("noise", self._seeds["noise"], number))
+        set_rate(self._optimiser, self._settings.rate(number, self.steps))
+        with self._context():
+            loss = self._data.loss(
+                self._network, self._order.rows(number), self._settings.label_smoothing
+            )
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if self._settings.clip:
+            nn.utils.clip_grad_norm_(self._weights, self._settings.clip)
+        self._optimiser.step()
+        return loss.detach().reshape(1)
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that the next step depends on."""
+        return {"weights": self.networks[0].state_dict(), "optimiser": self._optimiser.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Goes back to a state."""
+        self.networks[0].load_state_dict(state["weights"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+    def finish(self) -> None:
+        """Leaves the networks with their last weights."""
