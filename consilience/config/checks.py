@@ -47,12 +47,17 @@ def check_metrics(study: "Study", problems: Problems) -> None:
 
 
 def check_sources(study: "Study", problems: Problems) -> None:
-    """Notes sources that are not known."""
+    """Notes sources that are not known, or whose models cannot read what a row says."""
     known = model_sources.list_sources()
     for name, row in study.models.items():
         if row["source"] not in known:
             hint = did_you_mean(row["source"], known)
             problems.add(f"model {name!r}", f"unknown source {row['source']!r}{hint}")
+            continue
+        try:
+            model_sources.check_modality(row)
+        except ConfigError as error:
+            problems.add(f"model {name!r}", str(error))
     known = dataset_sources.list_sources()
     for name, row in study.touched.items():
         if not row.get("parent") and row["source"] not in known:

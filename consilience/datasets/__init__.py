@@ -9,6 +9,7 @@ from consilience.errors import ConfigError
 from consilience.registry import did_you_mean, submodules
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 
@@ -34,6 +35,10 @@ class Sample:
     """What the sample is one of, such as the picture that a caption is of; None: it is alone."""
     image: "Callable[[], Image] | None" = None
     """Opens and fully decodes the picture as RGB; raises DataError naming `origin` if it cannot."""
+    vector: "np.ndarray | None" = None
+    """(d,) float32, where a sample is some numbers; all samples have the same d."""
+    node: int | None = None
+    """Its row in the dataset's `graph`, where a sample is a node."""
 
 
 class Dataset(Protocol):

@@ -21,6 +21,10 @@ _OUT_OF_MEMORY = (
 )
 
 
+READ_ANY = ("imported", "raw", "trained")
+"""Sources whose models can be of any modality; networks of all others read pictures or texts."""
+
+
 class Extractor(Protocol):
     """A model ready to turn samples into features.
 
@@ -69,7 +73,18 @@ def load_model(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
     source = row["source"]
     if source not in list_sources():
         raise ConfigError(f"unknown model source {source!r}{did_you_mean(source, list_sources())}")
+    check_modality(row)
     return importlib.import_module(f"{__name__}.{source}").load(row, device)
+
+
+def check_modality(row: Mapping[str, Any]) -> None:
+    """Raises ConfigError if models of a row's source cannot read what the row says."""
+    source, modality = row["source"], str(row.get("modality") or "text")
+    if source not in READ_ANY and modality not in ("image", "text"):
+        raise ConfigError(
+            f"source {source!r} has networks that read pictures or texts, and the column modality "
+            f"says {modality!r}; models of that are trained here, imported or raw"
+        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,8 +1,8 @@
-"""Controls without a network: what a similarity owes to pixels or letters alone.
+"""Controls without a network: what a similarity owes to pixels, letters or numbers alone.
 
 `name` = `pixels`: the picture squeezed to `input_size` × `input_size` (default 28), red, green and
 blue in [0, 1]. `name` = `characters`: counts of the text's character trigrams, hashed to 512
-places, as log(1 + count).
+places, as log(1 + count). `name` = `values`: the numbers of a sample of modality `vector`.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ PIXELS, PLACES = 28, 512
 
 
 class Raw:
-    """What both controls share: one layer that is the input itself."""
+    """What the controls share: one layer that is the input itself."""
 
     def __init__(self, layer: str, transform: str) -> None:
         self.layers = (layer,)
@@ -75,6 +75,23 @@ class Characters(Raw):
         return np.log1p(counts)
 
 
+class Values(Raw):
+    """A vector as its own features, d = its length."""
+
+    def __init__(self) -> None:
+        super().__init__("values", "none")
+
+    def preprocess(self, sample: Sample) -> np.ndarray:
+        """Returns (d,)."""
+        if sample.vector is None:
+            raise DataError(f"{sample.origin}: sample {sample.id!r} has no vector")
+        return np.asarray(sample.vector, np.float32)
+
+
+CONTROLS = ("pixels", "characters", "values")
+"""What `name` can be."""
+
+
 def _place(trigram: str) -> int:
     # Python's own hash() differs between processes.
     digest = hashlib.blake2b(trigram.encode("utf-8", "surrogatepass"), digest_size=8).digest()
@@ -85,13 +102,15 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> Raw:
     """Returns the extractor of a row with source `raw`; `device` is not used.
 
     Raises:
-        ModelError: the name is not `pixels` or `characters`, or input_size is not a number.
+        ModelError: the name is none of `CONTROLS`, or input_size is not a number.
     """
     name, size = str(row["name"]), str(row.get("input_size") or PIXELS)
     if name == "characters":
         return Characters()
+    if name == "values":
+        return Values()
     if name != "pixels":
-        hint = did_you_mean(name, ["pixels", "characters"])
+        hint = did_you_mean(name, CONTROLS)
         raise ModelError(f"model {row.get('model', name)!r}: no raw control {name!r}{hint}")
     if not size.isdecimal() or int(size) < 1:
         raise ModelError(f"model {row.get('model', name)!r}: input_size {size!r} is not a number")

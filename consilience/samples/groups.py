@@ -9,7 +9,8 @@ The column `group` of datasets.tsv says how they are found:
   sample without it is alone
 - `file=PATH`: by a table with the columns `id` and `group`, separated by tabs; a sample that is not
   in it is alone
-- `content`: samples with the same picture, pixel by pixel, are one group; of texts the same text
+- `content`: samples with the same picture, pixel by pixel, are one group; of texts the same text,
+  of vectors the same numbers
 - `none`: no groups, whatever the source says
 
 Groups are the unit of every draw: of caps, splits, views, halves and permutations. Where the splits
@@ -20,7 +21,7 @@ warning.
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -109,7 +110,7 @@ def add_groups(
     elif rule.kind == "file":
         found = ids.map(read_groups(rule, set(ids)))
     elif rule.kind == "content":
-        found = ids.map(dict(_contents(dataset, "image" in modalities)))
+        found = ids.map(dict(_contents(dataset, modalities)))
     elif rule.kind == "none" or GROUP not in table:
         found = None
     else:
@@ -177,10 +178,15 @@ def read_groups(rule: GroupRule, ids: set[str]) -> dict[str, str]:
     return {id_: group for id_, group in groups.items() if group}
 
 
-def _contents(dataset: Dataset, pictures: bool) -> Iterator[tuple[str, str]]:
+def _contents(dataset: Dataset, modalities: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yields (id, hash of its content) of all samples; damaged pictures have none."""
     for sample in dataset:
-        content = _picture(sample) if pictures else (sample.text or "").encode("utf-8", "replace")
+        if "image" in modalities:
+            content = _picture(sample)
+        elif "vector" in modalities:
+            content = sample.vector.tobytes()
+        else:
+            content = (sample.text or "").encode("utf-8", "replace")
         if content is not None:
             yield sample.id, hashlib.sha256(content).hexdigest()
 

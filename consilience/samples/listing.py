@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from consilience.datasets import Dataset, Sample
@@ -62,9 +63,21 @@ def _check(sample: Sample, classes: Sequence[str], draw: Draw) -> None:
         problem = "it has no picture; correct the column modality or the data"
     elif "text" in draw.modalities and not sample.text:
         problem = "it has no text; correct the column modality or the data"
+    elif "vector" in draw.modalities:
+        problem = _vector_problem(sample.vector)
+    elif "graph" in draw.modalities and sample.node is None:
+        problem = "it is no node of a graph; correct the column modality or the data"
     if problem:
         place = f"dataset {draw.dataset!r}, sample {sample.id!r} ({sample.origin})"
         raise DataError(f"{place}: {problem}")
+
+
+def _vector_problem(vector: np.ndarray | None) -> str | None:
+    if vector is None:
+        return "it has no vector; correct the column modality or the data"
+    if vector.ndim != 1 or not np.isfinite(vector).all():
+        return f"its vector, of shape {vector.shape}, is not one row of finite numbers"
+    return None
 
 
 def find_damaged(dataset: Dataset, ids: Collection[str]) -> dict[str, str]:

@@ -161,6 +161,7 @@ HEADER = "model\tsource\tname\tmodality\tweights\tsha256\n"
     [
         ("a b\ttimm\tx\timage", "line 2 (a b): model: 'a b' does not have the form"),
         ("a\ttim\tx\timage", "model 'a': unknown source 'tim'; did you mean 'timm'?"),
+        ("a\ttimm\tx\tvector", "model 'a': source 'timm' has networks that read pictures or texts"),
         ("a\ttimm\tx\tsound", "line 2 (a): modality: 'sound' is not possible"),
         ("a\ttimm\t\timage", "line 2 (a): name: '' should be non-empty"),
         ("a\ttimm\tx\timage\tfile.pth\t123", "line 2 (a): sha256: '123' does not have the form"),

@@ -3,6 +3,7 @@
 import http.server
 import io
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -442,6 +443,49 @@ def test_blobs_are_the_same_for_every_number_and_other_for_another_seed():
 def test_synthetic_rows_that_cannot_be_used(name, cells, problem):
     with pytest.raises(ConfigError, match=problem):
         synthetic(name, **cells)
+
+
+def radial(name="radial", **cells):
+    return open_dataset(row("synthetic", name, modality="vector") | cells)
+
+
+def test_radial_points_are_the_published_ones():
+    train = list(radial("radial classes=4 n=20000 seed=0", splits="train"))
+    np.testing.assert_allclose(train[0].vector, [0.377191, -0.396315], atol=1e-6)
+    assert train[0].vector.dtype == np.float32
+    assert np.bincount([s.label for s in train]).tolist() == [4980, 4927, 5058, 5035]
+    both = list(radial("radial", splits="train,test"))
+    test = [s for s in both if s.split == "test"]
+    assert (len(both), len(test), test[0].id) == (22000, 2000, "test/0000000")
+    np.testing.assert_allclose(test[0].vector, [1.036753, 2.464855], atol=1e-6)
+    assert np.bincount([s.label for s in test]).tolist() == [490, 513, 490, 507]
+
+
+def test_radial_classes_are_sectors_of_half_a_turn():
+    for classes in (1, 3, 6):
+        dataset = radial(f"radial classes={classes} n=400 seed=5")
+        assert len(dataset.classes) == classes
+        for sample in dataset:
+            x, y = map(float, sample.vector)
+            width = math.pi / classes
+            turn = math.acos(x / math.hypot(x, y))  # of the half of the plane that y >= 0 is
+            turn = turn if y >= 0 else math.pi - turn
+            assert sample.label * width <= turn + 1e-9 and turn - 1e-9 <= (sample.label + 1) * width
+    few = [s.vector.tolist() for s in radial("radial n=10")]
+    assert few == [s.vector.tolist() for s in radial("radial n=30")][:10]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "problem"),
+    [
+        ("radial noise=0.5", {}, "unknown parameter 'noise'"),
+        ("radial classes=0", {}, "'classes=0' does not have the form"),
+        ("radial", {"splits": "train,validation"}, "there are the splits train and test"),
+    ],
+)
+def test_radial_rows_that_cannot_be_used(name, cells, problem):
+    with pytest.raises(ConfigError, match=problem):
+        radial(name, **cells)
 
 
 def test_names_of_repositories_and_of_folders(tmp_path, monkeypatch):

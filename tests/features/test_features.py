@@ -539,3 +539,20 @@ def test_trained_features_tell_shapes_apart_better_than_untrained(tmp_path, shap
         return (labels[nearest] == labels).mean()
 
     assert hits("trained", weights) > hits("untrained", "random")
+
+
+def test_vectors_are_features_by_the_way_of_all_samples(tmp_path):
+    """Sampled, halved by class, read out of their source, and in the order of the samples table."""
+    row = {"dataset": "radial", "source": "synthetic", "name": "radial classes=3 n=40 seed=2"}
+    row |= {"modality": "vector", "splits": "train,test", "cap": "12"}
+    make_samples(row, 0, tmp_path / "d.parquet")
+    model = {"model": "values", "source": "raw", "name": "values", "modality": "vector"}
+    for workers in (0, 1):
+        out = tmp_path / f"{workers}.safetensors"
+        extract_features(model, row, tmp_path / "d.parquet", out, batch_size=5, workers=workers)
+    table = read_samples(tmp_path / "d.parquet").table
+    assert table["split"].value_counts().to_dict() == {"train": 12, "test": 4}
+    points = {sample.id: sample.vector for sample in open_dataset(row)}
+    expected = np.array([points[id_] for id_ in table["id"]])
+    np.testing.assert_array_equal(load_file(out)["values"], expected)
+    assert sha(out) == sha(tmp_path / "0.safetensors")

@@ -732,6 +732,24 @@ def test_characters_count_trigrams():
     np.testing.assert_allclose(np.expm1(found).sum(1), [len(text), 0, 1, 1], rtol=1e-6)
 
 
+def test_values_are_the_vector_of_the_sample():
+    values = np.array([0.5, -2, 1e9], np.float32)
+    samples = [
+        Sample(id="a", origin="a", vector=values),
+        Sample(id="b", origin="b", vector=-values),
+    ]
+    row = image_row("raw", "values", modality="vector")
+    np.testing.assert_array_equal(features(row, samples)["values"], [values, -values])
+    with pytest.raises(DataError, match="line 0: sample '0' has no vector"):
+        features(row, texts("a"))
+
+
+def test_networks_of_others_read_no_vectors():
+    for source in ("timm", "torchvision", "open_clip", "transformers", "hub", "checkpoint"):
+        with pytest.raises(ConfigError, match=f"'{source}' has networks that read pictures or"):
+            load_model(image_row(source, "x", modality="vector"))
+
+
 def test_raw_controls_need_no_torch_and_name_mistakes():
     code = "import sys, consilience.models.raw; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

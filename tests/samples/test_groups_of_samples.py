@@ -172,6 +172,10 @@ def test_equal_pictures_are_one_group_whatever_they_are_called(tmp_path):
     texts = tuple(Sample(f"t{i}", "", text=text) for i, text in enumerate(("x", "y", "x")))
     table = choose_samples(Listing(texts, (), True), text_row(group="content"), 0)
     assert table["group"].nunique() == 2
+    vectors = tuple(Sample(f"v{i}", "", vector=np.array([i % 3, 1.0])) for i in range(5))
+    row = text_row(group="content", modality="vector")
+    table = choose_samples(Listing(vectors, (), True), row, 0)
+    assert table["group"].tolist() == [*table["group"][:3], *table["group"][:2]]
 
 
 def test_members_of_shards_name_groups(tmp_path):

@@ -7,6 +7,7 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -194,6 +195,10 @@ def test_cells_that_cannot_be_used(cells, message):
         ([Sample("a", "f:1", split="dev", text="x")], "text", "'dev' is neither train nor test"),
         ([Sample("a", "f:1", text="x")], "image+text", "f:1.: it has no picture"),
         ([Sample("a", "f:1", text="")], "text", "it has no text"),
+        ([Sample("a", "f:1", text="x")], "vector", "f:1.: it has no vector"),
+        ([Sample("a", "f:1", text="x")], "graph", "f:1.: it is no node of a graph"),
+        ([Sample("a", "f:1", vector=np.ones((2, 2)))], "vector", "shape .2, 2., is not one row"),
+        ([Sample("a", "f:1", vector=np.array([0, np.nan]))], "vector", "is not one row of finite"),
         (
             [Sample("a", "-", label=0, text="x"), Sample("b", "-", text="x")],
             "text",
