@@ -16,6 +16,7 @@ report: "workflow/report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/prefetch.smk"
 include: "rules/samples.smk"
+include: "rules/train.smk"
 include: "rules/features.smk"
 include: "rules/similarity.smk"
 include: "rules/alignment.smk"
@@ -32,6 +33,7 @@ rule all:
     """Everything that the study asks for."""
     default_target: True
     input:
+        rules.all_train.input,
         rules.all_similarity.input,
         rules.all_alignment.input,
         rules.all_reliability.input,

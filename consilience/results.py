@@ -179,13 +179,13 @@ class Results:
         """Returns where lists that metrics share are kept between runs, for all studies."""
         return f"{self.common}/similarity/{dataset}/.shared/{sharing}"
 
-    def log(self, name: str) -> str:
-        """Returns the log of the rule of that name."""
-        return self._record("logs", name, "log")
+    def log(self, name: str, model: str = "{model}") -> str:
+        """Returns the log of the rule of that name; `model` stands for several that it makes."""
+        return self._record("logs", name, "log").replace("{model}", model)
 
-    def benchmark(self, name: str) -> str:
-        """Returns the benchmark of the rule of that name."""
-        return self._record("benchmarks", name, "tsv")
+    def benchmark(self, name: str, model: str = "{model}") -> str:
+        """Returns the benchmark of the rule of that name, in the same way."""
+        return self._record("benchmarks", name, "tsv").replace("{model}", model)
 
     def records(self, kind: str, *, common: bool = False) -> str:
         """Returns the folder of a kind of records, `logs` or `benchmarks`, of the study's jobs.

@@ -4,6 +4,7 @@ from consilience.config import load_study, use_clone
 from consilience.config.cluster import odd_settings
 from consilience.config.origins import Origins, place_results
 from consilience.config.plan import Plan
+from consilience.config.wildcards import share_settings
 from consilience.errors import ConsilienceError
 from consilience.logs import FailureTeller
 from snakemake.exceptions import WorkflowError
@@ -37,6 +38,10 @@ if workflow.is_main_process and workflow.output_settings.quiet:
 if workflow.is_main_process:
     for sentence in odd_settings(workflow.executor_settings):
         logger.warning(sentence)
+
+# Rules that one name stands for: what is set for `train` holds for the jobs of all recipes.
+for name, rules_of_it in PLAN.named_alike.items():
+    share_settings(workflow.resource_settings, name, rules_of_it)
 
 # No parameter of a job says `fresh`, or the next run would find another one and make all once more.
 if STUDY.settings["fresh"] and workflow.is_main_process:

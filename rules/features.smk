@@ -2,6 +2,7 @@ rule features:
     """Features of one model on one dataset: one matrix per layer, rows as in its samples."""
     input:
         samples=RESULTS["samples"],
+        **PLAN.weights_input,
     output:
         RESULTS["features"],
     log:
@@ -18,6 +19,35 @@ rule features:
         extraction=PLAN.extraction_of,
     script:
         "../workflow/scripts/features.py"
+
+
+# Models that one job trained: starting a job for each would take longer than their features do.
+for GROUP in PLAN.groups_extracted:
+
+    rule:
+        name:
+            f"features_{GROUP.rule}"
+        input:
+            samples=RESULTS["samples"],
+            weights=PLAN.each("train", model=GROUP.models),
+        output:
+            PLAN.group_features(GROUP),
+        log:
+            RESULTS.log("features", model=GROUP.name),
+        benchmark:
+            RESULTS.benchmark("features", model=GROUP.name)
+        conda:
+            "../envs/torch.yaml"
+        threads: 1
+        resources:
+            mem_mb=PLAN.growing(4000),
+            runtime=PLAN.growing(120),
+        params:
+            extractions=PLAN.extractions_of(GROUP),
+        script:
+            "../workflow/scripts/features_together.py"
+
+    workflow.ruleorder(f"features_{GROUP.rule}", "features")
 
 
 localrules:

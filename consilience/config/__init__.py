@@ -87,7 +87,7 @@ class Study:
     def models_on(self) -> dict[str, list[str]]:
         """For each dataset the models that run on it, by id: those of its modality.
 
-        A model whose column `on` names datasets runs on these and on views of them alone.
+        A model whose column `runs_on` names datasets runs on these and on views of them alone.
         """
         by_modality: dict[str, list[str]] = {}
         for model, cells in self.models.items():
@@ -106,14 +106,16 @@ class Study:
         )
 
     def _runs_on(self, model: str, dataset: str) -> bool:
-        named = self.models[model].get("on", "")
+        named = self.models[model].get("runs_on", "")
         return not named or bool(set(map(str.strip, named.split(","))) & set(self.chains[dataset]))
 
     @cached_property
     def extraction(self) -> dict[str, Row]:
         """For each model the cells that decide its features, without metadata."""
         rows = {name: _without_metadata(row, "models") for name, row in self.models.items()}
-        return Known("model", {m: {k: v for k, v in r.items() if k != "on"} for m, r in rows.items()})
+        return Known(
+            "model", {m: {k: v for k, v in r.items() if k != "runs_on"} for m, r in rows.items()}
+        )
 
     @cached_property
     def sampling(self) -> dict[str, Row]:

@@ -71,7 +71,7 @@ def _is_path(weights: str) -> bool:
 def _unknown_name(source: str, cells: Mapping[str, str]) -> str:
     """Returns what is wrong with the name of an architecture, or "" if it is known or elsewhere."""
     name, weights = cells.get("name", ""), cells.get("weights", "")
-    if source in ("checkpoint", "hub"):
+    if source in ("checkpoint", "hub", "trained"):
         source, _, name = name.partition(":")
     if name.startswith(_ELSEWHERE) or source not in _JUDGES:
         return ""

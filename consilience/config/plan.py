@@ -7,7 +7,6 @@ tables of classes that views name, and whether there is what samples and feature
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from inspect import Parameter, Signature
 from itertools import product
 from typing import Any
 
@@ -19,6 +18,8 @@ from consilience.config.groups import Groups
 from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
+from consilience.config.trainings import Trainings
+from consilience.config.wildcards import looked_up
 from consilience.files import digest, find
 from consilience.metrics import METRICS
 from consilience.prefetch import describe, list_remote
@@ -27,17 +28,8 @@ from consilience.samples.groups import parse_group
 from consilience.samples.views import parse_view
 
 
-def looked_up(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Returns a function of the wildcards with its signature written down.
-
-    Snakemake asks for it three times per job.
-    """
-    function.__signature__ = Signature([Parameter("wildcards", Parameter.POSITIONAL_OR_KEYWORD)])
-    return function
-
-
 @dataclass(frozen=True)
-class Plan(Groups, Page):
+class Plan(Groups, Page, Trainings):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

@@ -130,15 +130,15 @@ def expand(
     return found
 
 
-def _variants(
-    name: str, recipe: Recipe, problems: Problems
-) -> Iterator[tuple[str, Row, Recipe]]:
+def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[str, Row, Recipe]]:
     """Yields (name of the variant, its metadata columns, recipe with the variant laid over it)."""
     base = {k: v for k, v in recipe.items() if k not in ("variants", "sweep")}
     if "variants" in recipe and "sweep" in recipe:
         problems.add(f"recipe {name!r}", "has variants and a sweep; give one of them")
         return
-    for variant, given in (recipe.get("variants") or ({} if "sweep" in recipe else {STANDARD: {}})).items():
+    for variant, given in (
+        recipe.get("variants") or ({} if "sweep" in recipe else {STANDARD: {}})
+    ).items():
         if {"variants", "sweep", "extends"} & set(given or {}):
             problems.add(f"recipe {name!r}, variant {variant!r}", "a variant has none of its own")
             continue
@@ -163,9 +163,7 @@ def _numbers(seeds: int | Sequence[int]) -> Sequence[int]:
     return range(seeds) if isinstance(seeds, int) else seeds
 
 
-def _check(
-    place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Problems
-) -> None:
+def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Problems) -> None:
     """Notes what a recipe lacks or names that is not there."""
     for key in ("dataset", "architecture", "training", "seeds"):
         if key not in whole:
@@ -174,9 +172,9 @@ def _check(
         if whole.get(key) and whole[key] not in datasets:
             hint = did_you_mean(whole[key], datasets)
             problems.add(place, f"the {key} {whole[key]!r} is not in the catalogue{hint}")
-    for name in whole.get("on", []):
+    for name in whole.get("runs_on", []):
         if name not in datasets:
-            problems.add(place, f"`on` names {name!r}{did_you_mean(name, datasets)}")
+            problems.add(place, f"`runs_on` names {name!r}{did_you_mean(name, datasets)}")
     training = whole.get("training", {})
     if len({"steps", "epochs"} & set(training)) != 1 and "training" in whole:
         problems.add(place, "training has either `steps` or `epochs`")
@@ -192,13 +190,16 @@ def _check(
             problems.add(place, f"the {key} {whole[key]!r} is a view; name a dataset with a source")
         if row.get("labels") == "no" and whole.get("objective", OBJECTIVES[0]) == OBJECTIVES[0]:
             problems.add(
-                place, f"the {key} {whole[key]!r} has no labels to learn; name another dataset, or "
-                "an objective that needs none"
+                place,
+                f"the {key} {whole[key]!r} has no labels to learn; name another dataset, or "
+                "an objective that needs none",
             )
     row = datasets.get(whole.get("dataset", ""), {})
     kinds = row.get("modality", "").split("+")
     if row and whole.get("modality", kinds[0]) not in kinds:
-        problems.add(place, f"{whole['dataset']!r} holds {row['modality']}, not {whole['modality']}")
+        problems.add(
+            place, f"{whole['dataset']!r} holds {row['modality']}, not {whole['modality']}"
+        )
 
 
 def _training(
@@ -240,7 +241,7 @@ def _training(
         "modality": modality,
         "layers": whole.get("layers", ""),
         "pool": whole.get("pool", ""),
-        "on": ",".join(dict.fromkeys(whole.get("on") or filter(None, [dataset, test]))),
+        "runs_on": ",".join(dict.fromkeys(whole.get("runs_on") or filter(None, [dataset, test]))),
         **{k: str(v) for k, v in spec["options"].items() if isinstance(v, int | float | str)},
         **{key: str(value) for key, value in named.items()},
         "architecture": whole["architecture"].partition(":")[2],
@@ -281,9 +282,7 @@ def rows_of(
     }
 
 
-def companions(
-    trainings: Mapping[str, Training], chosen: Mapping[str, Row]
-) -> dict[str, Training]:
+def companions(trainings: Mapping[str, Training], chosen: Mapping[str, Row]) -> dict[str, Training]:
     """Returns the trainings of the chosen models, and of those that one job trains with them."""
     groups = {trainings[model].group for model in chosen if model in trainings}
     return {model: one for model, one in trainings.items() if one.group in groups}

@@ -9,7 +9,7 @@ blocks and `features`; or a comma list of module names and patterns. Logits and 
 (`unembedding`, without bias) come out beside them. Untrained networks give their logits too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from consilience import files
 from consilience.datasets import Sample
-from consilience.errors import DataError, ModelError
+from consilience.errors import DataError
 from consilience.models import _weights
 from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import Head, NetworkExtractor, Tap, find_taps
@@ -43,7 +43,7 @@ class VectorExtractor(NetworkExtractor):
     """
 
     inputs = "vectors"
-    remedy = "name a dataset of such vectors in the recipe's `on`"
+    remedy = "name a dataset of such vectors in the recipe's `runs_on`"
 
     def __init__(self, length: int, **given: Any) -> None:  # noqa: ANN401
         super().__init__(**given)

@@ -86,7 +86,7 @@ def _read(path: str | Path, *, tensors: bool) -> Trained:
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})[_KEY])
-            header["spec"], header["task"]  # noqa: B018 - as they are in every such file
+            header["spec"], header["task"]
             state = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; run snakemake {path}") from None

@@ -109,7 +109,12 @@ class Pictures(Labelled):
     """
 
     def __init__(
-        self, inputs: Tensor, *others: Any, mean: float, deviation: float, **more: Any  # noqa: ANN401
+        self,
+        inputs: Tensor,
+        *others: Any,
+        mean: float,
+        deviation: float,
+        **more: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(inputs, *others, **more)
         self._mean, self._deviation = mean, deviation

@@ -51,9 +51,7 @@ class Sources:
         wanted = self.samples.table["split"].to_numpy(object)
         opened = open_dataset({**self.row, **self.samples.pin})
         found = [
-            sample
-            for sample, own in zip(iterate(opened, self.samples), wanted, strict=True)
-            if split in ("all", own)
+            sample for row, sample in iterate(opened, self.samples) if split in ("all", wanted[row])
         ]
         if not found:
             raise ModelError(
@@ -98,7 +96,9 @@ def train_models(
     store = Path(next(iter(outs.values()))).parent / STORE
     job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
     with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
-        kept = {model: key for model, key in job.keys.items() if (store / f"{key}.safetensors").exists()}
+        kept = {
+            model: key for model, key in job.keys.items() if (store / f"{key}.safetensors").exists()
+        }
         job.run([model for model in specs if model not in kept])
         logger.info("trained %d, kept %d", len(specs) - len(kept) - len(job.failed), len(kept))
         for model, out in outs.items():
@@ -130,7 +130,7 @@ class _Job:
         device: str,
         precision: str,
         checkpoint: float,
-        parallel: bool,  # noqa: FBT001
+        parallel: bool,
     ) -> None:
         self.specs, self.train, self.test, self.store = specs, train, test, store
         self.device, self.precision, self.checkpoint = device, precision, checkpoint
@@ -195,7 +195,9 @@ class _Job:
             fill(network, spec["weights"], spec["keys"], model)
         return network.to(self.device)
 
-    def _train(self, models: Sequence[str], networks: Sequence[torch.nn.Module], data: Data) -> None:
+    def _train(
+        self, models: Sequence[str], networks: Sequence[torch.nn.Module], data: Data
+    ) -> None:
         """Trains the networks of one course and puts them into the store."""
         seeds = [dict(self.specs[model]["seeds"]) for model in models]
         path = self._stack_path

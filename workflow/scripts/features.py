@@ -6,8 +6,9 @@ from consilience.logs import log_to
 log_to(snakemake.log[0])
 model, dataset = snakemake.params.extraction
 settings = snakemake.config.get("features", {})
+weights = snakemake.input.get("weights")
 extract_features(
-    model["row"],
+    {**model["row"], "weights": weights[0]} if weights else model["row"],
     dataset["row"],
     snakemake.input.samples,
     snakemake.output[0],

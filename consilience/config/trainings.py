@@ -1,0 +1,139 @@
+"""What a study trains: which jobs, from what, and what decides each model."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from consilience.code import code_of
+from consilience.config.wildcards import looked_up
+from consilience.networks import modules_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from consilience.config import Study
+    from consilience.results import Results
+
+
+@dataclass(frozen=True)
+class Group:
+    """Models that one job trains."""
+
+    name: str
+    """`{recipe}.{variant}`, or the id of the only one."""
+    models: tuple[str, ...]
+    dataset: str
+    """That they learn from."""
+    test: str
+    """Another dataset that they are scored on; empty: none."""
+
+    @property
+    def rule(self) -> str:
+        """The ending of the names of its rules."""
+        return re.sub(r"\W", "_", self.name)
+
+
+class Trainings:
+    """The part of a plan that is about training."""
+
+    study: "Study"
+    results: "Results"
+    settings: dict[str, Any]
+    code: Callable[..., str]
+    extraction: dict[str, Any]
+    extracted: dict[str, Any]
+
+    def each(self, name: str, **wildcards: "Iterable[str]") -> list[str]:
+        """Returns the paths of a kind of file for all combinations of wildcard values."""
+        raise NotImplementedError
+
+    @cached_property
+    def groups_trained(self) -> list[Group]:
+        """The jobs of training: of all models of the variants that the study has models of."""
+        together = self.settings["train"]["together"]
+        members: dict[str, list[str]] = {}
+        for model, training in self.study.trainings.items():
+            members.setdefault(training.group if together else model, []).append(model)
+        if not together:
+            members = {m: [m] for m in members if m in self.study.models}
+        return [
+            Group(name, tuple(models), *(self._datasets(models[0])))
+            for name, models in sorted(members.items())
+        ]
+
+    def _datasets(self, model: str) -> tuple[str, str]:
+        spec = self.study.trainings[model].spec
+        return spec["dataset"], spec["test"]
+
+    @cached_property
+    def trained(self) -> list[str]:
+        """The models of the study that are trained."""
+        return [model for model in self.study.models if model in self.study.trainings]
+
+    def weights(self, model: str) -> list[str]:
+        """Returns the weights that a model's features are made from, if the workflow makes them."""
+        return self.each("train", model=[model]) if model in self.study.trainings else []
+
+    def training_inputs(self, group: Group) -> dict[str, Any]:
+        """Returns the samples that a job learns from and scores on."""
+        names = {"samples": group.dataset, **({"test": group.test} if group.test else {})}
+        return {key: self.results.of("samples", dataset=name) for key, name in names.items()}
+
+    def training_of(self, group: Group) -> dict[str, Any]:
+        """Returns all that decides the models of a job besides the samples."""
+        rows = {name: self.extracted[name] for name in (group.dataset, group.test) if name}
+        specs = {model: self.study.trainings[model].spec for model in group.models}
+        modules = {name for spec in specs.values() for name in modules_of(spec["architecture"])}
+        return {
+            "specs": specs,
+            "train": rows[group.dataset],
+            "test": rows.get(group.test),
+            "autocast": self.settings["train"]["autocast"],
+            "code": [self.code("train"), code_of(*sorted(modules))],
+        }
+
+    @property
+    def learned_rows(self) -> dict[str, dict[str, str]]:
+        """For each trained model what tells it from others of its recipe."""
+        keys = ("recipe", "variant", "seed")
+        return {
+            model: {key: self.study.models[model][key] for key in keys} for model in self.trained
+        }
+
+    @property
+    def named_alike(self) -> dict[str, list[str]]:
+        """For each name the rules that are made for groups and that it stands for."""
+        return {
+            "train": [f"train_{group.rule}" for group in self.groups_trained],
+            "features": [f"features_{group.rule}" for group in self.groups_extracted],
+        }
+
+    # Features of what is trained
+
+    @property
+    def weights_input(self) -> dict[str, Any]:
+        """The weights that features are made from, as an input; nothing if nothing is trained."""
+        return {"weights": looked_up(lambda wc: self.weights(wc.model))} if self.trained else {}
+
+    @property
+    def groups_extracted(self) -> list[Group]:
+        """The groups whose features one job makes: of their models, those of the study."""
+        if not self.settings["train"]["together"]:
+            return []
+        chosen = [
+            replace(group, models=tuple(m for m in group.models if m in self.study.models))
+            for group in self.groups_trained
+        ]
+        return [group for group in chosen if len(group.models) > 1]
+
+    def group_features(self, group: Group) -> list[str]:
+        """Returns the features that one job makes for a group: `{dataset}` is left open."""
+        return self.each("features", dataset=["{dataset}"], model=group.models)
+
+    def extractions_of(self, group: Group) -> Callable[[Any], Any]:
+        """For the job of a group's features all that decides them besides samples and weights."""
+        return looked_up(
+            lambda wc: [(self.extraction[m], self.extracted[wc.dataset]) for m in group.models]
+        )

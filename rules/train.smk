@@ -1,0 +1,55 @@
+# One rule per job: its outputs are those of a variant's models, which no wildcard could tell. What
+# a profile or the command line sets for `train` holds for all of them.
+for GROUP in PLAN.groups_trained:
+
+    rule:
+        name:
+            f"train_{GROUP.rule}"
+        input:
+            **PLAN.training_inputs(GROUP),
+        output:
+            PLAN.each("train", model=GROUP.models),
+        log:
+            RESULTS.log("train", model=GROUP.name),
+        benchmark:
+            RESULTS.benchmark("train", model=GROUP.name)
+        conda:
+            "../envs/torch.yaml"
+        threads: 1
+        resources:
+            mem_mb=PLAN.growing(4000),
+            runtime=PLAN.growing(240),
+        params:
+            training=PLAN.training_of(GROUP),
+        script:
+            "../workflow/scripts/train.py"
+
+rule learned:
+    """How well every trained model does, and how its loss fell."""
+    input:
+        weights=PLAN.each("train", model=PLAN.trained),
+    output:
+        table=RESULTS["learned"],
+        curves=RESULTS["learned_curves"],
+    log:
+        RESULTS.log("learned"),
+    benchmark:
+        RESULTS.benchmark("learned")
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=PLAN.growing(2000),
+        runtime=PLAN.growing(60),
+    params:
+        rows=PLAN.learned_rows,
+        code=PLAN.code("learned"),
+    script:
+        "../workflow/scripts/learned.py"
+
+
+rule all_train:
+    """Weights of every trained model of the study, and how well they do."""
+    input:
+        PLAN.each("train", model=PLAN.trained),
+        [RESULTS["learned"], RESULTS["learned_curves"]] if PLAN.trained else [],
