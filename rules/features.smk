@@ -1,8 +1,8 @@
 rule features:
     """Features of one model on one dataset: one matrix per layer, rows as in its samples."""
     input:
-        samples=RESULTS["samples"],
         **PLAN.weights_input,
+        samples=RESULTS["samples"],
     output:
         RESULTS["features"],
     log:

@@ -24,6 +24,7 @@ for GROUP in PLAN.groups_trained:
         script:
             "../workflow/scripts/train.py"
 
+
 rule learned:
     """How well every trained model does, and how its loss fell."""
     input:

@@ -112,10 +112,11 @@ class Study:
     @cached_property
     def extraction(self) -> dict[str, Row]:
         """For each model the cells that decide its features, without metadata."""
-        rows = {name: _without_metadata(row, "models") for name, row in self.models.items()}
-        return Known(
-            "model", {m: {k: v for k, v in r.items() if k != "runs_on"} for m, r in rows.items()}
-        )
+        rows = {
+            name: {k: v for k, v in _without_metadata(row, "models").items() if k != "runs_on"}
+            for name, row in self.models.items()
+        }
+        return Known("model", rows)
 
     @cached_property
     def sampling(self) -> dict[str, Row]:

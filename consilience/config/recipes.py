@@ -17,7 +17,7 @@ from consilience.config.once import load_once
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import derive_seed
-from consilience.networks import OBJECTIVES, check_options, split_name
+from consilience.networks import CLASSES, check_options, split_name
 from consilience.registry import did_you_mean
 
 Recipe = dict[str, Any]
@@ -136,9 +136,8 @@ def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[s
     if "variants" in recipe and "sweep" in recipe:
         problems.add(f"recipe {name!r}", "has variants and a sweep; give one of them")
         return
-    for variant, given in (
-        recipe.get("variants") or ({} if "sweep" in recipe else {STANDARD: {}})
-    ).items():
+    plain = {} if "sweep" in recipe else {STANDARD: {}}
+    for variant, given in (recipe.get("variants") or plain).items():
         if {"variants", "sweep", "extends"} & set(given or {}):
             problems.add(f"recipe {name!r}, variant {variant!r}", "a variant has none of its own")
             continue
@@ -168,38 +167,33 @@ def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Pro
     for key in ("dataset", "architecture", "training", "seeds"):
         if key not in whole:
             problems.add(place, f"{key!r} is missing; add it")
-    for key in ("dataset", "test"):
-        if whole.get(key) and whole[key] not in datasets:
-            hint = did_you_mean(whole[key], datasets)
-            problems.add(place, f"the {key} {whole[key]!r} is not in the catalogue{hint}")
-    for name in whole.get("runs_on", []):
+    named = [(f"the {key}", whole[key]) for key in ("dataset", "test") if whole.get(key)]
+    for what, name in [*named, *(("`runs_on`:", name) for name in whole.get("runs_on", []))]:
         if name not in datasets:
-            problems.add(place, f"`runs_on` names {name!r}{did_you_mean(name, datasets)}")
-    training = whole.get("training", {})
-    if len({"steps", "epochs"} & set(training)) != 1 and "training" in whole:
-        problems.add(place, "training has either `steps` or `epochs`")
-    if "architecture" in whole:
-        try:
-            split_name(whole["architecture"])
-            check_options(whole["architecture"], whole.get("options", {}))
-        except ConfigError as error:
-            problems.add(place, str(error))
-    for key in ("dataset", "test"):
-        row = datasets.get(whole.get(key, ""), {})
-        if row.get("parent"):
-            problems.add(place, f"the {key} {whole[key]!r} is a view; name a dataset with a source")
-        if row.get("labels") == "no" and whole.get("objective", OBJECTIVES[0]) == OBJECTIVES[0]:
-            problems.add(
-                place,
-                f"the {key} {whole[key]!r} has no labels to learn; name another dataset, or "
-                "an objective that needs none",
-            )
-    row = datasets.get(whole.get("dataset", ""), {})
+            hint = did_you_mean(name, datasets)
+            problems.add(place, f"{what} {name!r} is not in the catalogue of datasets{hint}")
+    for what, name in named:
+        if text := _untrainable(whole, datasets.get(name, {})):
+            problems.add(place, f"{what} {name!r} {text}")
+    if "training" in whole and len({"steps", "epochs"} & set(whole["training"])) != 1:
+        problems.add(place, "training has either `steps` or `epochs`; give one of them")
+    try:
+        split_name(whole.get("architecture", "small:mlp"))
+        check_options(whole.get("architecture", "small:mlp"), whole.get("options", {}))
+    except ConfigError as error:
+        problems.add(place, str(error))
+
+
+def _untrainable(whole: Recipe, row: Row) -> str:
+    """Returns why nothing can be learnt of a dataset, or "" if nothing is seen to forbid it."""
+    if row.get("parent"):
+        return "is a view; name a dataset that has a source"
+    if row.get("labels") == "no" and whole.get("objective", CLASSES) == CLASSES:
+        return "has no labels to learn; name another one, or an objective that needs none"
     kinds = row.get("modality", "").split("+")
     if row and whole.get("modality", kinds[0]) not in kinds:
-        problems.add(
-            place, f"{whole['dataset']!r} holds {row['modality']}, not {whole['modality']}"
-        )
+        return f"holds {row['modality']}, not {whole['modality']}"
+    return ""
 
 
 def _training(
@@ -217,6 +211,7 @@ def _training(
     dataset, test = whole["dataset"], whole.get("test", "")
     modality = whole.get("modality", datasets[dataset]["modality"].split("+")[0])
     named = {"recipe": recipe, "variant": variant, "seed": number}
+    options = {k: v for k, v in whole.get("options", {}).items() if not isinstance(v, list | dict)}
     spec = {
         "architecture": whole["architecture"],
         "options": dict(whole.get("options", {})),
@@ -224,10 +219,10 @@ def _training(
         "test": test,
         "split": whole.get("split", "all" if test else "train"),
         "modality": modality,
-        "objective": whole.get("objective", OBJECTIVES[0]),
+        "objective": whole.get("objective", CLASSES),
         "input": with_defaults(whole.get("input", {}), schema["input"]),
         "training": with_defaults(whole["training"], schema["training"]),
-        "weights": _filled(whole.get("weights", ""), {**named, **swept}),
+        "weights": _filled(whole.get("weights", ""), {**options, **named, **swept}),
         "keys": whole.get("keys", ""),
         "seeds": {
             purpose: _seed(whole.get(purpose, "own"), purpose, seed, recipe, model, number)
@@ -242,7 +237,7 @@ def _training(
         "layers": whole.get("layers", ""),
         "pool": whole.get("pool", ""),
         "runs_on": ",".join(dict.fromkeys(whole.get("runs_on") or filter(None, [dataset, test]))),
-        **{k: str(v) for k, v in spec["options"].items() if isinstance(v, int | float | str)},
+        **{key: str(value) for key, value in options.items()},
         **{key: str(value) for key, value in named.items()},
         "architecture": whole["architecture"].partition(":")[2],
         "training_set": dataset,

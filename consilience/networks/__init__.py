@@ -115,7 +115,7 @@ def build(
     Raises:
         ConfigError: unknown architecture or option, or one that cannot do the task.
     """
-    import torch
+    import torch  # noqa: PLC0415 - a plan loads no deep-learning library
 
     library, name = split_name(architecture)
     check_options(architecture, options)

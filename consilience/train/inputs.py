@@ -111,12 +111,11 @@ class Pictures(Labelled):
     def __init__(
         self,
         inputs: Tensor,
-        *others: Any,
+        *others: Any,  # noqa: ANN401
         mean: float,
         deviation: float,
-        **more: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(inputs, *others, **more)
+        super().__init__(inputs, *others)
         self._mean, self._deviation = mean, deviation
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from consilience import __version__
 from consilience.code import code_of, sources_of
@@ -103,7 +104,7 @@ def train_models(
         logger.info("trained %d, kept %d", len(specs) - len(kept) - len(job.failed), len(kept))
         for model, out in outs.items():
             if model not in job.failed:
-                link(store / f"{job.keys[model]}.safetensors", Path(out))
+                link(job.place(model), Path(out))
     if job.failed:
         raise ModelError("; ".join(job.failed.values()))
 
@@ -148,6 +149,10 @@ class _Job:
         self.basis = {"samples": hashes, **self.made_by}
         self.keys = {m: digest([dict(spec), self.basis])[:40] for m, spec in specs.items()}
 
+    def place(self, model: str) -> Path:
+        """Returns where the store has a model."""
+        return self.store / f"{self.keys[model]}.safetensors"
+
     def run(self, models: Sequence[str]) -> None:
         """Trains models, in a stack if they can be, and puts them into the store."""
         if not models:
@@ -188,16 +193,14 @@ class _Job:
     def _stack_path(self) -> Path:
         return self.store / f"{digest(sorted(self.keys))[:16]}.checkpoint"
 
-    def _network(self, model: str, data: Data) -> torch.nn.Module:
+    def _network(self, model: str, data: Data) -> nn.Module:
         spec = self.specs[model]
         network = build(spec["architecture"], spec["options"], data.task, spec["seeds"]["init"])
         if spec["weights"]:
             fill(network, spec["weights"], spec["keys"], model)
         return network.to(self.device)
 
-    def _train(
-        self, models: Sequence[str], networks: Sequence[torch.nn.Module], data: Data
-    ) -> None:
+    def _train(self, models: Sequence[str], networks: Sequence[nn.Module], data: Data) -> None:
         """Trains the networks of one course and puts them into the store."""
         seeds = [dict(self.specs[model]["seeds"]) for model in models]
         path = self._stack_path
@@ -216,9 +219,7 @@ class _Job:
                 self.failed[model] = _diverged(model, course.curve(place))
         course.forget()
 
-    def _keep(
-        self, model: str, network: torch.nn.Module, course: Course, place: int, data: Data
-    ) -> None:
+    def _keep(self, model: str, network: nn.Module, course: Course, place: int, data: Data) -> None:
         spec = self.specs[model]
         scores = {"train": data.score(network).as_dict()}
         if self.test is not None:
@@ -245,7 +246,7 @@ class _Job:
         }
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])
-        write_trained(self.store / f"{self.keys[model]}.safetensors", network.state_dict(), header)
+        write_trained(self.place(model), network.state_dict(), header)
 
 
 def _status(

@@ -2,7 +2,7 @@
 
 `depth` hidden layers of `width` units, then `dimension` features without bias, then a head: linear
 scores of them (with or without `bias`), or with `labels` (a width) a second network over the
-labels, whose values g(y) are the class vectors: log p(y | x) = f(x) · g(y) - log Σ exp f(x) · g(y').
+labels, whose values g(y) are the class vectors: p(y | x) is the softmax of f(x) · g(y) over y.
 With `depth` 3, `dimension` 2 and `labels` equal to `width` it is the model family of Nielsen et al.
 (2025); drawn under one seed of PyTorch, f first, its weights are theirs. `norm` and `labels_norm`
 fix the lengths of f and g.
@@ -45,7 +45,7 @@ def perceptron(
     return Perceptron(parts)
 
 
-def build(
+def build(  # noqa: PLR0913 - options
     task: Task,
     *,
     width: int = 128,
