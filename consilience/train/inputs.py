@@ -85,7 +85,8 @@ class Labelled:
         """Returns the mean cross-entropy on a batch."""
         inputs, labels = self.take(rows)
         scores = network(self.vary(inputs))
-        return nn.functional.cross_entropy(scores.float(), labels, label_smoothing=smoothing)
+        scores = scores.float() if scores.element_size() < 4 else scores
+        return nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
 
     @torch.no_grad()
     def score(self, network: nn.Module) -> Score:
