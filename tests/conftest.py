@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), *(str(path) for path in sorted(HERE.iterdir()) if path.is_dir())]
 
 from explorer_page import browser, made, page  # noqa: E402, F401 - fixtures of one session
+from flow import finished, study  # noqa: E402, F401
 
 SLOW_FIRST = ("slurm", "workflow", "real")
 

@@ -5,6 +5,7 @@ that decides its weights besides the samples and the code. Metadata are in the r
 an edit of them trains nothing.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +17,7 @@ from consilience.config.catalogs import Row, read_text
 from consilience.config.once import load_once
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
-from consilience.files import derive_seed
+from consilience.files import canonical_json, derive_seed
 from consilience.networks import CLASSES, check_options, split_name
 from consilience.registry import did_you_mean
 
@@ -245,7 +246,8 @@ def _training(
         **swept,
         **{key: str(value) for key, value in whole.get("columns", {}).items()},
     }
-    return Training(row, spec, f"{recipe}.{variant}")
+    # The order of keys in a recipe means nothing.
+    return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}")
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> str:
@@ -270,7 +272,7 @@ def rows_of(
     for model in sorted(set(trainings) & set(models)):
         recipe = trainings[model].row["recipe"]
         problems.add(f"model {model!r}", f"the recipe {recipe!r} makes this id too; rename one")
-    columns = {column for row in models.values() for column in row}
+    columns = sorted({column for row in models.values() for column in row})
     return {
         model: {**dict.fromkeys(columns, ""), **training.row}
         for model, training in trainings.items()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from clones import ROOT
+from flow import snakemake
 from test_datasets import shards_row, write_shards
 from test_datasets_hub import hub, hub_shards, tables_row, write_tables  # noqa: F401 - a fixture
-from test_workflow import snakemake
 
 from consilience.datasets import open_dataset
 from consilience.errors import DataError, ModelError
