@@ -40,8 +40,7 @@ if workflow.is_main_process:
         logger.warning(sentence)
 
 # Rules that one name stands for: what is set for `train` holds for the jobs of all recipes.
-for name, rules_of_it in PLAN.named_alike.items():
-    share_settings(workflow.resource_settings, name, rules_of_it)
+share_settings(workflow.resource_settings, PLAN.named_alike)
 
 # No parameter of a job says `fresh`, or the next run would find another one and make all once more.
 if STUDY.settings["fresh"] and workflow.is_main_process:

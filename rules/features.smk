@@ -22,20 +22,21 @@ rule features:
 
 
 # Models that one job trained: starting a job for each would take longer than their features do.
-for GROUP in PLAN.groups_extracted:
+for group in PLAN.groups_extracted:
 
     rule:
+        """Features of models that one job trained, on one dataset."""
         name:
-            f"features_{GROUP.rule}"
+            f"features_{group.rule}"
         input:
             samples=RESULTS["samples"],
-            weights=PLAN.each("train", model=GROUP.models),
+            weights=PLAN.each("train", model=group.models),
         output:
-            PLAN.group_features(GROUP),
+            PLAN.each("features", dataset=["{dataset}"], model=group.models),
         log:
-            RESULTS.log("features", model=GROUP.name),
+            RESULTS.log("features", model=group.name),
         benchmark:
-            RESULTS.benchmark("features", model=GROUP.name)
+            RESULTS.benchmark("features", model=group.name)
         conda:
             "../envs/torch.yaml"
         threads: 1
@@ -43,11 +44,11 @@ for GROUP in PLAN.groups_extracted:
             mem_mb=PLAN.growing(4000),
             runtime=PLAN.growing(120),
         params:
-            extractions=PLAN.extractions_of(GROUP),
+            extractions=PLAN.extractions_of(group),
         script:
             "../workflow/scripts/features_together.py"
 
-    workflow.ruleorder(f"features_{GROUP.rule}", "features")
+    workflow.ruleorder(f"features_{group.rule}", "features")
 
 
 localrules:

@@ -1,18 +1,19 @@
 # One rule per job: its outputs are those of a variant's models, which no wildcard could tell. What
 # a profile or the command line sets for `train` holds for all of them.
-for GROUP in PLAN.groups_trained:
+for group in PLAN.groups_trained:
 
     rule:
+        """Weights of all models of a variant: they differ in their seeds alone."""
         name:
-            f"train_{GROUP.rule}"
+            f"train_{group.rule}"
         input:
-            **PLAN.training_inputs(GROUP),
+            **PLAN.training_inputs(group),
         output:
-            PLAN.each("train", model=GROUP.models),
+            PLAN.each("train", model=group.models),
         log:
-            RESULTS.log("train", model=GROUP.name),
+            RESULTS.log("train", model=group.name),
         benchmark:
-            RESULTS.benchmark("train", model=GROUP.name)
+            RESULTS.benchmark("train", model=group.name)
         conda:
             "../envs/torch.yaml"
         threads: 1
@@ -20,7 +21,7 @@ for GROUP in PLAN.groups_trained:
             mem_mb=PLAN.growing(4000),
             runtime=PLAN.growing(240),
         params:
-            training=PLAN.training_of(GROUP),
+            training=PLAN.training_of(group),
         script:
             "../workflow/scripts/train.py"
 

@@ -198,7 +198,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     check_renames(settings["catalogs"], (models, datasets, variants), problems)
     recipes = read_recipes(settings["catalogs"]["recipes"], problems)
     problems.stop()
-    trainings = expand(recipes, datasets, settings["seed"], problems)
+    trainings = expand(recipes, datasets, settings["seed"], settings["models"], problems)
     models |= rows_of(trainings, models, problems)
     problems.stop()
     chosen_models = select(settings["models"], models, "models", origins, problems)

@@ -6,6 +6,7 @@ an edit of them trains nothing.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -20,6 +21,8 @@ from consilience.errors import ConfigError
 from consilience.files import canonical_json, derive_seed
 from consilience.networks import CLASSES, check_options, split_name
 from consilience.registry import did_you_mean
+
+logger = logging.getLogger(__name__)
 
 Recipe = dict[str, Any]
 
@@ -107,18 +110,28 @@ def expand(
     recipes: Mapping[str, Recipe],
     datasets: Mapping[str, Row],
     seed: int,
+    wanted: str | Sequence[str],
     problems: Problems,
 ) -> dict[str, Training]:
     """Returns the models that recipes train, by id.
+
+    Recipes of data that the study's catalogue of datasets does not have are left out, unless the
+    study asks for their models by name: ours need not fit everybody's catalogue.
 
     Args:
         recipes: of `read_recipes`.
         datasets: all rows of the catalogue.
         seed: of the study.
+        wanted: the key `models` of the study, ids or a query.
         problems: to add to.
     """
     found: dict[str, Training] = {}
+    texts = [wanted] if isinstance(wanted, str) else wanted
     for name, recipe in recipes.items():
+        data = recipe.get("dataset")
+        if data and data not in datasets and not any(name in text for text in texts):
+            logger.info("recipe %r is left out: there is no dataset %r", name, data)
+            continue
         for variant, swept, whole in _variants(name, recipe, problems):
             place = f"recipe {name!r}, variant {variant!r}"
             before = len(problems.lines)

@@ -48,7 +48,7 @@ def run_query(query: str, rows: Mapping[str, Row], place: str, problems: Problem
         return []
     if not chosen:
         used = [column for column in table.columns if column in query]
-        values = "; ".join(f"{c}: {', '.join(sorted(set(table[c])))}" for c in used)
+        values = "; ".join(f"{c}: {', '.join(sorted(set(table[c]) - {''}))}" for c in used)
         problems.add(place, f"the query {query!r} selects nothing; values there are: {values}")
     return chosen
 

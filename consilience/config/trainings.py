@@ -128,10 +128,6 @@ class Trainings:
         ]
         return [group for group in chosen if len(group.models) > 1]
 
-    def group_features(self, group: Group) -> list[str]:
-        """Returns the features that one job makes for a group: `{dataset}` is left open."""
-        return self.each("features", dataset=["{dataset}"], model=group.models)
-
     def extractions_of(self, group: Group) -> Callable[[Any], Any]:
         """For the job of a group's features all that decides them besides samples and weights."""
         return looked_up(

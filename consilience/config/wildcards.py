@@ -1,6 +1,6 @@
 """What Snakemake needs of rules beyond their directives: signatures, and settings by name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
@@ -14,15 +14,15 @@ def looked_up(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return function
 
 
-def share_settings(settings: Any, name: str, rules: Iterable[str]) -> None:  # noqa: ANN401
+def share_settings(settings: Any, alike: Mapping[str, Iterable[str]]) -> None:  # noqa: ANN401
     """Lets what is set for one name of a rule (`set-resources`, `set-threads`) hold for others.
 
     Args:
         settings: Snakemake's, of resources; it has no other way to set them for rules by pattern.
-        name: as profiles and the command line call them.
-        rules: that it stands for; what is set for one of them itself stays.
+        alike: for each name, as profiles and the command line use it, the rules that it stands for;
+            what is set for one of them itself stays.
     """
     for given in (settings._parsed_overwrite_resources, settings._parsed_overwrite_threads):
-        for rule in rules:
-            if name in given:
+        for name, rules in alike.items():
+            for rule in rules if name in given else ():
                 given.setdefault(rule, given[name])

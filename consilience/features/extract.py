@@ -134,6 +134,31 @@ def extract_features(
         job.run(Path(out), device)
 
 
+def extract_together(
+    extractions: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    weights: Sequence[str],
+    samples: str | Path,
+    outs: Sequence[str | Path],
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Writes the features of several trained models on one dataset, one after the other.
+
+    Args:
+        extractions: for each model what decides its features: its `row`, `dtype` and `autocast`,
+            and the dataset's `row`.
+        weights: for each model the file of its weights.
+        samples: samples/{dataset}.parquet.
+        outs: for each model the file to write.
+        **settings: see `extract_features`.
+
+    Raises:
+        ConsilienceError: see `extract_features`.
+    """
+    for (model, dataset), path, out in zip(extractions, weights, outs, strict=True):
+        row, kept = {**model["row"], "weights": path}, {k: model[k] for k in ("dtype", "autocast")}
+        extract_features(row, dataset["row"], samples, out, **kept, **settings)
+
+
 class _Job:
     """One extraction by a network."""
 

@@ -293,7 +293,8 @@ def test_the_datasets_of_the_paper_are_there():
 
 def test_every_row_of_the_catalogues_is_sound():
     models = ["lite0", "minilm"]
-    study = load_study({**TWO, "models": models, "datasets": "modality != ''"})
+    takeable = "not modality.isin(['vector', 'graph'])"
+    study = load_study({**TWO, "models": models, "datasets": takeable})
     assert study.datasets["wit_1024"]["revision"] == "wit_1024"
     assert set(study.models_on["wit_1024"]) == set(models)
 

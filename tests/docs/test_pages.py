@@ -40,7 +40,7 @@ def test_pages_name_nothing_that_does_not_exist(path):
     [
         ("Cells of the column `moddality` say so.", "word: moddality"),
         ("The table has a column `null_avg`.", "word: null_avg"),
-        ("A model of the source `trained` is", "source: trained"),
+        ("A model of the source `taught` is", "source: taught"),
         ("Sources: `timm`, `pickled` and `raw`", "source: pickled"),
         ("see `similarity.layer`", "key of the study: similarity.layer"),
         ("with `similarity: {permutation: 3}`", "key: permutation"),
@@ -57,7 +57,7 @@ def test_pages_name_nothing_that_does_not_exist(path):
         ("```bash\nconsilience check results\n```\n", "command: consilience check results"),
         ("```sh\nconsilience bundle results --zip x\n```\n", "command: consilience bundle"),
         ("```tsv\nmodel\tsource\tlayer\n```\n", "column: layer"),
-        ("```tsv\nmodel\tsource\na\ttrained\n```\n", "source: trained"),
+        ("```tsv\nmodel\tsource\na\ttaught\n```\n", "source: taught"),
     ],
 )
 def test_what_does_not_exist_is_found(text, kind):
