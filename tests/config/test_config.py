@@ -292,10 +292,12 @@ def test_the_datasets_of_the_paper_are_there():
 
 
 def test_every_row_of_the_catalogues_is_sound():
-    models = ["lite0", "minilm"]
+    models = ["lite0", "minilm", "coordinates", "node_features"]
     study = load_study({**TWO, "models": models, "datasets": "modality != ''"})
     assert study.datasets["wit_1024"]["revision"] == "wit_1024"
-    assert set(study.models_on["wit_1024"]) == set(models)
+    assert set(study.models_on["wit_1024"]) == {"lite0", "minilm"}
+    assert study.models_on["radial_4"] == ["coordinates"]
+    assert study.models_on["cora"] == ["node_features"]
 
 
 def test_the_demo_selects_what_it_did():
