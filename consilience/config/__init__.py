@@ -14,6 +14,7 @@ from typing import Any
 from consilience.config.catalogs import Row, read_rows, read_variants
 from consilience.config.checks import (
     check_across,
+    check_derived,
     check_metrics,
     check_renames,
     check_sources,
@@ -186,6 +187,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     chosen_models = select(settings["models"], models, "models", origins, problems)
     chosen_datasets = select(settings["datasets"], datasets, "datasets", origins, problems)
     parents = find_parents(chosen_datasets, datasets, problems)
+    check_derived({**parents, **chosen_datasets}, datasets, problems)
     chosen_metrics = select(settings["metrics"], variants, "metrics", origins, problems)
     study = Study(
         settings,

@@ -1,13 +1,12 @@
 """Graphs: features of nodes and edges in one fixed order, and which nodes are drawn for what."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from consilience import files
+from consilience.alterations.draws import order_ids
 from consilience.errors import DataError
 
 PARTS = ("train", "validation", "test", "rest")
@@ -52,15 +51,6 @@ def dense_row(x: sparse.csr_array, row: int) -> np.ndarray:
     return values
 
 
-def rank_ids(ids: Sequence[str], *purpose: str | int) -> np.ndarray:
-    """Returns the (n,) rows in the order of a hash of their ids and of what is drawn.
-
-    An id's place among others depends on neither their number nor their order.
-    """
-    keys = [hashlib.sha256(files.canonical_json([*map(str, purpose), i]).encode()) for i in ids]
-    return np.array(sorted(range(len(ids)), key=lambda i: keys[i].digest()), np.int64)
-
-
 def draw_parts(
     ids: Sequence[str], labels: np.ndarray, sizes: Mapping[str, int], seed: int
 ) -> dict[str, np.ndarray]:
@@ -79,7 +69,7 @@ def draw_parts(
     Raises:
         DataError: a class, or the graph, has too few nodes.
     """
-    order = rank_ids(ids, "parts", seed)
+    order = order_ids(ids, "parts", seed)
     train = np.concatenate([_first(order, labels == c, sizes["train"]) for c in np.unique(labels)])
     rest = order[~np.isin(order, train)]
     if len(rest) < sizes["validation"] + sizes["test"]:
