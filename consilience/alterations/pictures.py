@@ -1,5 +1,7 @@
 """Pictures that are varied: mirrored, moved, and with noise."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from consilience.alterations.draws import generator
@@ -29,6 +31,23 @@ def augment_picture(pixels: np.ndarray, how: Augmentation, rng: np.random.Genera
     if how.noise:
         pixels = add_noise(pixels, how.noise, rng)
     return np.ascontiguousarray(pixels)
+
+
+def augment_pictures(
+    pixels: np.ndarray,
+    ids: Sequence[str],
+    how: Augmentation,
+    epoch: int,
+    seed: int,
+    model: str | int = "",
+) -> np.ndarray:
+    """Returns (n, h, w) or (n, h, w, 3) uint8 pictures of one epoch, each by its own id."""
+    return np.stack(
+        [
+            augment_picture(picture, how, picture_generator(id_, epoch, seed, model))
+            for picture, id_ in zip(pixels, ids, strict=True)
+        ]
+    )
 
 
 def add_noise(pixels: np.ndarray, most: float, rng: np.random.Generator) -> np.ndarray:

@@ -199,7 +199,7 @@ def _check_operations(found: Augmentation, place: str) -> None:
         )
 
 
-_FORMS = {
+FORMS = {
     "of": r"[A-Za-z0-9_-][A-Za-z0-9_.-]*",
     "split": r"train|test",
     "seed": r"\d{1,9}",
@@ -226,12 +226,12 @@ def parse_cell(cell: str, place: str) -> Derived:
     for part in cell.split():
         key, _, value = part.partition("=")
         problem = ""
-        if key not in _FORMS:
-            problem = f"unknown key {key!r}{did_you_mean(key, _FORMS)}"
+        if key not in FORMS:
+            problem = f"unknown key {key!r}{did_you_mean(key, FORMS)}"
         elif key in found:
             problem = f"{key!r} is given twice"
-        elif not re.fullmatch(_FORMS[key], value):
-            problem = f"{part!r} does not have the form {key}={_FORMS[key]}"
+        elif not re.fullmatch(FORMS[key], value):
+            problem = f"{part!r} does not have the form {key}={FORMS[key]}"
         if problem:
             raise ConfigError(f"{place}: {problem}")
         found[key] = value

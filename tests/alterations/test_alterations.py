@@ -19,6 +19,7 @@ from consilience.alterations.labels import alter_labels, count_classes
 from consilience.alterations.pictures import (
     add_noise,
     augment_picture,
+    augment_pictures,
     picture_generator,
     shift_picture,
 )
@@ -262,6 +263,9 @@ def test_pictures_are_mirrored_and_moved():
     for id_ in IDS[:900]:
         seen[augment_picture(picture, how, picture_generator(id_, 0, 0)).tobytes()] += 1
     assert len(seen) == 18 and is_uniform(list(seen.values()))
+    whole = augment_pictures(np.stack([picture] * 9), IDS[:9], how, 4, 0, 1)
+    some = augment_pictures(np.stack([picture] * 3), IDS[6:3:-1], how, 4, 0, 1)
+    np.testing.assert_array_equal(some, whole[6:3:-1])
     same = augment_picture(picture, Augmentation(), picture_generator("a", 0, 0))
     np.testing.assert_array_equal(same, picture)
 

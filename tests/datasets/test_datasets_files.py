@@ -178,8 +178,10 @@ def test_glosses_are_definitions_without_examples(tmp_path, monkeypatch):
         ("n00003000", "location", "a place"),
         ("n00004000", "act", 'the act of "running"'),
     ]
-    with pytest.raises(DataError, match="no such file; install Debian's wordnet-base"):
-        open_dataset(row("packaged", f"wordnet_glosses:{tmp_path / 'x'}", modality="text"))
+    look_for(cells)
+    for judge in (open_dataset, look_for):
+        with pytest.raises(DataError, match="no such file; install Debian's wordnet-base"):
+            judge(row("packaged", f"wordnet_glosses:{tmp_path / 'x'}", modality="text"))
 
 
 WORDNET = real("usr/share/wordnet")

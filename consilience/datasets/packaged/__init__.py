@@ -8,6 +8,7 @@ checked against the SHA-256 pinned in the builder's module, and read. Every set 
 column `splits` stays blank.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,10 +37,16 @@ def open(row: Mapping[str, Any]) -> Dataset:
 
 
 def look_for(row: Mapping[str, Any]) -> None:
-    """Raises ConfigError if there is no such builder."""
-    name = str(row["name"]).partition(":")[0]
+    """Raises an error if there is no such builder, or what its argument names is not there.
+
+    The latter is told by `look_for(argument)` of the builder's module, if it has one.
+    """
+    name, _, argument = str(row["name"]).partition(":")
     if name not in BUILDERS:
         raise ConfigError(f"unknown packaged dataset {name!r}{did_you_mean(name, BUILDERS)}")
+    module = sys.modules[BUILDERS[name].__module__]
+    if hasattr(module, "look_for"):
+        module.look_for(argument)
 
 
 def refuse_argument(name: str, argument: str) -> None:

@@ -41,15 +41,21 @@ def open_wordnet_glosses(argument: str) -> Listing:
     Raises:
         DataError: the file is missing or another one.
     """
+    path = look_for(argument)
+    files.locate(str(path), SHA256)
+    samples = tuple(read_glosses(path))
+    return Listing(samples, tuple(CLASSES.values()), verified=True)
+
+
+def look_for(argument: str) -> Path:
+    """Returns the path of the file; raises DataError if it is not there."""
     path = Path(argument or FOLDER).expanduser() / FILE
     if not path.is_file():
         raise DataError(
             f"wordnet_glosses: {path}: no such file; install Debian's wordnet-base, or write "
             "wordnet_glosses:FOLDER with the folder that holds it"
         )
-    files.locate(str(path), SHA256)
-    samples = tuple(read_glosses(path))
-    return Listing(samples, tuple(CLASSES.values()), verified=True)
+    return path
 
 
 def read_glosses(path: Path) -> list[Sample]:
