@@ -103,11 +103,13 @@ def sources_of(kind: str, row: Mapping[str, str]) -> tuple[str, ...]:
         row: with `source`, whose module (or package, with all that is in it) is taken, and `name`,
             which may begin with the library that it is of, as in `timm:resnet50`. A view has no
             source, and nothing is imported. A source may name one more module of the package, in
-            a line `READER = "…"`.
+            a line `READER = "…"`. With an `alteration`, what alters datasets is taken too.
     """
     parts = {row.get("source", ""), row.get("name", "").partition(":")[0]}
     bases = [f"{NAME}.{kind}.{part}" for part in sorted(parts) if part.isidentifier()]
     modules = [module for base in bases if _exists(base) for module in _with_inner(base)]
+    if row.get("alteration"):
+        modules.append(f"{NAME}.{kind}._altered")
     return (
         *modules,
         *(name for module in modules for name in _READER.findall(_source(module).decode())),

@@ -14,6 +14,7 @@ from typing import Any
 from consilience.config.catalogs import Row, read_rows, read_variants
 from consilience.config.checks import (
     check_across,
+    check_derived,
     check_metrics,
     check_renames,
     check_sources,
@@ -208,6 +209,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     for training in needed.values():
         used = {name: datasets[name] for name in training.datasets if name not in chosen_datasets}
         parents |= used
+    check_derived({**parents, **chosen_datasets}, datasets, problems)
     chosen_metrics = select(settings["metrics"], variants, "metrics", origins, problems)
     study = Study(
         settings,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from consilience import datasets as dataset_sources
 from consilience import models as model_sources
 from consilience.alignment import alignment_problems
+from consilience.alterations.spec import check_modality
 from consilience.config.catalogs import Row
 from consilience.config.origins import Origins
 from consilience.config.selection import frame, run_query
@@ -15,6 +16,7 @@ from consilience.files import find
 from consilience.metrics import METRICS, get_metric
 from consilience.registry import did_you_mean
 from consilience.renames import problems as problems_of_renames
+from consilience.samples.draw import read_derived
 from consilience.samples.groups import parse_group
 from consilience.samples.views import parse_view
 
@@ -58,10 +60,10 @@ def check_sources(study: "Study", problems: Problems) -> None:
             model_sources.check_modality(row)
         except ConfigError as error:
             problems.add(f"model {name!r}", str(error))
-    known = dataset_sources.list_sources()
+    sources = dataset_sources.list_sources()
     for name, row in study.touched.items():
-        if not row.get("parent") and row["source"] not in known:
-            hint = did_you_mean(row["source"], known)
+        if not row.get("parent") and row["source"] not in sources:
+            hint = did_you_mean(row["source"], sources)
             problems.add(f"dataset {name!r}", f"unknown source {row['source']!r}{hint}")
         try:
             rule = parse_group(row)
@@ -70,6 +72,37 @@ def check_sources(study: "Study", problems: Problems) -> None:
             continue
         if rule.kind == "file" and not find(rule.value).is_file():
             problems.add(f"dataset {name!r}", f"column group: {rule.value}: there is no such file")
+
+
+def check_derived(chosen: Mapping[str, Row], known: Mapping[str, Row], problems: Problems) -> None:
+    """Notes altered datasets that cannot be made, or are not of the dataset that they name."""
+    for name, row in chosen.items():
+        try:
+            derived = read_derived(row)
+            if derived:
+                place = f"dataset {name!r}, column alteration ({row['alteration']!r})"
+                check_modality(derived.alteration, row["modality"], place)
+        except ConfigError as error:
+            problems.add(f"dataset {name!r}", str(error))
+            continue
+        if derived and derived.of not in known:
+            hint = did_you_mean(derived.of, known)
+            problems.add(
+                f"dataset {name!r}", f"it is of {derived.of!r}, not in the catalogue{hint}"
+            )
+        elif derived and (other := _differing(row, known[derived.of])):
+            problems.add(
+                f"dataset {name!r}",
+                f"its column {other} is {row.get(other, '')!r} and that of {derived.of!r}, whose "
+                f"stimuli it alters, {known[derived.of].get(other, '')!r}; write the same",
+            )
+
+
+def _differing(row: Row, other: Row) -> str:
+    """Returns the first column, of those that decide samples, in which two rows differ."""
+    own = ("dataset", "alteration", "labels")
+    columns = [name for name in read_schema("datasets")["properties"] if name not in own]
+    return next((c for c in columns if row.get(c, "") != other.get(c, "")), "")
 
 
 def find_parents(

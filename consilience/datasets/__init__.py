@@ -59,13 +59,19 @@ def list_sources() -> list[str]:
 
 
 def open_dataset(row: Mapping[str, Any]) -> Dataset:
-    """Returns the dataset that a row of datasets.tsv describes; imports its source only now."""
+    """Returns the dataset that a row of datasets.tsv describes; imports its source only now.
+
+    Where the row has an `alteration`, the stimuli are altered.
+    """
     source = row["source"]
     if source not in list_sources():
         raise ConfigError(
             f"unknown dataset source {source!r}{did_you_mean(source, list_sources())}"
         )
-    return importlib.import_module(f"{__name__}.{source}").open(row)
+    dataset = importlib.import_module(f"{__name__}.{source}").open(row)
+    if not row.get("alteration"):
+        return dataset
+    return importlib.import_module(f"{__name__}._altered").alter(row, dataset)
 
 
 def look_for(row: Mapping[str, Any]) -> None:

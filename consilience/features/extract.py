@@ -217,6 +217,8 @@ class _Job:
         if done.all():
             return
         dataset = open_dataset({**self.dataset_row, **self.samples.pin})
+        if hasattr(self.extractor, "begin"):
+            self.extractor.begin(dataset)
         stream = Stream(
             lambda: iterate(dataset, self.samples),
             self.extractor.preprocess,

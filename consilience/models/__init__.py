@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from consilience.datasets import Sample
+from consilience.datasets import Dataset, Sample
 from consilience.errors import ConfigError, ConsilienceError, ModelError
 from consilience.registry import did_you_mean, submodules
 
@@ -57,6 +57,13 @@ class FullExtractor(Extractor, Protocol):
     log-likelihoods of the predicted tokens in nats and their number. Absent: none."""
     unembedding: "np.ndarray | None"
     """(classes, d) weights of the classifier or of the output embedding. Absent or None: none."""
+
+    def begin(self, dataset: Dataset) -> None:
+        """Takes what samples come out of, once, before any of them. Absent: samples are enough.
+
+        A network of a graph needs all nodes and edges (`dataset.graph`) for the features of one.
+        """
+        ...
 
     def size(self, value: Any) -> int:  # noqa: ANN401
         """Returns what one preprocessed input costs, in tokens. Absent: all cost the same."""

@@ -2,7 +2,8 @@
 
 `name` = `pixels`: the picture squeezed to `input_size` × `input_size` (default 28), red, green and
 blue in [0, 1]. `name` = `characters`: counts of the text's character trigrams, hashed to 512
-places, as log(1 + count). `name` = `values`: the numbers of a sample of modality `vector`.
+places, as log(1 + count). `name` = `values`: the numbers of a sample of modality
+`vector`, or of a node's own features in a `graph`.
 """
 
 import hashlib
@@ -76,7 +77,7 @@ class Characters(Raw):
 
 
 class Values(Raw):
-    """A vector as its own features, d = its length."""
+    """A vector, or a node's own one, as its own features, d = its length."""
 
     def __init__(self) -> None:
         super().__init__("values", "none")

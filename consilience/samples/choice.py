@@ -68,9 +68,10 @@ def choose_samples(dataset: Dataset, row: Mapping[str, Any], seed: int) -> pd.Da
     `cap` holds for each split of the source, or for its one pool. Groups are kept whole (see
     `samples.groups`). Within a cap, classes get equal
     numbers (`share_equally`), drawn by priority. A pool is then parted into train and test
-    (`share_test`). If the source cannot vouch for its pictures, each chosen one is opened here, so
-    that all models see the same samples; with `skip_corrupt: yes`, damaged ones are replaced by
-    the next in priority and listed in `.attrs["corrupt"]`.
+    (`share_test`); a derived dataset of one split is that split of the dataset that it is of, then
+    one pool, as the view `split=` of it. If the source cannot vouch for its pictures, each chosen
+    one is opened here, so that all models see the same samples; with `skip_corrupt: yes`, damaged
+    ones are replaced by the next in priority and listed in `.attrs["corrupt"]`.
 
     Raises:
         ConfigError: a cell of the row cannot be used.
@@ -92,8 +93,12 @@ def choose_samples(dataset: Dataset, row: Mapping[str, Any], seed: int) -> pd.Da
         judge_damaged(damaged, draw, n_chosen=len(chosen))
     if chosen.empty:
         raise DataError(f"dataset {draw.dataset!r}: all {len(listed)} pictures are damaged")
-    table = _finish(part_pool(chosen, draw))
-    table.attrs["pool"] = bool((listed["split"] == "").all())
+    chosen = part_pool(chosen, draw)
+    if draw.only:
+        chosen = chosen[chosen["split"] == draw.only]
+        chosen = part_pool(chosen.assign(split=""), draw)
+    table = _finish(chosen)
+    table.attrs["pool"] = bool(draw.only) or bool((listed["split"] == "").all())
     table.attrs["corrupt"] = [id_ for id_ in listed["id"] if id_ in corrupt]
     log.info("dataset %s: %d of %d samples", draw.dataset, len(table), len(listed))
     return table

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from consilience import files
+from consilience.alterations.spec import Derived, parse_cell
 from consilience.errors import ConfigError, DataError
 from consilience.forms.groups import unit_count, whole_groups
 from consilience.samples.groups import (
@@ -44,6 +45,10 @@ class Draw:
     skip_corrupt: bool
     rule: str = ""
     group: GroupRule = NO_GROUPS
+    of: str = ""
+    """Of a derived dataset: the one that it is of, by whose id things are drawn."""
+    only: str = ""
+    """Of a derived dataset: the split that it is made of, which then is one pool."""
 
 
 def share_equally(sizes: Sequence[int], cap: int) -> list[int]:
@@ -116,6 +121,7 @@ def parse_row(row: Mapping[str, Any], seed: int) -> Draw:
         raise refuse("skip_corrupt", "yes, no or blank")
     if rule not in RULES:
         raise refuse("rule", f"blank or one of: {', '.join(filter(None, RULES))}")
+    derived = read_derived(row)
     return Draw(
         dataset=dataset,
         seed=seed,
@@ -125,12 +131,26 @@ def parse_row(row: Mapping[str, Any], seed: int) -> Draw:
         skip_corrupt=skip == "yes",
         rule=rule,
         group=parse_group(row),
+        of=derived.of if derived else "",
+        only=derived.split if derived else "",
     )
+
+
+def read_derived(row: Mapping[str, Any]) -> Derived | None:
+    """Returns what the column `alteration` of a row says, or None if it is blank.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    cell = str(row.get("alteration") or "").strip()
+    place = f"dataset {row.get('dataset')!r}, column alteration ({cell!r})"
+    return parse_cell(cell, place) if cell else None
 
 
 def priority(draw: Draw, purpose: str, item: str | int) -> bytes:
     """Returns what things are sorted by when some are drawn: the same for no two purposes."""
-    text = files.canonical_json([str(draw.seed), draw.dataset, purpose, str(item)])
+    dataset = draw.of or draw.dataset
+    text = files.canonical_json([str(draw.seed), dataset, purpose, str(item)])
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -35,6 +35,7 @@ from consilience.samples.draw import (
     parse_row,
     part_pool,
     priority,
+    read_derived,
     take_per_class,
     take_rows,
 )
@@ -105,7 +106,9 @@ def choose_view(
         DataError: the parent has no labels where they are needed, or nothing is left.
     """
     view = parse_view(row)
-    draw = replace(parse_row(row, seed), dataset=str(parent.row["dataset"]))
+    derived = read_derived(parent.row)
+    of = derived.of if derived else str(parent.row["dataset"])
+    draw = replace(parse_row(row, seed), dataset=str(parent.row["dataset"]), of=of)
     table = parent.table.assign(
         parent_row=parent.table["row"], label=parent.table["label"].fillna(-1).astype(int)
     )

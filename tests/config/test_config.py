@@ -272,6 +272,37 @@ def test_bad_dataset_rows_are_named_by_line(tmp_path, row, message):
     assert message in lines[1]
 
 
+ALTERED = "dataset\tsource\tname\tmodality\tcap\tparent\tview\talteration\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            "packaged\tdigits\timage\t500\t\t\tof=digit noise=5",
+            "it is of 'digit', not in the catal",
+        ),
+        ("packaged\tdigits\timage\t400\t\t\tof=digits noise=5", "its column cap is '400' and that"),
+        ("packaged\tdigits\timage\t500\t\t\tof=digits eda=1", "synonyms are of WordNet"),
+        (
+            "packaged\tdigits\timage\t500\t\t\tof=digits eda=1 operations=swap",
+            "eda is no augmentation of modality image",
+        ),
+        ("\t\timage\t\tdigits\tk=3\tof=digits noise=5", "line 2 (d): alteration: "),
+    ],
+)
+def test_altered_datasets_are_of_one_of_the_catalogue(tmp_path, row, message):
+    good = "d\tpackaged\tdigits\timage\t500\t\t\tof=digits split=test noise=5\n"
+    extra, path = catalogue(tmp_path, "datasets", ALTERED + good)
+    extra["catalogs"] = {"datasets": ["config/datasets.tsv", str(path)]}
+    study = load_study({**TWO, **extra, "datasets": ["d"]})
+    assert study.sampling["d"]["alteration"] == "of=digits split=test noise=5"
+    path.write_text(ALTERED + f"d\t{row}\n")
+    lines = problems(**extra, datasets=["d"])
+    assert len(lines) == 2
+    assert message in lines[1]
+
+
 CONSISTENCY = "collection == 'similarity_consistency'"
 
 
@@ -292,11 +323,12 @@ def test_the_datasets_of_the_paper_are_there():
 
 
 def test_every_row_of_the_catalogues_is_sound():
-    models = ["lite0", "minilm"]
-    takeable = "not modality.isin(['vector', 'graph'])"
-    study = load_study({**TWO, "models": models, "datasets": takeable})
+    models = ["lite0", "minilm", "coordinates", "node_features"]
+    study = load_study({**TWO, "models": models, "datasets": "modality != ''"})
     assert study.datasets["wit_1024"]["revision"] == "wit_1024"
-    assert set(study.models_on["wit_1024"]) == set(models)
+    assert set(study.models_on["wit_1024"]) == {"lite0", "minilm"}
+    assert study.models_on["radial_4"] == ["coordinates"]
+    assert study.models_on["cora"] == ["node_features"]
 
 
 def test_the_demo_selects_what_it_did():

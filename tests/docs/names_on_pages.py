@@ -4,7 +4,8 @@ What a word claims to be decides what it is held against, the narrower the bette
 
 - after "source", and in the column `source` of an example row: the sources that there are
 - `a.b` where a is a key of the study: the keys of the study
-- `key: value` and `key=value`: keys of the study and of catalogues, parameters, keys of views
+- `key: value` and `key=value`: keys of the study and of catalogues, parameters, keys of views and
+  of alterations
 - a command, in a block of a shell or in backticks: targets of make and Snakemake, studies, and the
   parser of `consilience`, which reads the whole line
 - a path into a folder of the project, or below `results/`: files, and folders that steps write
@@ -27,6 +28,7 @@ import yaml
 from clones import ROOT, STUDIES, project_files
 
 from consilience import cli, datasets, docs, models
+from consilience.alterations.spec import FORMS
 from consilience.config.shape import read_schema
 from consilience.metrics import METRICS
 from consilience.results import RESULT_FILES, STEPS
@@ -193,7 +195,8 @@ def _keys():
     parameters = {key for cls in METRICS.values() for key in cls().parameters}
     study = {part for key in _study() for part in key.split(".")}
     metrics = {"metric", "label", "row_normalize", "center", "clip"}
-    return study | parameters | metrics | _columns() | set(View.__dataclass_fields__) | set(KINDS)
+    cells = {*View.__dataclass_fields__, *KINDS, *FORMS}
+    return study | parameters | metrics | _columns() | cells
 
 
 @cache

@@ -1,11 +1,14 @@
 """Source `packaged`: data that come inside Python packages, or are drawn on the spot.
 
 The column `name` picks a builder, one module each: `openmoji`, `openmoji_line`, `openmoji_color`,
-`digits`, `photo_crops`, `movie_snippets`, `shapes` (`shapes:N` for N of them). None needs a
-network, and no data package is imported: its files are found, checked against the SHA-256 pinned in
-the builder's module, and read. Every set is one pool, so the column `splits` stays blank.
+`digits`, `photo_crops`, `movie_snippets`, `shapes` (`shapes:N` for N of them), and
+`wordnet_glosses:FOLDER`, whose file comes with Debian's package wordnet-base
+(`/usr/share/wordnet`). None needs a network, and no data package is imported: its files are found,
+checked against the SHA-256 pinned in the builder's module, and read. Every set is one pool, so the
+column `splits` stays blank.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,10 +37,16 @@ def open(row: Mapping[str, Any]) -> Dataset:
 
 
 def look_for(row: Mapping[str, Any]) -> None:
-    """Raises ConfigError if there is no such builder."""
-    name = str(row["name"]).partition(":")[0]
+    """Raises an error if there is no such builder, or what its argument names is not there.
+
+    The latter is told by `look_for(argument)` of the builder's module, if it has one.
+    """
+    name, _, argument = str(row["name"]).partition(":")
     if name not in BUILDERS:
         raise ConfigError(f"unknown packaged dataset {name!r}{did_you_mean(name, BUILDERS)}")
+    module = sys.modules[BUILDERS[name].__module__]
+    if hasattr(module, "look_for"):
+        module.look_for(argument)
 
 
 def refuse_argument(name: str, argument: str) -> None:
