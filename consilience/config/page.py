@@ -11,7 +11,7 @@ from consilience.results import RESULT_FILES
 if TYPE_CHECKING:
     from consilience.config import Study
 
-UNSAID = ("features", "similarity", "fresh", "plots", "explorer", "results")
+UNSAID = ("features", "similarity", "fresh", "plots", "explorer", "results", "identifiability")
 """Blocks that change no page: how a machine works through a study, and what metrics say already."""
 
 

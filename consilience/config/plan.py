@@ -16,6 +16,7 @@ from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
 from consilience.config.groups import Groups
+from consilience.config.identified import Identified
 from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
@@ -37,7 +38,7 @@ def looked_up(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 @dataclass(frozen=True)
-class Plan(Groups, Page):
+class Plan(Groups, Identified, Page):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

@@ -29,16 +29,16 @@ Draw = Literal["seeded", "legacy"]
 class Likelihoods(NamedTuple):
     """What one model says of the samples."""
 
-    values: np.ndarray
+    log_p: np.ndarray
     """(n, K) log probabilities."""
     spreads: np.ndarray
     """(K, K) standard deviations over the samples of L[:, k] - L[:, a]; 0 if it is constant."""
     variances: np.ndarray
-    """(K,) of the columns of `values`."""
+    """(K,) of the columns of `log_p`."""
 
     def permuted(self, order: np.ndarray) -> "Likelihoods":
         """Returns the same of the permuted samples."""
-        return self._replace(values=self.values[order])
+        return self._replace(log_p=self.log_p[order])
 
 
 class LabelTerms(NamedTuple):
@@ -81,9 +81,14 @@ def doubly_centred(x: np.ndarray) -> np.ndarray:
     return x - x.mean(axis=0)
 
 
+def singular_values(x: np.ndarray) -> np.ndarray:
+    """Returns the singular values of the doubly centred logits x: (n, K), largest first."""
+    return np.linalg.svd(doubly_centred(x), compute_uv=False)
+
+
 def numerical_rank(x: np.ndarray) -> int:
     """Returns the rank of the doubly centred logits x: (n, K), up to their rounding."""
-    s = np.linalg.svd(doubly_centred(x), compute_uv=False)
+    s = singular_values(x)
     return int(np.count_nonzero(s > 4 * unit_rounding(x) * s[0]))
 
 
@@ -133,7 +138,7 @@ def label_terms(a: Likelihoods, b: Likelihoods, kind: Kind = "max") -> LabelTerm
     Raises:
         MetricError: whatever is left out, the log-odds of some class are constant.
     """
-    moved = [side.values - side.values.mean(axis=0) for side in (a, b)]
+    moved = [side.log_p - side.log_p.mean(axis=0) for side in (a, b)]
     apart = _choices(_parts(a, b, moved), kind)
     least = apart.min()
     if not np.isfinite(least):
@@ -196,7 +201,7 @@ def input_terms(a: Likelihoods, b: Likelihoods, sets: np.ndarray) -> InputTerms:
     Raises:
         MetricError: in every set two samples have the same log-odds.
     """
-    x, y = a.values[sets], b.values[sets]
+    x, y = a.log_p[sets], b.log_p[sets]
     u, v = (_spread_over_labels(side) for side in (x, y))
     with np.errstate(divide="ignore", invalid="ignore"):
         t2 = np.concatenate(
@@ -276,24 +281,23 @@ def kl_divergence(p: np.ndarray, q: np.ndarray) -> float:
     return float(terms.sum() / len(p))
 
 
-def least_cca(x: np.ndarray, y: np.ndarray, m: int, distance: float) -> float:
-    """Returns what m_CCA of the features behind logits x and y: (n, K) is at least.
+def least_cca(distance: float, size: int, m: int, *spectra: np.ndarray) -> float:
+    """Returns what m_CCA of the features behind two models' logits is at least.
 
     1 - n K δ² / (M σ²) with δ the `logit_distance` and σ the larger of both sides' M-th singular
-    values of the doubly centred logits; it holds for linear heads, biases or not. Zero if it would
-    be less, as canonical correlations are not negative anyway.
+    values; it holds for linear heads, with biases or not. Zero where that is negative, as
+    canonical correlations never are.
 
     Args:
-        x: logits of one model.
-        y: logits of the other.
-        m: dimension M of the features of both.
         distance: δ.
+        size: n K, how many logits each side has.
+        m: dimension M of the features of both.
+        *spectra: `singular_values` of the logits of each side.
     """
-    s = [np.linalg.svd(doubly_centred(side), compute_uv=False) for side in (x, y)]
-    sigma = max(float(side[m - 1]) if m <= len(side) else 0.0 for side in s)
+    sigma = max(float(s[m - 1]) if m <= len(s) else 0.0 for s in spectra)
     if sigma == 0:
         return 0.0
-    return max(0.0, 1 - x.size * (distance / sigma) ** 2 / m)
+    return max(0.0, 1 - size * (distance / sigma) ** 2 / m)
 
 
 _SERIES = [1 / math.factorial(k) for k in range(9, 1, -1)]

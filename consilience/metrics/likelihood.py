@@ -139,8 +139,8 @@ class DLLV(Metric):
 
     def compare(self, a: Ranked, b: Ranked) -> float:
         """Returns the distance."""
-        check_classes(*(side.likelihoods.values.shape[1] for side in (a, b)))
-        n, rank = len(a.likelihoods.values), max(a.rank, b.rank)
+        check_classes(*(side.likelihoods.log_p.shape[1] for side in (a, b)))
+        n, rank = len(a.likelihoods.log_p), max(a.rank, b.rank)
         sets = draw_sets(n, rank, self.sets, self.seed, self.draw)
         sides = a.likelihoods, b.likelihoods
         labels, inputs = label_terms(*sides, self.type), input_terms(*sides, sets)
