@@ -252,9 +252,12 @@ class IdentifiableSVD(Metric):
 
     Example:
         >>> x, g = (np.sin(np.arange(n) ** 2).reshape(-1, 2) for n in (32, 10))
-        >>> round(IdentifiableSVD()(*(
-        ...     {"features": f, "unembedding": g, "logits": f @ g.T} for f in (x, x + x[::-1])
-        ... )), 4)
+        >>> round(
+        ...     IdentifiableSVD()(
+        ...         *({"features": f, "unembedding": g, "logits": f @ g.T} for f in (x, x + x[::-1]))
+        ...     ),
+        ...     4,
+        ... )
         0.1921
     """
 
