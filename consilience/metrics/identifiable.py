@@ -252,12 +252,7 @@ class IdentifiableSVD(Metric):
 
     Example:
         >>> x, g = (np.sin(np.arange(n) ** 2).reshape(-1, 2) for n in (32, 10))
-        >>> round(
-        ...     IdentifiableSVD()(
-        ...         *({"features": f, "unembedding": g, "logits": f @ g.T} for f in (x, x**2))
-        ...     ),
-        ...     4,
-        ... )
+        >>> round((m := IdentifiableSVD()).compare(*(m.prepare(f, g, f @ g.T) for f in (x, x**2))), 4)
         0.8293
     """
 
