@@ -251,9 +251,9 @@ class IdentifiableSVD(Metric):
         subsets: most subsets of labels; if there are more, so many are drawn.
 
     Example:
-        >>> x, g = (np.sin(np.arange(n) ** 2).reshape(-1, 2) for n in (32, 10))
-        >>> round((m := IdentifiableSVD()).compare(*(m.prepare(f, g, f @ g.T) for f in (x, x**2))), 4)
-        0.8293
+        >>> x, g = np.sin(np.arange(64) ** 2).reshape(2, 16, 2), np.sin(np.arange(10)).reshape(5, 2)
+        >>> round((m := IdentifiableSVD()).compare(*(m.prepare(f, g, f @ g.T) for f in x)), 4)
+        0.7431
     """
 
     form: Literal["max", "features", "unembedding"] = "max"
