@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from golden import DATA
+from test_bundle import lab
 
+from consilience.bundle import merge_bundles, write_bundle
 from consilience.errors import DataError
 from consilience.features import write_features, write_manifest
 from consilience.files import read_table, write_table
@@ -353,6 +355,22 @@ def test_a_dataset_without_pairs_has_an_empty_table(files, tmp_path, caplog):
     assert "no two of 2 models" in caplog.text
     assert "model 'wide' is left out: the features have 2 units and the unemb" in caplog.text
     assert len(trend(table)) == 0
+
+
+def test_tables_of_two_labs_are_united(table, tmp_path):
+    table = table.assign(dataset="digits")
+    other = table[:2].assign(d_llv=2.0)
+    half = table["model_y"].str.endswith(("0", "1", "2"))
+    for name, part in (("a", table[half]), ("b", table[~half]), ("c", other)):
+        lab(tmp_path / name, ["m0", "m1", "m2"])
+        write_table(part, tmp_path / name / "identifiability" / "digits.parquet", {})
+        write_bundle(tmp_path / name, tmp_path / f"{name}.zip")
+    merge_bundles([tmp_path / "a.zip", tmp_path / "b.zip"], tmp_path / "both")
+    united = read_table(tmp_path / "both" / "identifiability" / "digits.parquet")
+    wanted = table.sort_values(["model_x", "model_y"], ignore_index=True)
+    pd.testing.assert_frame_equal(united, wanted)
+    with pytest.raises(DataError, match="other values in the column d_llv"):
+        merge_bundles([tmp_path / "a.zip", tmp_path / "c.zip"], tmp_path / "none")
 
 
 # --- over widths ----------------------------------------------------------------------------------
