@@ -25,6 +25,7 @@ include: "rules/consistency.smk"
 include: "rules/probe.smk"
 include: "rules/sensitivity.smk"
 include: "rules/behavior.smk"
+include: "rules/identifiability.smk"
 include: "rules/plots.smk"
 include: "rules/explorer.smk"
 
@@ -41,5 +42,6 @@ rule all:
         rules.all_probe.input,
         rules.all_sensitivity.input,
         rules.all_behavior.input,
+        rules.all_identifiability.input,
         rules.all_plots.input,
         rules.all_explorer.input,

@@ -77,6 +77,9 @@ def independent(rng: np.random.Generator, metric: Metric, widths: tuple[int, int
     labels = rng.integers(CLASSES, size=SAMPLES)
     extra = [labels] if metric.facts.shared else []
     sides = (rng.standard_t(3, size=(SAMPLES, widths[0])), rng.normal(size=(SAMPLES, widths[1])))
+    if "unembedding" in metric.facts.inputs:
+        heads = [rng.normal(size=(min(widths) + 2, width)) for width in widths]
+        return [metric.prepare(x, g, x @ g.T) for x, g in zip(sides, heads, strict=True)]
     return [metric.prepare(x, *extra) for x in sides]
 
 

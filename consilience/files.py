@@ -66,7 +66,8 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
     # The pages have check sums of their own; columns, types and metadata have none.
     arrow = arrow.replace_schema_metadata({METADATA_KEY: text, _HASH_KEY: _frame_hash(arrow, text)})
     with atomic(path) as temporary:
-        pq.write_table(arrow, temporary, write_page_checksum=True)
+        # Else lists would be read back as of another type than the hash is of.
+        pq.write_table(arrow, temporary, write_page_checksum=True, use_compliant_nested_type=False)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:

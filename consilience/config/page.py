@@ -11,7 +11,9 @@ from consilience.results import RESULT_FILES
 if TYPE_CHECKING:
     from consilience.config import Study
 
-UNSAID = ("features", "train", "similarity", "fresh", "plots", "explorer", "results")
+UNSAID = (
+    "features", "train", "similarity", "fresh", "plots", "explorer", "results", "identifiability",
+)  # fmt: skip
 """Blocks that change no page: how a machine works through a study, and what metrics say already."""
 
 

@@ -15,6 +15,7 @@ from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
 from consilience.config.groups import Groups
+from consilience.config.identified import Identified
 from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
@@ -29,7 +30,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Groups, Page, Trainings):
+class Plan(Groups, Identified, Page, Trainings):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

@@ -31,7 +31,7 @@ variants for studies are in [metrics.yaml](metrics.yaml).
 - **Least n**: the smallest number of samples for which one of {draws} random pairs of {units} units
   has a value.
 - **n ≤ d**: what {draws} random pairs of {few[0]} samples with {few[1]} and {few[2]} units give
-  (logits: {few[1]} classes).
+  (logits: {few[1]} classes; with an unembedding: so many units and two classes more).
 - **Null**: how `similarity.permutations` and `consilience.calibration` tell chance: in closed form,
   or from permutations of the samples.
 - **Chance**: mean ± sd over 20 seeded draws of independent Gaussian features of {chance[0]}
@@ -40,7 +40,8 @@ variants for studies are in [metrics.yaml](metrics.yaml).
 - **Reference value**: what this code gives for the pair below, to check an installation.
 
 The reference pair is x and y of `reference_pair`; for metrics that compare logits it is that of
-`reference_logits`, with its labels.
+`reference_logits`, with its labels, and for those that take an unembedding that of
+`reference_heads`.
 
 ```python
 import numpy as np
@@ -48,7 +49,9 @@ import numpy as np
 
 {pair}
 
-{logits}```
+{logits}
+
+{heads}```
 """
 
 
@@ -81,9 +84,13 @@ def read_variants() -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def _introduction() -> str:
-    pair, logits = (
+    pair, logits, heads = (
         inspect.getsource(function)
-        for function in (measured.reference_pair, measured.reference_logits)
+        for function in (
+            measured.reference_pair,
+            measured.reference_logits,
+            measured.reference_heads,
+        )
     )
     return INTRODUCTION.format(
         units=measured.UNITS,
@@ -92,6 +99,7 @@ def _introduction() -> str:
         chance=measured.CHANCE,
         pair=pair,
         logits=logits,
+        heads=heads,
     )
 
 

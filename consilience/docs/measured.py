@@ -32,6 +32,17 @@ def reference_logits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x / 256, y[:, :6] / 256, np.argmax(x + y[:, :6], axis=1)
 
 
+def reference_heads() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Returns features (40, 3), unembedding (6, 3) and logits (40, 6) of x and of y."""
+    heads = (np.arange(1, 7)[:, None] ** 3 * np.arange(2, 5) % 13 - 6) / 8
+    sides = []
+    for side, unembedding in zip(reference_pair(), (heads, heads[::-1]), strict=True):
+        features = side[:, :3] / 256
+        logits = features @ unembedding.T
+        sides.append({"features": features, "unembedding": unembedding, "logits": logits})
+    return tuple(sides)
+
+
 class Measured(NamedTuple):
     """What asking a metric found."""
 
@@ -50,6 +61,8 @@ def measure(metric: Metric) -> Measured:
 
 def reference_value(metric: Metric) -> str:
     """Returns the value of the reference pair to six significant digits."""
+    if "unembedding" in metric.facts.inputs:
+        return digits(metric(*reference_heads()), 6)
     if metric.facts.main != "logits":
         return digits(metric(*reference_pair()), 6)
     x, y, labels = reference_logits()
@@ -107,4 +120,13 @@ def _values(metric: Metric, draws: int, n: int, d: int, width: int) -> list[floa
 def _draw(rng: np.random.Generator, metric: Metric, n: int, d: int, width: int) -> tuple[Any, ...]:
     if metric.facts.main == "logits":
         width = d
-    return rng.normal(size=(n, d)), rng.normal(size=(n, width)), rng.integers(d, size=n)
+    x, y, labels = rng.normal(size=(n, d)), rng.normal(size=(n, width)), rng.integers(d, size=n)
+    if "unembedding" in metric.facts.inputs:
+        return *(_with_head(rng, side, min(d, width) + 2) for side in (x, y)), labels
+    return x, y, labels
+
+
+def _with_head(rng: np.random.Generator, x: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """Returns what a metric of heads takes, for features x and a head of so many classes."""
+    unembedding = rng.normal(size=(classes, x.shape[1]))
+    return {"features": x, "unembedding": unembedding, "logits": x @ unembedding.T}

@@ -32,6 +32,16 @@ def check_counts(metric: Metric, *names: str, least: int = 1) -> None:
             )
 
 
+def check_number(metric: Metric, name: str) -> None:
+    """Raises ConfigError unless the named parameter is a finite number from 0."""
+    value = getattr(metric, name)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value < np.inf:
+        raise ConfigError(
+            f"metric {metric.class_facts.name!r}: {name} cannot be {value!r}; use a number from 0"
+        )
+
+
 def check_least(metric: Metric, x: np.ndarray, least: int) -> None:
     """Raises MetricError for fewer than `least` samples, or constant features."""
     if len(x) < least:

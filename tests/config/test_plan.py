@@ -38,6 +38,29 @@ def test_what_is_not_asked_for_is_not_made():
     assert plan.accuracy == ["results/probe/accuracy.parquet"]
 
 
+def test_identifiability_is_made_where_the_study_has_the_block():
+    plan = plan_of()
+    assert plan.identified == plan.trends == plan.constructed == []
+    assert plan.distance_settings == plan.trend_settings == {}
+    plan = plan_of(identifiability={})
+    assert plan.identified == ["digits"]
+    assert plan.trends == ["results/identifiability/trend/widths.parquet"]
+    assert [path.rpartition("/")[2] for path in plan.constructed] == [
+        "kl.parquet", "perturbed.parquet",
+    ]  # fmt: skip
+    assert plan.distance_settings["sets"] == 200 and plan.distance_settings["draw"] == "ids"
+    assert plan.trend_settings == {"min_accuracy": 0.9, "min_models": 3, "bootstrap": 1000}
+    of_catalogue = plan.study.models["lite0"]["architecture"]
+    assert plan.trained["lite0"] == {"architecture": of_catalogue, "width": ""}
+    assert plan.described["settings"] == plan_of().described["settings"]
+    own = plan_of(identifiability={"sets": 9, "constructed": {"kl": False, "seed": 3}})
+    assert own.distance_settings["sets"] == 9 and own.construction_seed == 3
+    assert own.constructed == ["results/identifiability/constructed/perturbed.parquet"]
+    assert plan_of(models=["lite0"], identifiability={}).identified == []
+    with pytest.raises(ConfigError, match="unknown key 'set'; did you mean 'sets'"):
+        plan_of(identifiability={"set": 3})
+
+
 def test_every_probe_has_labels(tmp_path):
     """A view of a dataset without labels has none, whatever its own row leaves out."""
     rows = "dataset\tsource\tname\tmodality\tlabels\tparent\tview\n"

@@ -53,6 +53,8 @@ def test_reference_value_is_that_of_the_page(name):
     x, y, *labels = page["reference_pair"]()
     if get_metric(name).facts.main == "logits":
         x, y, *labels = page["reference_logits"]()
+    if "unembedding" in get_metric(name).facts.inputs:
+        x, y, *labels = page["reference_heads"]()
     value = get_metric(name)(x, y, labels=labels[0] if labels else None)
     assert value == pytest.approx(stated, rel=1e-5, abs=1e-9)
 

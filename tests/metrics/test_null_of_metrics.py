@@ -118,7 +118,11 @@ def test_the_wrong_direction_is_found():
         extra = [labels] if metric.facts.shared else []
         x = rng.normal(size=(NULL.SAMPLES, NULL.CLASSES))
         sides = (x, x + 0.1 * rng.normal(size=x.shape))
-        a, b = (metric.prepare(side, *extra) for side in sides)
+        if "unembedding" in metric.facts.inputs:
+            g = rng.normal(size=(NULL.CLASSES + 2, NULL.CLASSES))
+            a, b = (metric.prepare(side, g, side @ g.T) for side in sides)
+        else:
+            a, b = (metric.prepare(side, *extra) for side in sides)
         orders = Permutations(19, seed=1).orders(NULL.SAMPLES)
         assert NULL.monte_carlo(metric, metric.compare(a, b), a, b, orders).p == 0.05, name
 

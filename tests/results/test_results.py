@@ -6,7 +6,14 @@ import pandas as pd
 import pytest
 from clones import ROOT
 
-from consilience import alignment, behavior, reliability, sensitivity, similarity
+from consilience import (
+    alignment,
+    behavior,
+    identifiability,
+    reliability,
+    sensitivity,
+    similarity,
+)
 from consilience.results import (
     RESULT_FILES,
     Results,
@@ -41,6 +48,10 @@ def test_no_rule_writes_a_path_by_hand():
         ("stability", list(sensitivity.STABILITY)),
         ("behavior", behavior.COLUMNS),
         ("relation", list(behavior.RELATION)),
+        ("identifiability", list(identifiability.COLUMNS)),
+        ("identifiability_trend", list(identifiability.TREND)),
+        ("constructed_kl", list(identifiability.KL_TABLE)),
+        ("constructed_perturbed", list(identifiability.PERTURBED)),
     ],
 )
 def test_columns_are_those_that_the_steps_write(name, columns):
