@@ -51,7 +51,7 @@ def test_identifiability_is_made_where_the_study_has_the_block():
     assert plan.distance_settings["sets"] == 200 and plan.distance_settings["draw"] == "ids"
     assert plan.trend_settings == {"min_accuracy": 0.9, "min_models": 3, "bootstrap": 1000}
     of_catalogue = plan.study.models["lite0"]["architecture"]
-    assert plan.trained["lite0"] == {"architecture": of_catalogue, "width": ""}
+    assert plan.classifiers["lite0"] == {"architecture": of_catalogue, "width": ""}
     assert plan.described["settings"] == plan_of().described["settings"]
     own = plan_of(identifiability={"sets": 9, "constructed": {"kl": False, "seed": 3}})
     assert own.distance_settings["sets"] == 9 and own.construction_seed == 3
