@@ -104,6 +104,8 @@ def test_labels_are_replaced_by_the_rule(rule):
         assert changed.sum() == N // 4
     whole = alter_labels(IDS, LABELS, C, Labels(1.0, rule), seed=0, model=1)
     np.testing.assert_array_equal(new[changed], whole[changed])  # nested, with the same new label
+    half = alter_labels(IDS, LABELS, C, Labels(0.5, rule), seed=0, model=1)
+    np.testing.assert_array_equal(new[changed], half[changed])
     if rule == "wrong":
         assert (whole != LABELS).all()
         for label in range(C):
@@ -292,6 +294,7 @@ def test_words_are_deleted_inserted_and_exchanged():
         assert sorted(words) == sorted(WORDS)
         assert sum(a != b for a, b in zip(words, WORDS, strict=True)) == 2
     assert sum(words == WORDS for words in edits("swap", 1.0)) < 5
+    assert {len(words) for words in edits("delete", 0.01)} == {7}  # one word at least
     assert edit_text("word", "a", Augmentation(eda=1, operations=("swap", "delete")), 0) == "word"
 
 
