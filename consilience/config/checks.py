@@ -185,10 +185,15 @@ def _check_probes_and_curves(
     study: "Study", models: Mapping[str, Row], where: Origins, problems: Problems
 ) -> None:
     """Notes curves of what the study does not have, and text towers that do not exist."""
-    for key, known in (("metrics", study.metrics), ("datasets", study.datasets)):
-        for name in sorted(set(study.settings["sensitivity"][key]) - set(known)):
-            place = where.place(f"sensitivity.{key}")
-            problems.add(place, f"{name!r} is not in the study{did_you_mean(name, known)}")
+    named = [
+        ("sensitivity.metrics", study.settings["sensitivity"]["metrics"], study.metrics),
+        ("sensitivity.datasets", study.settings["sensitivity"]["datasets"], study.datasets),
+        ("probe.datasets", study.settings["probe"]["datasets"] or [], study.datasets),
+    ]
+    for key, names, known in named:
+        for name in sorted(set(names) - set(known)):
+            hint = did_you_mean(name, known)
+            problems.add(where.place(key), f"{name!r} is not in the study{hint}")
     for model, row in study.models.items():
         tower = row.get("text_tower")
         if tower and models.get(tower, {}).get("modality") != "text":

@@ -39,7 +39,7 @@ class Page:
         features, probe = self.settings["features"], self.settings["probe"]
         settings = {key: value for key, value in self.settings.items() if key not in UNSAID}
         settings["features"] = {key: features[key] for key in ("dtype", "autocast")}
-        settings["probe"] = {key: probe[key] for key in probe if key != "device"}
+        settings["probe"] = {k: probe[k] for k in probe if k not in ("device", "datasets")}
         study = self.study
         return {
             "settings": settings,

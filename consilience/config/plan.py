@@ -272,9 +272,10 @@ class Plan(Groups, Identified, Page, Trainings):
     def labelled(self) -> list[str]:
         """The datasets that are probed: those whose samples, or their parents', have labels."""
         rows, chains = self.study.touched, self.study.chains
+        wanted = self.settings["probe"]["datasets"]
         return [
             dataset
-            for dataset in self.study.datasets
+            for dataset in (self.study.datasets if wanted is None else wanted)
             if not any(rows[name].get("labels") == "no" for name in chains[dataset])
         ]
 
@@ -354,7 +355,7 @@ class Plan(Groups, Identified, Page, Trainings):
     def probe_settings(self) -> dict[str, Any]:
         """What decides a probe, but its device and prompts."""
         probe = self.settings["probe"]
-        return {key: probe[key] for key in probe if key not in ("device", "prompts")}
+        return {key: probe[key] for key in probe if key not in ("device", "prompts", "datasets")}
 
     @property
     def domains(self) -> dict[str, str]:

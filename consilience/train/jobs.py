@@ -17,6 +17,7 @@ from consilience.datasets import open_dataset
 from consilience.errors import ModelError
 from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
+from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
 from consilience.models.trained import fill
 from consilience.networks import build, modules_of
@@ -97,6 +98,8 @@ def train_models(
     store = Path(next(iter(outs.values()))).parent / STORE
     job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
     with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
+        for path in (*outs.values(), *job.files):
+            delete_strays(path)
         kept = {
             model: key for model, key in job.keys.items() if (store / f"{key}.safetensors").exists()
         }
@@ -153,6 +156,12 @@ class _Job:
         """Returns where the store has a model."""
         return self.store / f"{self.keys[model]}.safetensors"
 
+    @property
+    def files(self) -> list[Path]:
+        """All that the job may write into the store."""
+        kept = [self.place(model) for model in self.keys]
+        return [*kept, *(path.with_suffix(".checkpoint") for path in kept), self._stack_path]
+
     def run(self, models: Sequence[str]) -> None:
         """Trains models, in a stack if they can be, and puts them into the store."""
         if not models:
@@ -207,7 +216,7 @@ class _Job:
         if len(models) > 1:
             training: Any = Stacked(networks, [data] * len(models), self.settings, seeds)
         else:
-            path = self.store / f"{self.keys[models[0]]}.checkpoint"
+            path = self.place(models[0]).with_suffix(".checkpoint")
             context = autocast(self.precision, self.device)
             training = Single(networks[0], data, self.settings, seeds[0], context, self.parallel)
         course = Course(training, [self.keys[m] for m in models], path, self.checkpoint)

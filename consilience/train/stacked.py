@@ -50,11 +50,16 @@ class Stacked:
         self._orders = [Order(d.n, size, s["order"]) for d, s in zip(data, seeds, strict=True)]
         self.steps = settings.count(self._orders[0].per_epoch)
         states = [dict(network.named_parameters()) for network in networks]
+        stacks = {name: torch.stack([s[name].detach() for s in states]) for name in states[0]}
+        # One tensor of all weights, of which the others are views: what an optimiser does to one
+        # costs a fraction of what it does to many.
+        self._whole = torch.cat([stack.flatten() for stack in stacks.values()]).requires_grad_()
+        parts = self._whole.detach().split([stack.numel() for stack in stacks.values()])
         self._weights = {
-            name: torch.stack([state[name].detach() for state in states]).requires_grad_()
-            for name in states[0]
+            name: part.view(stack.shape).requires_grad_()
+            for (name, stack), part in zip(stacks.items(), parts, strict=True)
         }
-        self._optimiser = settings.optimiser(self._weights.values())
+        self._optimiser = settings.optimiser([self._whole])
         self._alike = all(d is data[0] for d in data) and len({o["order"] for o in seeds}) == 1
 
     def step(self, number: int) -> Tensor:
@@ -69,11 +74,10 @@ class Stacked:
             label_smoothing=self._settings.label_smoothing,
         )
         losses = losses.view(labels.shape).mean(1)
-        self._optimiser.zero_grad(set_to_none=True)
-        losses.sum().backward()
+        gradients = torch.autograd.grad(losses.sum(), list(self._weights.values()))
         if self._settings.clip:
-            gradients = [w.grad for w in self._weights.values() if w.grad is not None]
             clip_each(gradients, self._settings.clip, models=len(self.networks))
+        self._whole.grad = torch.cat([gradient.flatten() for gradient in gradients])
         self._optimiser.step()
         return losses.detach()
 
