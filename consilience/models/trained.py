@@ -2,14 +2,17 @@
 
 Their rows are made from recipes and never written by hand. The weights file says what the network
 is, and what it takes: vectors as they are, pictures resized to the size that it was trained at and
-centred and scaled as there.
+centred and scaled as there, texts cut to as many words or bytes as there. Words are those of the
+vocabulary of the training texts, which the file holds.
 
 The column `layers` is blank or `last` for `features`, what enters the head; `all` for the network's
 blocks and `features`; or a comma list of module names and patterns. Logits and the class vectors
-(`unembedding`, without bias) come out beside them. Untrained networks give their logits too.
+(`unembedding`, without bias) come out beside them; of what predicts bytes, `loss` and the vectors
+of the bytes. Untrained networks give these too.
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +27,8 @@ from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import Head, NetworkExtractor, Tap, find_taps
 from consilience.models._selftest import tested
 from consilience.models._state import load_state
-from consilience.networks import unembedding_of
+from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
+from consilience.networks import CLASSES, TOKENS, Task, unembedding_of
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.weights import Trained, read_trained
 
@@ -94,49 +98,79 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> NetworkExtractor:
     path = files.locate(_weights.cell(row, "weights"))
     trained = read_trained(path)
     network = trained.network()
-    modality = trained.header["task"]["modality"]
-    if modality not in _EXTRACTORS:
-        _weights.fail(row, f"no extractor for networks of the modality {modality!r}")
-    extractor = _EXTRACTORS[modality](row, trained, network, device)
+    task = Task.of(trained.header["task"])
+    kind = (task.modality, task.objective)
+    if kind not in _EXTRACTORS:
+        _weights.fail(row, f"no extractor for networks of {kind[0]} that learnt {kind[1]}")
+    given = {
+        "taps": _taps(row, network),
+        "provenance": _weights.provenance(row, _weights_of(path), network, ("torch",)),
+        "device": device,
+    }
+    extractor = _EXTRACTORS[kind](row, trained, network, given)
     extractor.provenance.update(_provenance(trained))
     return tested(row, extractor)
 
 
-def _common(
-    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
-) -> dict[str, Any]:
-    """Returns what all extractors around a network take."""
-    head, path = network.head, files.locate(_weights.cell(row, "weights"))
-    weights = _weights.Weights(path=path, sha256=files.file_digest(path))
-    special = {FEATURES: Tap(head, "input")}
-    return {
-        "model": network,
-        "taps": find_taps(row, network, special, lambda: network.blocks),
-        "pooling": read_pooling(row),
-        "provenance": _weights.provenance(row, weights, network, ("torch",)),
-        "device": device,
-        "head": Head(Tap(network), unembedding_of(head).detach().float().cpu().numpy()),
-    }
+def _weights_of(path: Path) -> _weights.Weights:
+    return _weights.Weights(path=path, sha256=files.file_digest(path))
+
+
+def _taps(row: Mapping[str, Any], network: nn.Module) -> dict[str, Tap]:
+    special = {FEATURES: Tap(network.parts.head, "input")}
+    return find_taps(row, network, special, lambda: network.parts.blocks)
+
+
+def _head(network: nn.Module) -> Head:
+    return Head(Tap(network), _class_vectors(network))
+
+
+def _class_vectors(network: nn.Module) -> np.ndarray | None:
+    found = unembedding_of(network.parts.head)
+    return None if found is None else found.detach().float().cpu().numpy()
 
 
 def _vectors(
-    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
 ) -> NetworkExtractor:
     length = trained.header["task"]["shape"][0]
-    return VectorExtractor(length, **_common(row, trained, network, device))
+    head, pooling = _head(network), read_pooling(row)
+    return VectorExtractor(length, model=network, head=head, pooling=pooling, **given)
 
 
 def _pictures(
-    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
 ) -> NetworkExtractor:
     transform = TrainedTransform(trained.header["spec"]["input"])
-    return ImageExtractor(transform=transform, **_common(row, trained, network, device))
+    parts = network.parts
+    pooling = read_pooling(row, channels_last=parts.channels_last, prefix=parts.prefix)
+    return ImageExtractor(
+        transform=transform, model=network, head=_head(network), pooling=pooling, **given
+    )
 
 
-_EXTRACTORS: dict[str, Callable[..., NetworkExtractor]] = {
-    "vector": _vectors,
-    "image": _pictures,
+def _words(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    task = Task.of(trained.header["task"])
+    return WordExtractor(task, read_pool(row), model=network, head=_head(network), **given)
+
+
+def _bytes(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    extractor = ByteExtractor(Task.of(trained.header["task"]), read_pool(row), network, **given)
+    extractor.unembedding = _class_vectors(network)
+    return extractor
+
+
+_EXTRACTORS: dict[tuple[str, str], Callable[..., NetworkExtractor]] = {
+    ("vector", CLASSES): _vectors,
+    ("image", CLASSES): _pictures,
+    ("text", CLASSES): _words,
+    ("text", TOKENS): _bytes,
 }
+"""By modality and objective."""
 
 
 def _provenance(trained: Trained) -> dict[str, str]:

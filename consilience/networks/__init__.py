@@ -3,8 +3,9 @@
 A library has `build(name, options, task)`, which returns a network of PyTorch with weights as
 PyTorch's generator draws them. What a plan asks (names and options) is answered without PyTorch.
 
-A network has `embedding`, `head` (scores of what the embedding gives) and `blocks`, the names of
-the modules that the column `layers` means by `all`; see `consilience.networks.classifier`.
+A network has `parts`, which says what of it features are read from: its head, what enters which
+are the features, and the modules that the column `layers` means by `all`; see
+`consilience.networks.classifier`.
 """
 
 import ast
@@ -40,15 +41,18 @@ class Task:
     vocabulary: int = 0
     """Symbols of texts."""
     objective: str = CLASSES
+    words: tuple[str, ...] = ()
+    """Those of the training texts that have a symbol of their own; see `networks.symbols`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the task in plain JSON types."""
-        return {**asdict(self), "shape": list(self.shape)}
+        return {**asdict(self), "shape": list(self.shape), "words": list(self.words)}
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "Task":
         """Returns the task that `as_dict` made plain."""
-        return cls(**{**found, "shape": tuple(found["shape"])})
+        lists = {name: tuple(found[name]) for name in ("shape", "words") if name in found}
+        return cls(**{**found, **lists})
 
 
 def list_libraries() -> list[str]:
@@ -115,7 +119,7 @@ def build(
     Raises:
         ConfigError: unknown architecture or option, or one that cannot do the task.
     """
-    import torch
+    import torch  # noqa: PLC0415 - a plan loads no deep-learning library
 
     library, name = split_name(architecture)
     check_options(architecture, options)
@@ -129,6 +133,15 @@ def build(
             raise ConfigError(f"architecture {architecture!r}: {error}") from error
 
 
-def unembedding_of(head: "nn.Module") -> "Tensor":
-    """Returns the weights (classes, d) of a head, without its bias."""
-    return head.unembedding() if hasattr(head, "unembedding") else head.weight
+def unembedding_of(head: "nn.Module") -> "Tensor | None":
+    """Returns the weights (classes, d) of a head, without its bias.
+
+    None if its scores are not f · w + b of its own weights: the head of a graph network takes
+    neighbours in.
+    """
+    if hasattr(head, "unembedding"):
+        return head.unembedding()
+    weight = getattr(head, "weight", None)
+    if weight is None or not hasattr(head, "bias"):
+        return None
+    return weight.flatten(1) if weight.ndim > 1 else None

@@ -1,6 +1,7 @@
 """The course of a training: its steps, its losses, and going on after a kill."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Course:
 
     def is_sound(self, place: int) -> bool:
         """Returns whether all losses of a network are finite."""
-        return not self.history or all(abs(l[place]) < float("inf") for _, l in self.history)
+        return not self.history or all(math.isfinite(losses[place]) for _, losses in self.history)
 
     def curve(self, place: int) -> dict[str, list[float]]:
         """Returns the loss curve of one network: steps, and mean losses up to each."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from consilience import __version__
 from consilience.code import code_of, sources_of
@@ -18,7 +19,7 @@ from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
 from consilience.files import atomic, digest
 from consilience.models.trained import fill
-from consilience.networks import build, modules_of
+from consilience.networks import Task, build, modules_of
 from consilience.networks.weights import write_trained
 from consilience.samples import Samples, iterate, read_samples
 from consilience.train.course import Course, read_checkpoint
@@ -46,8 +47,13 @@ class Sources:
         """Returns the samples of a dataset."""
         return cls(row, read_samples(path))
 
-    def data(self, split: str, spec: Mapping[str, Any], device: str) -> Data:
-        """Returns the samples of a split (`all`: of both) as training takes them."""
+    def data(
+        self, split: str, spec: Mapping[str, Any], device: str, like: Task | None = None
+    ) -> Data:
+        """Returns the samples of a split (`all`: of both) as training takes them.
+
+        With `like`, the task of training data, they are those that a network of it is scored on.
+        """
         wanted = self.samples.table["split"].to_numpy(object)
         opened = open_dataset({**self.row, **self.samples.pin})
         found = [
@@ -58,7 +64,7 @@ class Sources:
                 f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
                 "set `split` of the recipe to all, or draw a test share"
             )
-        return open_data(found, len(self.samples.classes), spec, device)
+        return open_data(found, len(self.samples.classes), spec, device, like)
 
 
 def train_models(
@@ -103,7 +109,7 @@ def train_models(
         logger.info("trained %d, kept %d", len(specs) - len(kept) - len(job.failed), len(kept))
         for model, out in outs.items():
             if model not in job.failed:
-                link(store / f"{job.keys[model]}.safetensors", Path(out))
+                link(job.place(model), Path(out))
     if job.failed:
         raise ModelError("; ".join(job.failed.values()))
 
@@ -148,6 +154,10 @@ class _Job:
         self.basis = {"samples": hashes, **self.made_by}
         self.keys = {m: digest([dict(spec), self.basis])[:40] for m, spec in specs.items()}
 
+    def place(self, model: str) -> Path:
+        """Returns where the store has a model."""
+        return self.store / f"{self.keys[model]}.safetensors"
+
     def run(self, models: Sequence[str]) -> None:
         """Trains models, in a stack if they can be, and puts them into the store."""
         if not models:
@@ -188,16 +198,14 @@ class _Job:
     def _stack_path(self) -> Path:
         return self.store / f"{digest(sorted(self.keys))[:16]}.checkpoint"
 
-    def _network(self, model: str, data: Data) -> torch.nn.Module:
+    def _network(self, model: str, data: Data) -> nn.Module:
         spec = self.specs[model]
         network = build(spec["architecture"], spec["options"], data.task, spec["seeds"]["init"])
         if spec["weights"]:
             fill(network, spec["weights"], spec["keys"], model)
         return network.to(self.device)
 
-    def _train(
-        self, models: Sequence[str], networks: Sequence[torch.nn.Module], data: Data
-    ) -> None:
+    def _train(self, models: Sequence[str], networks: Sequence[nn.Module], data: Data) -> None:
         """Trains the networks of one course and puts them into the store."""
         seeds = [dict(self.specs[model]["seeds"]) for model in models]
         path = self._stack_path
@@ -216,15 +224,16 @@ class _Job:
                 self.failed[model] = _diverged(model, course.curve(place))
         course.forget()
 
-    def _keep(
-        self, model: str, network: torch.nn.Module, course: Course, place: int, data: Data
-    ) -> None:
+    def _keep(self, model: str, network: nn.Module, course: Course, place: int, data: Data) -> None:
         spec = self.specs[model]
         scores = {"train": data.score(network).as_dict()}
+        test: Data | None = None
         if self.test is not None:
-            scores["test"] = self.test.data("all", spec, self.device).score(network).as_dict()
+            test = self.test.data("all", spec, self.device, data.task)
         elif spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
-            scores["test"] = self.train.data("test", spec, self.device).score(network).as_dict()
+            test = self.train.data("test", spec, self.device, data.task)
+        if test is not None:
+            scores["test"] = test.score(network).as_dict()
         steps = course.training.steps
         header = {
             "spec": dict(spec),
@@ -245,7 +254,7 @@ class _Job:
         }
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])
-        write_trained(self.store / f"{self.keys[model]}.safetensors", network.state_dict(), header)
+        write_trained(self.place(model), network.state_dict(), header)
 
 
 def _status(

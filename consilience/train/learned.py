@@ -22,7 +22,8 @@ def make_learned(
     Args:
         rows: for each model its recipe, variant and seed.
         weights: for each model, in the same order, its file.
-        table, curves: the files to write.
+        table: the first file to write.
+        curves: the second.
 
     Raises:
         ModelError: a file cannot be read.
