@@ -11,6 +11,7 @@ blocks and `features`; or a comma list of module names and patterns. Logits and 
 of the bytes. Untrained networks give these too.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ from consilience.networks.weights import Trained, read_trained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 FEATURES = "features"
 
@@ -183,7 +186,7 @@ def _provenance(trained: Trained) -> dict[str, str]:
     }
 
 
-def fill(network: nn.Module, uri: str, keys: str, model: str) -> None:
+def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool = False) -> None:
     """Loads weights that were trained elsewhere: all of them, by name.
 
     Args:
@@ -191,14 +194,21 @@ def fill(network: nn.Module, uri: str, keys: str, model: str) -> None:
         uri: a file of tensors, see `consilience.files.locate`.
         keys: how its names become the network's, as in the column `keys` of models.tsv.
         model: its id, for messages.
+        new_head: whether the head may stay as it was drawn, if the file has none or one of another
+            shape, as where other classes are to be learnt.
 
     Raises:
         ModelError: the file cannot be read without running code, or does not fit the network.
     """
     row = {"model": model, "weights": uri, "keys": keys}
-    found = _weights.read_weights(row)
-    state = load_state(row, found.path)
+    state = dict(load_state(row, _weights.read_weights(row).path))
     own = network.state_dict()
+    head = {name: own[name] for name in _head_names(network)}
+    if new_head and any(
+        name not in state or state[name].shape != head[name].shape for name in head
+    ):
+        state |= head
+        logger.info("model %r: the head is new, %s has none that fits", model, uri)
     lacking = sorted(set(own) - set(state))
     others = sorted(set(state) - set(own))
     if lacking or others:
@@ -214,4 +224,10 @@ def fill(network: nn.Module, uri: str, keys: str, model: str) -> None:
                 f"{uri}: {name!r} has the shape {tuple(tensor.shape)}, the network "
                 f"{tuple(own[name].shape)}; correct the options of the recipe",
             )
-    network.load_state_dict(dict(state))
+    network.load_state_dict(state)
+
+
+def _head_names(network: nn.Module) -> list[str]:
+    """Returns the names of the head's tensors."""
+    (head,) = (name for name, part in network.named_modules() if part is network.parts.head)
+    return [f"{head}.{name}" for name in network.parts.head.state_dict()]

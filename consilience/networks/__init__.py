@@ -129,7 +129,7 @@ def build(
             torch.manual_seed(seed)
         try:
             return module.build(name, options, task)
-        except (ConfigError, TypeError, ValueError) as error:
+        except (ConfigError, AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f"architecture {architecture!r}: {error}") from error
 
 

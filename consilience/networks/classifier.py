@@ -138,3 +138,24 @@ def at_least_one(**options: int) -> None:
     for name, value in options.items():
         if value < 1:
             raise ConfigError(f"{name} is {value}; the least is 1")
+
+
+def tried(network: nn.Module, task: Task) -> nn.Module:
+    """Returns a network of others once it has taken two empty inputs and given scores for both.
+
+    Raises:
+        ConfigError: it cannot take inputs of the shape, or its scores have another.
+    """
+    network.eval()
+    try:
+        with torch.no_grad():
+            scores = network(torch.zeros(2, *task.shape))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(
+            f"it takes no {MODALITIES[task.modality]} of the shape {task.shape} ({said}); change "
+            "`input` of the recipe, or its options"
+        ) from error
+    if not isinstance(scores, Tensor) or scores.shape != (2, task.classes):
+        raise ConfigError(f"it does not give {task.classes} scores; name another network")
+    return network.train()

@@ -202,7 +202,8 @@ class _Job:
         spec = self.specs[model]
         network = build(spec["architecture"], spec["options"], data.task, spec["seeds"]["init"])
         if spec["weights"]:
-            fill(network, spec["weights"], spec["keys"], model)
+            learns = bool(self.settings.steps or self.settings.epochs)
+            fill(network, spec["weights"], spec["keys"], model, new_head=learns)
         return network.to(self.device)
 
     def _train(self, models: Sequence[str], networks: Sequence[nn.Module], data: Data) -> None:

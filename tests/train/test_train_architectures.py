@@ -5,24 +5,22 @@ import multiprocessing
 import os
 import random
 import signal
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from given import INPUT, extractor_of, pictures, texts, verses
+from given import spec as given_spec
+from given import train as train_given
 
 from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError, ModelError
 from consilience.files import file_digest
-from consilience.models import load_model
 from consilience.networks import Task, build
 from consilience.networks.symbols import find_vocabulary, number_words, split_words, symbols_of
 from consilience.networks.weights import read_header, read_trained
-from consilience.train import train_models
 from consilience.train.inputs import open_data
 
-INPUT = {"size": 12, "channels": 1, "mean": 0.5, "deviation": 0.25, "tokens": 8, "vocabulary": 50}
 PICTURES = {
     "small:cnn": {"width": 4, "depth": 2, "dimension": 6},
     "small:vgg": {"width": 4},
@@ -34,76 +32,22 @@ BYTES = {"small:gpt": {"width": 16, "depth": 2, "heads": 2}}
 ALL = {**PICTURES, **TEXTS, **BYTES}
 
 
-def pictures():
-    """Returns pictures of three classes: a bright stripe at one of three places."""
-    rng = np.random.default_rng(0)
-    for k in range(60):
-        values = rng.integers(0, 90, (12, 12)).astype(np.uint8)
-        values[:, 4 * (k % 3) : 4 * (k % 3) + 4] += 120
-        image = Image.fromarray(values).convert("RGB")
-        yield Sample(
-            f"p{k}", f"p{k}", label=k % 3, image=functools.partial(Image.Image.copy, image)
-        )
-
-
-def texts():
-    """Returns texts of three classes, each of which has a word of its own at some place."""
-    rng, kinds = random.Random(0), ("cat", "dog", "owl")
-    for k in range(60):
-        words = rng.choices(["a", "the", "some", "many", "few"], k=rng.randint(2, 9))
-        words.insert(rng.randrange(3), kinds[k % 3])
-        yield Sample(f"t{k}", f"t{k}", label=k % 3, text=" ".join(words))
-
-
-def verses():
-    """Returns texts of which each letter but the first follows from the one before it."""
-    for k in range(20):
-        yield Sample(f"v{k}", f"v{k}", text="abcdefgh"[k % 8 :] + "abcdefgh" * (1 + k % 3))
-
-
-class Given:
-    """Samples that are there already, where a job expects a dataset of the catalogue."""
-
-    def __init__(self, samples):
-        self.found, self.row = list(samples), {"source": "synthetic"}
-        table = {"split": np.array(["train"])}
-        self.samples = SimpleNamespace(hash="0" * 64, classes=("a", "b", "c"), table=table)
-
-    def data(self, split, spec, device, like=None):
-        return open_data(self.found, 3, spec, device, like)
-
-
 def samples_of(architecture):
     kinds = ((PICTURES, pictures), (TEXTS, texts), (BYTES, verses))
     return list(next(make() for known, make in kinds if architecture in known))
 
 
 def spec(architecture, **changes):
-    modality = "image" if architecture in PICTURES else "text"
     given = {
-        "architecture": architecture,
-        "options": ALL[architecture],
-        "dataset": "given",
-        "test": "",
-        "split": "all",
-        "modality": modality,
+        "modality": "image" if architecture in PICTURES else "text",
         "objective": "tokens" if architecture in BYTES else "classes",
-        "input": INPUT,
-        "training": {"lr": 0.01, "steps": 120, "batch_size": 20},
-        "weights": "",
-        "keys": "",
-        "seeds": {"init": 0, "order": 1, "draw": 2, "noise": 3},
+        **changes,
     }
-    return {**given, **changes}
+    return given_spec(architecture, ALL[architecture], **given)
 
 
-def train(folder, architecture, **changes):
-    out = folder / "m.safetensors"
-    source = Given(samples_of(architecture))
-    settings = {key: changes.pop(key) for key in ("checkpoint",) if key in changes}
-    train_models({"m": spec(architecture, **changes)}, {"m": out}, source, None, device="cpu",
-                 **settings)  # fmt: skip
-    return out
+def train(folder, architecture, **settings):
+    return train_given(folder, samples_of(architecture), spec(architecture), **settings)
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +59,6 @@ def trained(tmp_path_factory):
         return train(tmp_path_factory.mktemp("trained"), architecture)
 
     return made
-
-
-def extractor_of(path, **cells):
-    header = read_header(path)["spec"]
-    row = {"model": "m", "source": "trained", "name": header["architecture"], "weights": str(path),
-           "modality": header["modality"], **cells}  # fmt: skip
-    return load_model(row)
 
 
 @pytest.mark.parametrize("architecture", ALL)
