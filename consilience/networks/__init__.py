@@ -101,12 +101,29 @@ def check_options(architecture: str, options: Iterable[str]) -> None:
             raise ConfigError(f"architecture {architecture!r} has no option {option!r}{hint}")
 
 
-def _options_of(path: Path) -> list[str]:
-    """Returns the names of the keyword arguments of a module's `build`, read off its source."""
+def _options_of(path: Path) -> dict[str, Any]:
+    """Returns {option: default}: the keyword arguments of a module's `build`, off its source."""
     for node in ast.parse(path.read_text(encoding="utf8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
-            return [argument.arg for argument in node.args.kwonlyargs]
+            given = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            return {option.arg: ast.literal_eval(value) for option, value in given if value}
     raise ValueError(f"{path} has no function build")
+
+
+def list_architectures() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Returns the module and the options of each network of ours, without importing any.
+
+    Of another library one entry stands for all: `LIBRARY:NAME`, without options.
+    """
+    found = {}
+    for library in list_libraries():
+        base = f"{_LIBRARIES}.{library}"
+        for name in _names_in(library):
+            options = _options_of(_FOLDER / library / f"{name}.py")
+            found[f"{library}:{name}"] = f"{base}.{name}", options
+        if not _names_in(library):
+            found[f"{library}:NAME"] = base, {}
+    return found
 
 
 def build(
