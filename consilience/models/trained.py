@@ -28,6 +28,7 @@ from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import Head, NetworkExtractor, Tap, find_taps
 from consilience.models._selftest import tested
 from consilience.models._state import load_state
+from consilience.models._trained_graphs import NodeExtractor
 from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
 from consilience.networks import CLASSES, TOKENS, Task, unembedding_of
 from consilience.networks.pictures import picture_bytes
@@ -112,7 +113,8 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> NetworkExtractor:
     }
     extractor = _EXTRACTORS[kind](row, trained, network, given)
     extractor.provenance.update(_provenance(trained))
-    return tested(row, extractor)
+    # Features of a node depend on its neighbours, as they are to.
+    return extractor if task.modality == "graph" else tested(row, extractor)
 
 
 def _weights_of(path: Path) -> _weights.Weights:
@@ -159,6 +161,13 @@ def _words(
     return WordExtractor(task, read_pool(row), model=network, head=_head(network), **given)
 
 
+def _nodes(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    length = trained.header["task"]["shape"][0]
+    return NodeExtractor(length, network, head=_head(network), **given)
+
+
 def _bytes(
     row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
 ) -> NetworkExtractor:
@@ -172,6 +181,7 @@ _EXTRACTORS: dict[tuple[str, str], Callable[..., NetworkExtractor]] = {
     ("image", CLASSES): _pictures,
     ("text", CLASSES): _words,
     ("text", TOKENS): _bytes,
+    ("graph", CLASSES): _nodes,
 }
 """By modality and objective."""
 

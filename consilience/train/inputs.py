@@ -14,8 +14,10 @@ from torch import Tensor
 from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError
 from consilience.networks import CLASSES, TOKENS, Task
+from consilience.networks.graphs import Graph
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.symbols import BYTES
+from consilience.train.graphs import Nodes
 from consilience.train.labelled import Data, Labelled, Pictures
 from consilience.train.texts import Texts, Windows
 
@@ -75,6 +77,7 @@ def open_data(
     spec: Mapping[str, Any],
     device: str = "cpu",
     like: Task | None = None,
+    graph: Graph | None = None,
 ) -> Data:
     """Returns the data of samples, for the modality and objective of a spec.
 
@@ -85,6 +88,7 @@ def open_data(
         device: where batches are to lie.
         like: the task of the training data, where these are others that a network is scored on: its
             vocabulary is theirs.
+        graph: that samples are nodes of, where they are.
 
     Raises:
         ConfigError: nothing of that modality has such an objective.
@@ -94,6 +98,8 @@ def open_data(
     if kind not in _KINDS:
         known = "; ".join(f"{objective} of {modality}" for modality, objective in _KINDS)
         raise ConfigError(f"nothing learns {kind[1]} of {kind[0]}; what can be learnt: {known}")
+    if spec["modality"] == "graph":
+        return _nodes(samples, classes, spec, device, graph)
     return _KINDS[kind](samples, classes, spec, device, like)
 
 
@@ -134,10 +140,24 @@ def _bytes(
     return Windows(texts_of(samples), task, device)
 
 
+def _nodes(
+    samples: Sequence[Sample],
+    classes: int,
+    spec: Mapping[str, Any],
+    device: str,
+    graph: Graph | None,
+) -> Data:
+    if graph is None or any(sample.node is None for sample in samples):
+        raise DataError(f"dataset {spec['dataset']!r} has no graph that its samples are nodes of")
+    nodes = torch.tensor([sample.node for sample in samples])
+    return Nodes(graph, nodes, _labels(samples, spec), classes, device)
+
+
 _KINDS: dict[tuple[str, str], Callable[..., Data]] = {
     ("vector", CLASSES): _vectors,
     ("image", CLASSES): _pictures,
     ("text", CLASSES): _texts,
     ("text", TOKENS): _bytes,
+    ("graph", CLASSES): _nodes,
 }
 """By modality and objective."""

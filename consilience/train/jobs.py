@@ -64,7 +64,8 @@ class Sources:
                 f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
                 "set `split` of the recipe to all, or draw a test share"
             )
-        return open_data(found, len(self.samples.classes), spec, device, like)
+        graph = getattr(opened, "graph", None)
+        return open_data(found, len(self.samples.classes), spec, device, like, graph)
 
 
 def train_models(

@@ -46,13 +46,14 @@ def verses():
 class Given:
     """Samples that are there already, where a job expects a dataset of the catalogue."""
 
-    def __init__(self, samples):
+    def __init__(self, samples, graph=None):
+        self.graph = graph
         self.found, self.row = list(samples), {"source": "synthetic"}
         table = {"split": np.array(["train"])}
         self.samples = SimpleNamespace(hash="0" * 64, classes=("a", "b", "c"), table=table)
 
     def data(self, split, spec, device, like=None):
-        return open_data(self.found, 3, spec, device, like)
+        return open_data(self.found, 3, spec, device, like, self.graph)
 
 
 def spec(architecture, options, **changes):
@@ -74,10 +75,10 @@ def spec(architecture, options, **changes):
     return {**given, **changes}
 
 
-def train(folder, samples, given, **settings):
+def train(folder, samples, given, graph=None, **settings):
     """Returns the file of the weights of one model, trained on samples."""
     out = folder / "m.safetensors"
-    train_models({"m": given}, {"m": out}, Given(samples), None, device="cpu", **settings)
+    train_models({"m": given}, {"m": out}, Given(samples, graph), None, device="cpu", **settings)
     return out
 
 
