@@ -8,7 +8,9 @@ vocabulary of the training texts, which the file holds.
 The column `layers` is blank or `last` for `features`, what enters the head; `all` for the network's
 blocks and `features`; or a comma list of module names and patterns. Logits and the class vectors
 (`unembedding`, without bias) come out beside them; of what predicts bytes, `loss` and the vectors
-of the bytes. Untrained networks give these too.
+of the bytes. Untrained networks give these too. What learnt noise has the layers `t10`, `t50`, …,
+mean and deviation over positions at that time of the noise (blank: 10, 50, 100, 200, 400, 700), or
+`t_random`, each picture at a time of its own.
 """
 
 import logging
@@ -29,8 +31,9 @@ from consilience.models._network import Head, NetworkExtractor, Tap, find_taps
 from consilience.models._selftest import tested
 from consilience.models._state import load_state
 from consilience.models._trained_graphs import NodeExtractor
+from consilience.models._trained_noise import NoiseExtractor, read_times
 from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
-from consilience.networks import CLASSES, TOKENS, Task, unembedding_of
+from consilience.networks import CLASSES, NOISE, TOKENS, Task, unembedding_of
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.weights import Trained, read_trained
 
@@ -107,10 +110,11 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> NetworkExtractor:
     if kind not in _EXTRACTORS:
         _weights.fail(row, f"no extractor for networks of {kind[0]} that learnt {kind[1]}")
     given = {
-        "taps": _taps(row, network),
         "provenance": _weights.provenance(row, _weights_of(path), network, ("torch",)),
         "device": device,
     }
+    if task.objective != NOISE:
+        given["taps"] = _taps(row, network)
     extractor = _EXTRACTORS[kind](row, trained, network, given)
     extractor.provenance.update(_provenance(trained))
     # Features of a node depend on its neighbours, as they are to.
@@ -161,6 +165,13 @@ def _words(
     return WordExtractor(task, read_pool(row), model=network, head=_head(network), **given)
 
 
+def _noise(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    transform = TrainedTransform(trained.header["spec"]["input"])
+    return NoiseExtractor(read_times(row), transform, network, **given)
+
+
 def _nodes(
     row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
 ) -> NetworkExtractor:
@@ -182,6 +193,7 @@ _EXTRACTORS: dict[tuple[str, str], Callable[..., NetworkExtractor]] = {
     ("text", CLASSES): _words,
     ("text", TOKENS): _bytes,
     ("graph", CLASSES): _nodes,
+    ("image", NOISE): _noise,
 }
 """By modality and objective."""
 

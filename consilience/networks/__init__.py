@@ -159,6 +159,6 @@ def unembedding_of(head: "nn.Module") -> "Tensor | None":
     if hasattr(head, "unembedding"):
         return head.unembedding()
     weight = getattr(head, "weight", None)
-    if weight is None or not hasattr(head, "bias"):
+    if weight is None or weight.ndim < 2 or weight[0].numel() != weight.shape[1]:
         return None
-    return weight.flatten(1) if weight.ndim > 1 else None
+    return weight.flatten(1)

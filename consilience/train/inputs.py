@@ -13,12 +13,13 @@ from torch import Tensor
 
 from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError
-from consilience.networks import CLASSES, TOKENS, Task
+from consilience.networks import CLASSES, NOISE, TOKENS, Task
 from consilience.networks.graphs import Graph
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.symbols import BYTES
 from consilience.train.graphs import Nodes
 from consilience.train.labelled import Data, Labelled, Pictures
+from consilience.train.noisy import Noisy
 from consilience.train.texts import Texts, Windows
 
 
@@ -116,12 +117,21 @@ def _vectors(
 def _pictures(
     samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, _: Task | None
 ) -> Data:
-    given = spec["input"]
-    labels = _labels(samples, spec)
-    size, channels = given["size"], given["channels"]
-    pictures = torch.stack([picture_of(sample, size, channels) for sample in samples])
+    labels, given = _labels(samples, spec), spec["input"]
     shares = {"mean": given["mean"], "deviation": given["deviation"]}
-    return Pictures(pictures, labels, classes, "image", device, **shares)
+    return Pictures(_stacked(samples, given), labels, classes, "image", device, **shares)
+
+
+def _stacked(samples: Sequence[Sample], given: Mapping[str, Any]) -> Tensor:
+    size, channels = given["size"], given["channels"]
+    return torch.stack([picture_of(sample, size, channels) for sample in samples])
+
+
+def _noisy(
+    samples: Sequence[Sample], _: int, spec: Mapping[str, Any], device: str, __: Task | None
+) -> Data:
+    given, ids = spec["input"], [sample.id for sample in samples]
+    return Noisy(ids, _stacked(samples, given), given["mean"], given["deviation"], device)
 
 
 def _texts(
@@ -159,5 +169,6 @@ _KINDS: dict[tuple[str, str], Callable[..., Data]] = {
     ("text", CLASSES): _texts,
     ("text", TOKENS): _bytes,
     ("graph", CLASSES): _nodes,
+    ("image", NOISE): _noisy,
 }
 """By modality and objective."""
