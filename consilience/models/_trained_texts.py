@@ -1,4 +1,4 @@
-"""Extractors of trained networks that read texts: by words, or byte by byte."""
+"""Extractors of trained networks that read texts: by words or tokens, or byte by byte."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from consilience.models._network import NetworkExtractor
 from consilience.models._pooling import pool_tokens
 from consilience.models._texts import LOSS, POOLS, by_length, prediction_loss
 from consilience.networks import Task
-from consilience.networks.symbols import bytes_of, number_words, pad, symbols_of
+from consilience.networks.symbols import bytes_of, pad, reader_of
 from consilience.registry import did_you_mean
 
 
@@ -30,7 +30,7 @@ class Symbols:
 
 
 class WordExtractor(NetworkExtractor):
-    """A network on the words of texts, with the vocabulary that it was trained with.
+    """A network on the words or tokens of texts, with the vocabulary that it was trained with.
 
     States of all symbols are pooled over those of the text, the class token among them; what is one
     vector for each text already stays.
@@ -48,11 +48,11 @@ class WordExtractor(NetworkExtractor):
         self._mask = torch.zeros(0)
         self._pool = pool
         super().__init__(pooling=self._pooled, **given)
-        self._most, self._numbers = task.shape[0], number_words(task.words)
+        self._most, self._read = task.shape[0], reader_of(task)
         self.provenance |= {"truncated": "0", "pooling": pool, "transform": self._described()}
 
     def _described(self) -> str:
-        return f"at most {self._most} words of {len(self._numbers)}, behind a class token"
+        return str(self._read)
 
     def preprocess(self, sample: Sample) -> Symbols:
         """Returns the symbols of a text; raises DataError if there is none."""
@@ -60,8 +60,11 @@ class WordExtractor(NetworkExtractor):
             raise DataError(f"{sample.origin}: sample {sample.id!r} holds no text")
         return self._symbols(sample, sample.text)
 
-    def _symbols(self, _: Sample, text: str) -> Symbols:
-        return Symbols(*symbols_of(text, self._numbers, self._most))
+    def _symbols(self, sample: Sample, text: str) -> Symbols:
+        found = Symbols(*self._read(text))
+        if not found.numbers:
+            raise DataError(f"{sample.origin}: the text of sample {sample.id!r} has no tokens")
+        return found
 
     def size(self, symbols: Symbols) -> int:
         """Returns the number of symbols, by which texts are sorted into batches."""
@@ -69,7 +72,7 @@ class WordExtractor(NetworkExtractor):
 
     def _batch(self, batch: Sequence[Symbols]) -> Tensor:
         lengths = torch.tensor(list(map(len, batch)))
-        padded = pad([symbols.numbers for symbols in batch])
+        padded = pad([symbols.numbers for symbols in batch], self._read.padding)
         self._mask = (torch.arange(padded.shape[1]) < lengths[:, None]).long().to(self._device)
         return padded.to(self._device)
 

@@ -213,24 +213,21 @@ def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool 
 
     Args:
         network: to be filled.
-        uri: a file of tensors, see `consilience.files.locate`.
+        uri: a file of tensors, or a folder of the network's library; see `files.locate`.
         keys: how its names become the network's, as in the column `keys` of models.tsv.
         model: its id, for messages.
-        new_head: whether the head may stay as it was drawn, if the file has none or one of another
+        new_head: whether the head may stay as it was drawn, if there is none or one of another
             shape, as where other classes are to be learnt.
 
     Raises:
         ModelError: the file cannot be read without running code, or does not fit the network.
     """
     row = {"model": model, "weights": uri, "keys": keys}
-    state = dict(load_state(row, _weights.read_weights(row).path))
+    state, head = _start_of(row, network)
     own = network.state_dict()
-    head = {name: own[name] for name in _head_names(network)}
-    if new_head and any(
-        name not in state or state[name].shape != head[name].shape for name in head
-    ):
-        state |= head
-        logger.info("model %r: the head is new, %s has none that fits", model, uri)
+    if new_head and any(n not in state or state[n].shape != own[n].shape for n in head):
+        state |= {name: own[name] for name in head}
+        logger.info("model %r: %s has no head that fits, so it is new", model, uri)
     lacking = sorted(set(own) - set(state))
     others = sorted(set(state) - set(own))
     if lacking or others:
@@ -249,7 +246,24 @@ def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool 
     network.load_state_dict(state)
 
 
-def _head_names(network: nn.Module) -> list[str]:
-    """Returns the names of the head's tensors."""
-    (head,) = (name for name, part in network.named_modules() if part is network.parts.head)
-    return [f"{head}.{name}" for name in network.parts.head.state_dict()]
+def start_digest(uri: str, model: str) -> str:
+    """Returns the SHA-256 of the weights that `fill` takes."""
+    return _weights.read_weights({"model": model, "weights": uri}).sha256
+
+
+def _start_of(row: Mapping[str, Any], network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the weights that a row names, and the names of tensors that may be new.
+
+    Those are the head's, or all that a folder of the network's library may lack.
+    """
+    path = _weights.read_weights(row).path
+    if path is None:
+        _weights.fail(row, f"weights {row['weights']!r} is no local file or folder")
+    if not path.is_dir():
+        (head,) = (name for name, part in network.named_modules() if part is network.parts.head)
+        names = [f"{head}.{name}" for name in network.parts.head.state_dict()]
+        return dict(load_state(row, path)), names
+    if network.parts.start is None or row["keys"]:
+        _weights.fail(row, f"{path} is a folder, which this architecture, or `keys`, has no use of")
+    found = network.parts.start(path)
+    return found, [name for name in network.state_dict() if name not in found]

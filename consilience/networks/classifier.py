@@ -1,7 +1,8 @@
 """An embedding with a head: what all networks of ours are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ class Parts:
     """Leading tokens that stand for no position."""
     channels_last: bool = False
     """Whether maps are (b, h, w, d) rather than (b, d, h, w)."""
+    start: Callable[[Path], dict[str, Tensor]] | None = None
+    """Gives the weights that a folder of the network's library has; None: there are no folders."""
 
 
 class Classifier(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError
-from consilience.networks import CLASSES, NOISE, TOKENS, Task
+from consilience.networks import CLASSES, NOISE, TOKENS, Task, split_name
 from consilience.networks.graphs import Graph
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.symbols import BYTES
@@ -139,7 +139,12 @@ def _texts(
 ) -> Data:
     given, texts = spec["input"], texts_of(samples)
     labels = _labels(samples, spec)
-    task = like or Texts.task_of(texts, classes, given["tokens"], given["vocabulary"])
+    if like is not None:
+        return Texts(texts, labels, like, device)
+    if split_name(spec["architecture"])[0] == "transformers" and spec["weights"]:
+        task = Texts.task_of_folder(spec["weights"], classes, given["tokens"])
+    else:
+        task = Texts.task_of(texts, classes, given["tokens"], given["vocabulary"])
     return Texts(texts, labels, task, device)
 
 

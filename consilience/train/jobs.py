@@ -18,7 +18,7 @@ from consilience.errors import ModelError
 from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
 from consilience.files import atomic, digest
-from consilience.models.trained import fill
+from consilience.models.trained import fill, start_digest
 from consilience.networks import Task, build, modules_of
 from consilience.networks.weights import write_trained
 from consilience.samples import Samples, iterate, read_samples
@@ -153,7 +153,10 @@ class _Job:
         }
         hashes = {"train": train.samples.hash, "test": test.samples.hash if test else ""}
         self.basis = {"samples": hashes, **self.made_by}
-        self.keys = {m: digest([dict(spec), self.basis])[:40] for m, spec in specs.items()}
+        self.keys = {
+            m: digest([dict(spec), self.basis, *_start_digest(m, spec)])[:40]
+            for m, spec in specs.items()
+        }
 
     def place(self, model: str) -> Path:
         """Returns where the store has a model."""
@@ -257,6 +260,11 @@ class _Job:
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])
         write_trained(self.place(model), network.state_dict(), header)
+
+
+def _start_digest(model: str, spec: Mapping[str, Any]) -> list[str]:
+    """Returns the hash of the weights that training starts from, if there are any."""
+    return [start_digest(spec["weights"], model)] if spec["weights"] else []
 
 
 def _status(

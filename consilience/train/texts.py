@@ -11,9 +11,10 @@ from consilience.networks.symbols import (
     SPECIAL,
     bytes_of,
     find_vocabulary,
-    number_words,
     pad,
-    symbols_of,
+    reader_of,
+    tokenizer_of,
+    vocabulary_of,
 )
 from consilience.train.labelled import Labelled, Score, entropy
 
@@ -22,7 +23,7 @@ IGNORED = -100
 
 
 class Texts(Labelled):
-    """Texts with a class each, as the numbers of their words.
+    """Texts with a class each, as the numbers of their words or tokens.
 
     Args:
         texts: n of them.
@@ -34,11 +35,17 @@ class Texts(Labelled):
     CHUNK = 512
 
     def __init__(self, texts: Sequence[str], labels: Tensor, task: Task, device: str) -> None:
-        numbers = number_words(task.words)
-        symbols = [symbols_of(text, numbers, task.shape[0])[0] for text in texts]
-        super().__init__(pad(symbols), labels, task.classes, "text", device)
+        read = reader_of(task)
+        symbols = [read(text)[0] for text in texts]
+        super().__init__(pad(symbols, read.padding), labels, task.classes, "text", device)
         self.task = task
         self._lengths = torch.tensor(list(map(len, symbols)))
+
+    @staticmethod
+    def task_of_folder(folder: str, classes: int, tokens: int) -> Task:
+        """Returns the task of texts that the tokenizer of a folder of transformers reads."""
+        most = min(tokens, tokenizer_of(folder).model_max_length)
+        return Task("text", (most,), classes, len(vocabulary_of(folder)), tokenizer=folder)
 
     @staticmethod
     def task_of(texts: Sequence[str], classes: int, tokens: int, words: int) -> Task:

@@ -17,7 +17,7 @@ from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError, ModelError
 from consilience.files import file_digest
 from consilience.networks import Task, build
-from consilience.networks.symbols import find_vocabulary, number_words, split_words, symbols_of
+from consilience.networks.symbols import Words, find_vocabulary, split_words
 from consilience.networks.weights import read_header, read_trained
 from consilience.train.inputs import open_data
 
@@ -173,9 +173,9 @@ def test_states_of_words_are_pooled_over_the_text_alone(trained, pool, place):
 def test_words_that_training_did_not_see_are_one_symbol():
     words = find_vocabulary(["The cat, the dog", "the OWL"], 3)
     assert words == ("the", "cat", "dog")  # equally frequent ones by the alphabet
-    numbers = number_words(words)
-    assert symbols_of("A cat [CLASS2] the", numbers, 9) == ([2, 1, 4, 1, 3], False)
-    assert symbols_of("the cat the cat", numbers, 2) == ([2, 3, 4], True)
+    read = Words(Task("text", (4,), 2, words=words))
+    assert read("A cat [CLASS2] the") == ([2, 1, 4, 1, 3], False)
+    assert read("the cat the cat the") == ([2, 3, 4, 3, 4], True)
     assert split_words("[CLASS2] it’s 3.5") == ["[class2]", "it’s", "3", "5"]
 
 

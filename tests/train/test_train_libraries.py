@@ -67,13 +67,25 @@ def test_fine_tuning_keeps_all_but_a_head_for_other_classes(tmp_path, caplog):
     for steps in (0, 1):
         found = tuned(3, steps)
         assert all(torch.allclose(found[k], w) for k, w in state[3].items() if k.endswith("weight"))
-    assert "the head is new" not in caplog.text
+    assert "so it is new" not in caplog.text
     found = tuned(5, 1)
     assert torch.allclose(found["conv1.0.weight"], state[5]["conv1.0.weight"])
     assert len(found["fc.weight"]) == 3
-    assert "the head is new" in caplog.text
+    assert "so it is new" in caplog.text
     with pytest.raises(ModelError, match=r"'fc.(bias|weight)' has the shape"):
         tuned(5, 0)
+
+
+def test_other_weights_at_the_same_place_are_another_start(tmp_path):
+    wanted = given("timm:test_resnet", weights=str(tmp_path / "w.pt"),
+                   training={"steps": 0, "batch_size": 20})  # fmt: skip
+    found = []
+    for seed in (0, 1):
+        network = build("timm:test_resnet", {}, Task("image", (3, 32, 32), 3), seed)
+        torch.save(network.state_dict(), tmp_path / "w.pt")
+        found.append(read_trained(train(tmp_path, pictures(), wanted)).state["fc.weight"])
+        assert torch.equal(found[-1], network.state_dict()["fc.weight"])
+    assert not torch.equal(*found)
 
 
 @pytest.mark.parametrize(
