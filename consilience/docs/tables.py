@@ -14,6 +14,7 @@ from consilience.code import path_of
 from consilience.config import ROOT
 from consilience.docs.docstrings import plain
 from consilience.metrics import METRICS, Facts, Metric
+from consilience.networks import list_architectures
 
 
 def tables() -> dict[str, str]:
@@ -24,6 +25,7 @@ def tables() -> dict[str, str]:
         "model_sources": _sources(models),
         "datasets": table(["column", "values", "meaning"], _columns(_schema("datasets"))),
         "dataset_sources": _sources(datasets),
+        "architectures": _architectures(),
         "metrics": table(
             ["metric", "parameters (defaults)", "range", "more similar", "same after", "cite"],
             _facts(),
@@ -77,9 +79,41 @@ def _sources(package: ModuleType) -> str:
 
 
 def _source(package: str, name: str) -> str:
-    tree = ast.parse(path_of(f"{package}.{name}").read_text(encoding="utf8"))
-    text = (ast.get_docstring(tree) or "").removeprefix(f"Source `{name}`: ")
-    return textwrap.indent(f"- **`{name}`**: {text[:1].lower()}{text[1:]}", "  ").strip()
+    text = _docstring(f"{package}.{name}").removeprefix(f"Source `{name}`: ")
+    return _entry(f"- **`{name}`**: {_lower(text)}")
+
+
+def _docstring(module: str) -> str:
+    """Returns a module's docstring, without importing it."""
+    return ast.get_docstring(ast.parse(path_of(module).read_text(encoding="utf8"))) or ""
+
+
+def _entry(text: str) -> str:
+    return textwrap.indent(text, "  ").strip()
+
+
+def _architectures() -> str:
+    """Returns a list of what recipes may name, with docstrings and options."""
+    return "\n".join(
+        _entry(f"- **`{name}`**{_options(options)}: {_lower(_docstring(module))}")
+        for name, (module, options) in list_architectures().items()
+    )
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    """Returns the options of an architecture with their defaults, in parentheses."""
+    if not options:
+        return ""
+    found = (f"{name}={_default({'default': _listed(v)})}" for name, v in options.items())
+    return f" (`{', '.join(found).replace('`', '')}`)"
+
+
+def _listed(value: Any) -> Any:  # noqa: ANN401
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _schema(name: str) -> dict[str, Any]:

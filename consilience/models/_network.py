@@ -132,8 +132,9 @@ class Head:
 
     tap: Tap
     """Puts out the logits (b, C)."""
-    unembedding: np.ndarray
-    """Its weights (C, d) without bias; d is the width of what enters it."""
+    unembedding: np.ndarray | None
+    """Its weights (C, d) without bias; d is the width of what enters it. None: it has none that
+    make its scores alone."""
 
     @classmethod
     def of(cls, network: nn.Module, classifier: nn.Module) -> "Head":

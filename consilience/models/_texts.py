@@ -1,6 +1,6 @@
 """Texts through a network: tokens, padding, pooling, and how well a language model predicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,7 +132,7 @@ class TextExtractor:
     def extract(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
         """Returns {layer: (b, d)} for b texts, and `loss` (b, 2) if the network predicts tokens."""
         if self.apart and len({len(tokens) for tokens in batch}) > 1:
-            return self._by_length(batch)
+            return by_length(self.extract, batch)
         inputs, mask = self._pad(batch)
         with torch.inference_mode():
             out = self._run(inputs, mask)
@@ -143,17 +143,6 @@ class TextExtractor:
         cut = int(self.provenance["truncated"]) + sum(tokens.truncated for tokens in batch)
         self.provenance["truncated"] = str(cut)
         return found
-
-    def _by_length(self, batch: Sequence[Tokens]) -> dict[str, Tensor]:
-        """Returns what `extract` does, from one pass for each length."""
-        lengths = torch.tensor([len(tokens) for tokens in batch])
-        places = [torch.nonzero(lengths == n)[:, 0] for n in lengths.unique()]
-        parts = [self.extract([batch[i] for i in rows]) for rows in places]
-        order = torch.argsort(torch.cat(places))
-        return {
-            name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)]
-            for name in parts[0]
-        }
 
     def _run(self, inputs: Mapping[str, Tensor], mask: Tensor) -> Any:  # noqa: ANN401
         attention = {} if self._rules.width else {"attention_mask": mask}
@@ -216,6 +205,25 @@ class TextExtractor:
             f"vectors of width {pooled.shape[1]}", "correct modules.json, or write `pool`"
         ):
             return self._after(pooled.to(self._device))
+
+
+def by_length(
+    extract: Callable[[Sequence[Any]], Mapping[str, Tensor]], batch: Sequence[Any]
+) -> dict[str, Tensor]:
+    """Returns what `extract` makes of texts, from one pass for each length.
+
+    Args:
+        extract: gives {layer: (b, d)} of b texts.
+        batch: texts of several lengths.
+    """
+    lengths = torch.tensor([len(tokens) for tokens in batch])
+    places = [torch.nonzero(lengths == n)[:, 0] for n in lengths.unique()]
+    parts = [extract([batch[i] for i in rows]) for rows in places]
+    order = torch.argsort(torch.cat(places))
+    return {
+        name: torch.cat([part[name] for part in parts])[order.to(parts[0][name].device)]
+        for name in parts[0]
+    }
 
 
 def _described(tokenizer: Any, rules: TextRules) -> dict[str, str]:  # noqa: ANN401

@@ -2,14 +2,20 @@
 
 Their rows are made from recipes and never written by hand. The weights file says what the network
 is, and what it takes: vectors as they are, pictures resized to the size that it was trained at and
-centred and scaled as there.
+centred and scaled as there, texts cut to as many words or bytes as there. Words are those of the
+vocabulary of the training texts, which the file holds.
 
 The column `layers` is blank or `last` for `features`, what enters the head; `all` for the network's
 blocks and `features`; or a comma list of module names and patterns. Logits and the class vectors
-(`unembedding`, without bias) come out beside them. Untrained networks give their logits too.
+(`unembedding`, without bias) come out beside them; of what predicts bytes, `loss` and the vectors
+of the bytes. Untrained networks give these too. What learnt noise has the layers `t10`, `t50`, …,
+mean and deviation over positions at that time of the noise (blank: 10, 50, 100, 200, 400, 700), or
+`t_random`, each picture at a time of its own.
 """
 
+import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,12 +30,17 @@ from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import Head, NetworkExtractor, Tap, find_taps
 from consilience.models._selftest import tested
 from consilience.models._state import load_state
-from consilience.networks import unembedding_of
+from consilience.models._trained_graphs import NodeExtractor
+from consilience.models._trained_noise import NoiseExtractor, read_times
+from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
+from consilience.networks import CLASSES, NOISE, TOKENS, Task, unembedding_of
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.weights import Trained, read_trained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 FEATURES = "features"
 
@@ -94,49 +105,97 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> NetworkExtractor:
     path = files.locate(_weights.cell(row, "weights"))
     trained = read_trained(path)
     network = trained.network()
-    modality = trained.header["task"]["modality"]
-    if modality not in _EXTRACTORS:
-        _weights.fail(row, f"no extractor for networks of the modality {modality!r}")
-    extractor = _EXTRACTORS[modality](row, trained, network, device)
-    extractor.provenance.update(_provenance(trained))
-    return tested(row, extractor)
-
-
-def _common(
-    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
-) -> dict[str, Any]:
-    """Returns what all extractors around a network take."""
-    head, path = network.head, files.locate(_weights.cell(row, "weights"))
-    weights = _weights.Weights(path=path, sha256=files.file_digest(path))
-    special = {FEATURES: Tap(head, "input")}
-    return {
-        "model": network,
-        "taps": find_taps(row, network, special, lambda: network.blocks),
-        "pooling": read_pooling(row),
-        "provenance": _weights.provenance(row, weights, network, ("torch",)),
+    task = Task.of(trained.header["task"])
+    kind = (task.modality, task.objective)
+    if kind not in _EXTRACTORS:
+        _weights.fail(row, f"no extractor for networks of {kind[0]} that learnt {kind[1]}")
+    given = {
+        "provenance": _weights.provenance(row, _weights_of(path), network, ("torch",)),
         "device": device,
-        "head": Head(Tap(network), unembedding_of(head).detach().float().cpu().numpy()),
     }
+    if task.objective != NOISE:
+        given["taps"] = _taps(row, network)
+    extractor = _EXTRACTORS[kind](row, trained, network, given)
+    extractor.provenance.update(_provenance(trained))
+    # Features of a node depend on its neighbours, as they are to.
+    return extractor if task.modality == "graph" else tested(row, extractor)
+
+
+def _weights_of(path: Path) -> _weights.Weights:
+    return _weights.Weights(path=path, sha256=files.file_digest(path))
+
+
+def _taps(row: Mapping[str, Any], network: nn.Module) -> dict[str, Tap]:
+    special = {FEATURES: Tap(network.parts.head, "input")}
+    return find_taps(row, network, special, lambda: network.parts.blocks)
+
+
+def _head(network: nn.Module) -> Head:
+    return Head(Tap(network), _class_vectors(network))
+
+
+def _class_vectors(network: nn.Module) -> np.ndarray | None:
+    found = unembedding_of(network.parts.head)
+    return None if found is None else found.detach().float().cpu().numpy()
 
 
 def _vectors(
-    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
 ) -> NetworkExtractor:
     length = trained.header["task"]["shape"][0]
-    return VectorExtractor(length, **_common(row, trained, network, device))
+    head, pooling = _head(network), read_pooling(row)
+    return VectorExtractor(length, model=network, head=head, pooling=pooling, **given)
 
 
 def _pictures(
-    row: Mapping[str, Any], trained: Trained, network: nn.Module, device: str
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
 ) -> NetworkExtractor:
     transform = TrainedTransform(trained.header["spec"]["input"])
-    return ImageExtractor(transform=transform, **_common(row, trained, network, device))
+    parts = network.parts
+    pooling = read_pooling(row, channels_last=parts.channels_last, prefix=parts.prefix)
+    return ImageExtractor(
+        transform=transform, model=network, head=_head(network), pooling=pooling, **given
+    )
 
 
-_EXTRACTORS: dict[str, Callable[..., NetworkExtractor]] = {
-    "vector": _vectors,
-    "image": _pictures,
+def _words(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    task = Task.of(trained.header["task"])
+    return WordExtractor(task, read_pool(row), model=network, head=_head(network), **given)
+
+
+def _noise(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    transform = TrainedTransform(trained.header["spec"]["input"])
+    return NoiseExtractor(read_times(row), transform, network, **given)
+
+
+def _nodes(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    length = trained.header["task"]["shape"][0]
+    return NodeExtractor(length, network, head=_head(network), **given)
+
+
+def _bytes(
+    row: Mapping[str, Any], trained: Trained, network: nn.Module, given: dict[str, Any]
+) -> NetworkExtractor:
+    extractor = ByteExtractor(Task.of(trained.header["task"]), read_pool(row), network, **given)
+    extractor.unembedding = _class_vectors(network)
+    return extractor
+
+
+_EXTRACTORS: dict[tuple[str, str], Callable[..., NetworkExtractor]] = {
+    ("vector", CLASSES): _vectors,
+    ("image", CLASSES): _pictures,
+    ("text", CLASSES): _words,
+    ("text", TOKENS): _bytes,
+    ("graph", CLASSES): _nodes,
+    ("image", NOISE): _noise,
 }
+"""By modality and objective."""
 
 
 def _provenance(trained: Trained) -> dict[str, str]:
@@ -149,22 +208,26 @@ def _provenance(trained: Trained) -> dict[str, str]:
     }
 
 
-def fill(network: nn.Module, uri: str, keys: str, model: str) -> None:
+def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool = False) -> None:
     """Loads weights that were trained elsewhere: all of them, by name.
 
     Args:
         network: to be filled.
-        uri: a file of tensors, see `consilience.files.locate`.
+        uri: a file of tensors, or a folder of the network's library; see `files.locate`.
         keys: how its names become the network's, as in the column `keys` of models.tsv.
         model: its id, for messages.
+        new_head: whether the head may stay as it was drawn, if there is none or one of another
+            shape, as where other classes are to be learnt.
 
     Raises:
         ModelError: the file cannot be read without running code, or does not fit the network.
     """
     row = {"model": model, "weights": uri, "keys": keys}
-    found = _weights.read_weights(row)
-    state = load_state(row, found.path)
+    state, head = _start_of(row, network)
     own = network.state_dict()
+    if new_head and any(n not in state or state[n].shape != own[n].shape for n in head):
+        state |= {name: own[name] for name in head}
+        logger.info("model %r: %s has no head that fits, so it is new", model, uri)
     lacking = sorted(set(own) - set(state))
     others = sorted(set(state) - set(own))
     if lacking or others:
@@ -180,4 +243,27 @@ def fill(network: nn.Module, uri: str, keys: str, model: str) -> None:
                 f"{uri}: {name!r} has the shape {tuple(tensor.shape)}, the network "
                 f"{tuple(own[name].shape)}; correct the options of the recipe",
             )
-    network.load_state_dict(dict(state))
+    network.load_state_dict(state)
+
+
+def start_digest(uri: str, model: str) -> str:
+    """Returns the SHA-256 of the weights that `fill` takes."""
+    return _weights.read_weights({"model": model, "weights": uri}).sha256
+
+
+def _start_of(row: Mapping[str, Any], network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:
+    """Returns the weights that a row names, and the names of tensors that may be new.
+
+    Those are the head's, or all that a folder of the network's library may lack.
+    """
+    path = _weights.read_weights(row).path
+    if path is None:
+        _weights.fail(row, f"weights {row['weights']!r} is no local file or folder")
+    if not path.is_dir():
+        (head,) = (name for name, part in network.named_modules() if part is network.parts.head)
+        names = [f"{head}.{name}" for name in network.parts.head.state_dict()]
+        return dict(load_state(row, path)), names
+    if network.parts.start is None or row["keys"]:
+        _weights.fail(row, f"{path} is a folder, which this architecture, or `keys`, has no use of")
+    found = network.parts.start(path)
+    return found, [name for name in network.state_dict() if name not in found]

@@ -3,8 +3,9 @@
 A library has `build(name, options, task)`, which returns a network of PyTorch with weights as
 PyTorch's generator draws them. What a plan asks (names and options) is answered without PyTorch.
 
-A network has `embedding`, `head` (scores of what the embedding gives) and `blocks`, the names of
-the modules that the column `layers` means by `all`; see `consilience.networks.classifier`.
+A network has `parts`, which says what of it features are read from: its head, what enters which
+are the features, and the modules that the column `layers` means by `all`; see
+`consilience.networks.classifier`.
 """
 
 import ast
@@ -40,15 +41,20 @@ class Task:
     vocabulary: int = 0
     """Symbols of texts."""
     objective: str = CLASSES
+    words: tuple[str, ...] = ()
+    """Those of the training texts that have a symbol of their own; see `networks.symbols`."""
+    tokenizer: str = ""
+    """A local folder of transformers (see `files.locate`), whose tokenizer reads texts instead."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the task in plain JSON types."""
-        return {**asdict(self), "shape": list(self.shape)}
+        return {**asdict(self), "shape": list(self.shape), "words": list(self.words)}
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> "Task":
         """Returns the task that `as_dict` made plain."""
-        return cls(**{**found, "shape": tuple(found["shape"])})
+        lists = {name: tuple(found[name]) for name in ("shape", "words") if name in found}
+        return cls(**{**found, **lists})
 
 
 def list_libraries() -> list[str]:
@@ -97,12 +103,29 @@ def check_options(architecture: str, options: Iterable[str]) -> None:
             raise ConfigError(f"architecture {architecture!r} has no option {option!r}{hint}")
 
 
-def _options_of(path: Path) -> list[str]:
-    """Returns the names of the keyword arguments of a module's `build`, read off its source."""
+def _options_of(path: Path) -> dict[str, Any]:
+    """Returns {option: default}: the keyword arguments of a module's `build`, off its source."""
     for node in ast.parse(path.read_text(encoding="utf8")).body:
         if isinstance(node, ast.FunctionDef) and node.name == "build":
-            return [argument.arg for argument in node.args.kwonlyargs]
+            given = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            return {option.arg: ast.literal_eval(value) for option, value in given if value}
     raise ValueError(f"{path} has no function build")
+
+
+def list_architectures() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Returns the module and the options of each network of ours, without importing any.
+
+    Of another library one entry stands for all: `LIBRARY:NAME`, without options.
+    """
+    found = {}
+    for library in list_libraries():
+        base = f"{_LIBRARIES}.{library}"
+        for name in _names_in(library):
+            options = _options_of(_FOLDER / library / f"{name}.py")
+            found[f"{library}:{name}"] = f"{base}.{name}", options
+        if not _names_in(library):
+            found[f"{library}:NAME"] = base, {}
+    return found
 
 
 def build(
@@ -125,10 +148,19 @@ def build(
             torch.manual_seed(seed)
         try:
             return module.build(name, options, task)
-        except (ConfigError, TypeError, ValueError) as error:
+        except (ConfigError, AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f"architecture {architecture!r}: {error}") from error
 
 
-def unembedding_of(head: "nn.Module") -> "Tensor":
-    """Returns the weights (classes, d) of a head, without its bias."""
-    return head.unembedding() if hasattr(head, "unembedding") else head.weight
+def unembedding_of(head: "nn.Module") -> "Tensor | None":
+    """Returns the weights (classes, d) of a head, without its bias.
+
+    None if its scores are not f · w + b of its own weights: the head of a graph network takes
+    neighbours in.
+    """
+    if hasattr(head, "unembedding"):
+        return head.unembedding()
+    weight = getattr(head, "weight", None)
+    if weight is None or weight.ndim < 2 or weight[0].numel() != weight.shape[1]:
+        return None
+    return weight.flatten(1)

@@ -1,10 +1,34 @@
 """An embedding with a head: what all networks of ours are."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from consilience.errors import ConfigError
-from consilience.networks import Task
+from consilience.networks import CLASSES, Task
+from consilience.networks.perceptron import perceptron
+
+MODALITIES = {"image": "pictures", "text": "texts", "vector": "vectors", "graph": "graphs"}
+"""What a modality is called in messages."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a network features are read from."""
+
+    head: nn.Module
+    """Makes scores of what enters it, the features."""
+    blocks: tuple[str, ...] = ()
+    """Names of the modules that the column `layers` means by `all`, from input to output."""
+    prefix: int = 0
+    """Leading tokens that stand for no position."""
+    channels_last: bool = False
+    """Whether maps are (b, h, w, d) rather than (b, d, h, w)."""
+    start: Callable[[Path], dict[str, Tensor]] | None = None
+    """Gives the weights that a folder of the network's library has; None: there are no folders."""
 
 
 class Classifier(nn.Module):
@@ -14,27 +38,23 @@ class Classifier(nn.Module):
         embedding: gives (n, d) features of the inputs.
         head: gives (n, classes) scores of features.
         blocks: names of the modules that the column `layers` means by `all`, from input to output.
+        prefix: leading tokens of their outputs that stand for no position.
     """
 
-    def __init__(self, embedding: nn.Module, head: nn.Module, blocks: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        embedding: nn.Module,
+        head: nn.Module,
+        blocks: tuple[str, ...] = (),
+        prefix: int = 0,
+    ) -> None:
         super().__init__()
-        self.embedding, self.head, self.blocks = embedding, head, blocks
+        self.embedding, self.head = embedding, head
+        self.parts = Parts(head, blocks, prefix)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Returns the scores (n, classes)."""
         return self.head(self.embedding(*inputs))
-
-
-class FixedNorm(nn.Module):
-    """Vectors scaled to one length L: L x / max(|x|, 1e-8)."""
-
-    def __init__(self, length: float) -> None:
-        super().__init__()
-        self.length = length
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns x: (…, d) with vectors of that length."""
-        return self.length * x / x.norm(dim=-1, keepdim=True).clamp_min(1e-8)
 
 
 class LabelNetwork(nn.Module):
@@ -62,12 +82,83 @@ class LabelNetwork(nn.Module):
         return features @ self.unembedding().T
 
 
-def linear_head(dimension: int, task: Task, *, bias: bool = True) -> nn.Linear:
-    """Returns a linear head.
+def make_head(
+    task: Task,
+    dimension: int,
+    *,
+    bias: bool = True,
+    labels: int = 0,
+    depth: int = 3,
+    activation: str = "leaky_relu",
+    norm: float = 0.0,
+) -> nn.Module:
+    """Returns a linear head, or with `labels` (a width) one by a perceptron over the labels.
+
+    Args:
+        task: says how many classes there are.
+        dimension: of the features.
+        bias: whether a linear head has one.
+        labels: width of the hidden layers of the perceptron; 0 for a linear head.
+        depth: number of its hidden layers.
+        activation: between them.
+        norm: length of the class vectors; 0 leaves it free.
 
     Raises:
         ConfigError: there are no two classes to tell apart.
     """
     if task.classes < 2:
         raise ConfigError(f"{task.classes} classes: there is nothing to learn; name a labelled set")
-    return nn.Linear(dimension, task.classes, bias=bias)
+    if not labels:
+        return nn.Linear(dimension, task.classes, bias=bias)
+    network = perceptron(task.classes - 1, labels, depth, dimension, activation, norm)
+    return LabelNetwork(network, task.classes)
+
+
+def output_map(width: int, dimension: int) -> tuple[nn.Module, int]:
+    """Returns the last map of an embedding and how many features it gives.
+
+    Args:
+        width: what enters it.
+        dimension: of the features; 0 for `width`, and no map.
+    """
+    return (nn.Linear(width, dimension), dimension) if dimension else (nn.Identity(), width)
+
+
+def expect(task: Task, modalities: Sequence[str], objective: str = CLASSES) -> None:
+    """Raises ConfigError if a network cannot take the inputs of a task, or do it."""
+    if task.modality not in modalities:
+        known = " or ".join(MODALITIES[one] for one in modalities)
+        raise ConfigError(f"it takes {known}, not {MODALITIES[task.modality]}")
+    if task.objective != objective:
+        raise ConfigError(
+            f"it learns {objective}, not {task.objective}; set `objective` of the recipe to "
+            f"{objective}, or name another architecture"
+        )
+
+
+def at_least_one(**options: int) -> None:
+    """Raises ConfigError if an option that counts something is less than 1."""
+    for name, value in options.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; the least is 1")
+
+
+def tried(network: nn.Module, task: Task) -> nn.Module:
+    """Returns a network of others once it has taken two empty inputs and given scores for both.
+
+    Raises:
+        ConfigError: it cannot take inputs of the shape, or its scores have another.
+    """
+    network.eval()
+    try:
+        with torch.no_grad():
+            scores = network(torch.zeros(2, *task.shape))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        said = (str(error).strip().splitlines() or [""])[0]
+        raise ConfigError(
+            f"it takes no {MODALITIES[task.modality]} of the shape {task.shape} ({said}); change "
+            "`input` of the recipe, or its options"
+        ) from error
+    if not isinstance(scores, Tensor) or scores.shape != (2, task.classes):
+        raise ConfigError(f"it does not give {task.classes} scores; name another network")
+    return network.train()

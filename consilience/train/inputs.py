@@ -4,131 +4,23 @@
 of it is held in memory, pictures as bytes.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from consilience.datasets import Sample
-from consilience.errors import DataError
-from consilience.networks import Task
+from consilience.errors import ConfigError, DataError
+from consilience.networks import CLASSES, NOISE, TOKENS, Task, split_name
+from consilience.networks.graphs import Graph
 from consilience.networks.pictures import picture_bytes
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a network does on some samples."""
-
-    loss: float
-    """Mean over samples (or predicted tokens), in nats."""
-    accuracy: float | None
-    """Share of right answers; None: there are none to give."""
-    n: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the score in plain JSON types."""
-        return {"loss": self.loss, "accuracy": self.accuracy, "n": self.n}
-
-
-class Data(Protocol):
-    """What a network learns from, on its device."""
-
-    n: int
-    """Samples that batches are drawn from."""
-    task: Task
-    chance: float
-    """The loss of the best constant answer; a network that does no better did not learn."""
-
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Returns the mean loss on a batch, in training: what is drawn comes from PyTorch."""
-        ...
-
-    def score(self, network: nn.Module) -> Score:
-        """Returns how well a network in evaluation mode does on all samples, as they are."""
-        ...
-
-
-class Labelled:
-    """Inputs of one shape with a class each.
-
-    Args:
-        inputs: (n, …), as they are stored.
-        labels: (n,) classes.
-        classes: how many there are.
-        modality: of the samples.
-        device: where batches are to lie.
-    """
-
-    CHUNK = 2048
-    """Samples that are scored at a time."""
-
-    def __init__(
-        self, inputs: Tensor, labels: Tensor, classes: int, modality: str, device: str = "cpu"
-    ) -> None:
-        self.inputs, self.labels = inputs.to(device), labels.to(device)
-        self.n = len(labels)
-        self.task = Task(modality, tuple(inputs.shape[1:]), classes)
-        self.chance = entropy(labels)
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the inputs (b, …), as a network takes them, and the labels (b,) of rows."""
-        return self.inputs[rows], self.labels[rows]
-
-    def vary(self, inputs: Tensor) -> Tensor:
-        """Returns a batch of inputs as one epoch sees it: augmented, if at all."""
-        return inputs
-
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Returns the mean cross-entropy on a batch."""
-        inputs, labels = self.take(rows)
-        scores = network(self.vary(inputs))
-        scores = scores.float() if scores.element_size() < 4 else scores
-        return nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
-
-    @torch.no_grad()
-    def score(self, network: nn.Module) -> Score:
-        """Returns the mean cross-entropy and the accuracy on all samples."""
-        loss, right = 0.0, 0
-        for start in range(0, self.n, self.CHUNK):
-            inputs, labels = self.take(torch.arange(start, min(start + self.CHUNK, self.n)))
-            scores = network(inputs).double()
-            loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
-            right += int((scores.argmax(1) == labels).sum())
-        return Score(loss / self.n, right / self.n, self.n)
-
-
-class Pictures(Labelled):
-    """Pictures with a class each, held as bytes.
-
-    Args:
-        inputs: (n, channels, h, w) bytes.
-        mean, deviation: of values in [0, 1], which inputs are centred and scaled by.
-        **others: see `Labelled`.
-    """
-
-    def __init__(
-        self,
-        inputs: Tensor,
-        *others: Any,  # noqa: ANN401
-        mean: float,
-        deviation: float,
-    ) -> None:
-        super().__init__(inputs, *others)
-        self._mean, self._deviation = mean, deviation
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the pictures as numbers, and their labels."""
-        inputs, labels = super().take(rows)
-        return (inputs.float() / 255 - self._mean) / self._deviation, labels
-
-
-def entropy(labels: Tensor) -> float:
-    """Returns the entropy of class frequencies in nats: the loss of the best constant answer."""
-    share = torch.bincount(labels).double() / len(labels)
-    return float(-(share[share > 0] * share[share > 0].log()).sum())
+from consilience.networks.symbols import BYTES
+from consilience.train.graphs import Nodes
+from consilience.train.labelled import Data, Labelled, Pictures
+from consilience.train.noisy import Noisy
+from consilience.train.texts import Texts, Windows
 
 
 def vectors_of(samples: Sequence[Sample]) -> Tensor:
@@ -168,19 +60,120 @@ def labels_of(samples: Sequence[Sample], place: str) -> Tensor:
     return torch.tensor([sample.label for sample in samples])
 
 
+def texts_of(samples: Sequence[Sample]) -> list[str]:
+    """Returns the texts of samples.
+
+    Raises:
+        DataError: one has none.
+    """
+    for sample in samples:
+        if sample.text is None:
+            raise DataError(f"{sample.origin}: sample {sample.id!r} holds no text")
+    return [sample.text or "" for sample in samples]
+
+
 def open_data(
-    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str = "cpu"
+    samples: Sequence[Sample],
+    classes: int,
+    spec: Mapping[str, Any],
+    device: str = "cpu",
+    like: Task | None = None,
+    graph: Graph | None = None,
 ) -> Data:
     """Returns the data of samples, for the modality and objective of a spec.
 
+    Args:
+        samples: at least one.
+        classes: of the dataset.
+        spec: what is trained.
+        device: where batches are to lie.
+        like: the task of the training data, where these are others that a network is scored on: its
+            vocabulary is theirs.
+        graph: that samples are nodes of, where they are.
+
     Raises:
+        ConfigError: nothing of that modality has such an objective.
         DataError: samples without what the modality needs, or without a class.
     """
-    place, modality, given = f"dataset {spec['dataset']!r}", spec["modality"], spec["input"]
-    labels = labels_of(samples, place)
-    if modality == "vector":
-        return Labelled(vectors_of(samples), labels, classes, modality, device)
-    size, channels = given["size"], given["channels"]
-    pictures = torch.stack([picture_of(sample, size, channels) for sample in samples])
+    kind = (spec["modality"], spec["objective"])
+    if kind not in _KINDS:
+        known = "; ".join(f"{objective} of {modality}" for modality, objective in _KINDS)
+        raise ConfigError(f"nothing learns {kind[1]} of {kind[0]}; what can be learnt: {known}")
+    if spec["modality"] == "graph":
+        return _nodes(samples, classes, spec, device, graph)
+    return _KINDS[kind](samples, classes, spec, device, like)
+
+
+def _labels(samples: Sequence[Sample], spec: Mapping[str, Any]) -> Tensor:
+    return labels_of(samples, f"dataset {spec['dataset']!r}")
+
+
+def _vectors(
+    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, _: Task | None
+) -> Data:
+    return Labelled(vectors_of(samples), _labels(samples, spec), classes, "vector", device)
+
+
+def _pictures(
+    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, _: Task | None
+) -> Data:
+    labels, given = _labels(samples, spec), spec["input"]
     shares = {"mean": given["mean"], "deviation": given["deviation"]}
-    return Pictures(pictures, labels, classes, modality, device, **shares)
+    return Pictures(_stacked(samples, given), labels, classes, "image", device, **shares)
+
+
+def _stacked(samples: Sequence[Sample], given: Mapping[str, Any]) -> Tensor:
+    size, channels = given["size"], given["channels"]
+    return torch.stack([picture_of(sample, size, channels) for sample in samples])
+
+
+def _noisy(
+    samples: Sequence[Sample], _: int, spec: Mapping[str, Any], device: str, __: Task | None
+) -> Data:
+    given, ids = spec["input"], [sample.id for sample in samples]
+    return Noisy(ids, _stacked(samples, given), given["mean"], given["deviation"], device)
+
+
+def _texts(
+    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, like: Task | None
+) -> Data:
+    given, texts = spec["input"], texts_of(samples)
+    labels = _labels(samples, spec)
+    if like is not None:
+        return Texts(texts, labels, like, device)
+    if split_name(spec["architecture"])[0] == "transformers" and spec["weights"]:
+        task = Texts.task_of_folder(spec["weights"], classes, given["tokens"])
+    else:
+        task = Texts.task_of(texts, classes, given["tokens"], given["vocabulary"])
+    return Texts(texts, labels, task, device)
+
+
+def _bytes(
+    samples: Sequence[Sample], _: int, spec: Mapping[str, Any], device: str, __: Task | None
+) -> Data:
+    task = Task("text", (spec["input"]["tokens"],), 0, BYTES, TOKENS)
+    return Windows(texts_of(samples), task, device)
+
+
+def _nodes(
+    samples: Sequence[Sample],
+    classes: int,
+    spec: Mapping[str, Any],
+    device: str,
+    graph: Graph | None,
+) -> Data:
+    if graph is None or any(sample.node is None for sample in samples):
+        raise DataError(f"dataset {spec['dataset']!r} has no graph that its samples are nodes of")
+    nodes = torch.tensor([sample.node for sample in samples])
+    return Nodes(graph, nodes, _labels(samples, spec), classes, device)
+
+
+_KINDS: dict[tuple[str, str], Callable[..., Data]] = {
+    ("vector", CLASSES): _vectors,
+    ("image", CLASSES): _pictures,
+    ("text", CLASSES): _texts,
+    ("text", TOKENS): _bytes,
+    ("graph", CLASSES): _nodes,
+    ("image", NOISE): _noisy,
+}
+"""By modality and objective."""

@@ -19,8 +19,8 @@ from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
 from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
-from consilience.models.trained import fill
-from consilience.networks import build, modules_of
+from consilience.models.trained import fill, start_digest
+from consilience.networks import Task, build, modules_of
 from consilience.networks.weights import write_trained
 from consilience.samples import Samples, iterate, read_samples
 from consilience.train.course import Course, read_checkpoint
@@ -48,8 +48,13 @@ class Sources:
         """Returns the samples of a dataset."""
         return cls(row, read_samples(path))
 
-    def data(self, split: str, spec: Mapping[str, Any], device: str) -> Data:
-        """Returns the samples of a split (`all`: of both) as training takes them."""
+    def data(
+        self, split: str, spec: Mapping[str, Any], device: str, like: Task | None = None
+    ) -> Data:
+        """Returns the samples of a split (`all`: of both) as training takes them.
+
+        With `like`, the task of training data, they are those that a network of it is scored on.
+        """
         wanted = self.samples.table["split"].to_numpy(object)
         opened = open_dataset({**self.row, **self.samples.pin})
         found = [
@@ -60,7 +65,8 @@ class Sources:
                 f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
                 "set `split` of the recipe to all, or draw a test share"
             )
-        return open_data(found, len(self.samples.classes), spec, device)
+        graph = getattr(opened, "graph", None)
+        return open_data(found, len(self.samples.classes), spec, device, like, graph)
 
 
 def train_models(
@@ -150,7 +156,10 @@ class _Job:
         }
         hashes = {"train": train.samples.hash, "test": test.samples.hash if test else ""}
         self.basis = {"samples": hashes, **self.made_by}
-        self.keys = {m: digest([dict(spec), self.basis])[:40] for m, spec in specs.items()}
+        self.keys = {
+            m: digest([dict(spec), self.basis, *_start_digest(m, spec)])[:40]
+            for m, spec in specs.items()
+        }
 
     def place(self, model: str) -> Path:
         """Returns where the store has a model."""
@@ -206,7 +215,8 @@ class _Job:
         spec = self.specs[model]
         network = build(spec["architecture"], spec["options"], data.task, spec["seeds"]["init"])
         if spec["weights"]:
-            fill(network, spec["weights"], spec["keys"], model)
+            learns = bool(self.settings.steps or self.settings.epochs)
+            fill(network, spec["weights"], spec["keys"], model, new_head=learns)
         return network.to(self.device)
 
     def _train(self, models: Sequence[str], networks: Sequence[nn.Module], data: Data) -> None:
@@ -231,10 +241,13 @@ class _Job:
     def _keep(self, model: str, network: nn.Module, course: Course, place: int, data: Data) -> None:
         spec = self.specs[model]
         scores = {"train": data.score(network).as_dict()}
+        test: Data | None = None
         if self.test is not None:
-            scores["test"] = self.test.data("all", spec, self.device).score(network).as_dict()
+            test = self.test.data("all", spec, self.device, data.task)
         elif spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
-            scores["test"] = self.train.data("test", spec, self.device).score(network).as_dict()
+            test = self.train.data("test", spec, self.device, data.task)
+        if test is not None:
+            scores["test"] = test.score(network).as_dict()
         steps = course.training.steps
         header = {
             "spec": dict(spec),
@@ -256,6 +269,11 @@ class _Job:
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])
         write_trained(self.place(model), network.state_dict(), header)
+
+
+def _start_digest(model: str, spec: Mapping[str, Any]) -> list[str]:
+    """Returns the hash of the weights that training starts from, if there are any."""
+    return [start_digest(spec["weights"], model)] if spec["weights"] else []
 
 
 def _status(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from consilience.networks.classifier import Classifier, LabelNetwork
-from consilience.networks.libraries.small.mlp import Perceptron
+from consilience.networks.perceptron import Perceptron
 from consilience.train.batches import Order
 from consilience.train.inputs import Labelled
 from consilience.train.settings import Settings, clip_each, set_rate

@@ -29,7 +29,11 @@ TEXT = "\n".join(RULES.values())
 def test_every_output_of_every_rule_is_in_the_table():
     outputs = re.findall(r"    output:\n(.*?)\n    log:", TEXT, re.DOTALL)
     assert len(outputs) == len(re.findall(r"^ *rule (?!all)", TEXT, re.MULTILINE))
-    named = {name for block in outputs for name in re.findall(r'(?:RESULTS\[|PLAN\.each\()"(\w+)"', block)}
+    named = {
+        name
+        for block in outputs
+        for name in re.findall(r'(?:RESULTS\[|PLAN\.each\()"(\w+)"', block)
+    }
     figures = {"figures"} if "figure.stem(RESULTS)" in TEXT else set()
     assert named | figures == set(RESULT_FILES), "a file of no rule, or an output of no entry"
 
