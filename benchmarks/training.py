@@ -25,6 +25,7 @@ from consilience import __version__
 from consilience.datasets import open_dataset
 from consilience.networks import Task, build
 from consilience.train.inputs import open_data
+from consilience.train.labelled import Labelled
 from consilience.train.settings import Settings
 from consilience.train.single import Single
 from consilience.train.stacked import Stacked
@@ -64,6 +65,34 @@ def published(data: TensorDataset, width: int, seed: int, steps: int) -> None:
                 return
 
 
+def settings(steps: int) -> Settings:
+    """Returns those of the study."""
+    return Settings.of({"lr": 1e-4, "steps": steps, "batch_size": BATCH})
+
+
+def stacked(data: Labelled, width: int, steps: int) -> None:
+    """Trains all networks of one width together."""
+    networks = [network(width, seed) for seed in range(SEEDS)]
+    training = Stacked(networks, [data] * SEEDS, settings(steps), [{"order": 0}] * SEEDS)
+    for step in range(steps):
+        training.step(step)
+
+
+def single(data: Labelled, width: int, steps: int) -> None:
+    """Trains them one after another."""
+    for seed in range(SEEDS):
+        seeds = {"order": 0, "noise": 0}
+        training = Single(network(width, seed), data, settings(steps), seeds, nullcontext)
+        for step in range(steps):
+            training.step(step)
+
+
+def loop(data: Labelled, width: int, steps: int) -> None:
+    """Trains them one after another as published."""
+    for seed in range(SEEDS):
+        published(TensorDataset(data.inputs, data.labels), width, seed, steps)
+
+
 def main() -> None:
     """Measures and writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -72,27 +101,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = open_data(list(open_dataset(ROW)), CLASSES, SPEC)
-    pairs = TensorDataset(data.inputs, data.labels)
-    settings = Settings.of({"lr": 1e-4, "steps": given.steps, "batch_size": BATCH})
-
-    def stacked(width: int) -> None:
-        networks = [network(width, seed) for seed in range(SEEDS)]
-        training = Stacked(networks, [data] * SEEDS, settings, [{"order": 0}] * SEEDS)
-        for step in range(given.steps):
-            training.step(step)
-
-    def single(width: int) -> None:
-        for seed in range(SEEDS):
-            seeds = {"order": 0, "noise": 0}
-            training = Single(network(width, seed), data, settings, seeds, nullcontext)
-            for step in range(given.steps):
-                training.step(step)
-
-    def loop(width: int) -> None:
-        for seed in range(SEEDS):
-            published(pairs, width, seed, given.steps)
-
-    ways: dict[str, Callable[[int], None]] = {
+    ways: dict[str, Callable[[Labelled, int, int], None]] = {
         "in a stack": stacked, "one by one": single, "the published loop": loop,
     }  # fmt: skip
     taken = {(way, width): [] for way in ways for width in WIDTHS}
@@ -100,7 +109,7 @@ def main() -> None:
         for width in WIDTHS:
             for way, run in ways.items():
                 began = time.process_time()
-                run(width)
+                run(data, width, given.steps)
                 taken[way, width].append(time.process_time() - began)
     OUT.write_text(page(taken, given.steps, given.rounds), encoding="utf8")
     print(OUT.read_text(encoding="utf8"))
@@ -113,8 +122,8 @@ def page(taken: dict[tuple[str, int], list[float]], steps: int, rounds: int) -> 
     lines = [
         "# Training",
         "",
-        f"By `python benchmarks/training.py`, consilience {__version__}, torch {torch.__version__}, "
-        f"{platform.machine()}. CPU milliseconds per step of {SEEDS} networks (radial points, 4 "
+        f"By `python benchmarks/training.py`, consilience {__version__}, "
+        f"torch {torch.__version__}, {platform.machine()}. CPU milliseconds per step of {SEEDS} networks (radial points, 4 "
         f"classes, batches of {BATCH}), one thread, medians of {rounds} rounds of {steps} steps in "
         "which the ways take turns.",
         "",
