@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from consilience import __version__
 from consilience.datasets import open_dataset
 from consilience.networks import Task, build
+from consilience.train.altered import Stimuli
 from consilience.train.inputs import open_data
 from consilience.train.labelled import Labelled
 from consilience.train.settings import Settings
@@ -100,7 +101,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = open_data(list(open_dataset(ROW)), CLASSES, SPEC)
+    data = open_data(Stimuli(list(open_dataset(ROW)), CLASSES), SPEC)
     ways: dict[str, Callable[[Labelled, int, int], None]] = {
         "in a stack": stacked, "one by one": single, "the published loop": loop,
     }  # fmt: skip
@@ -122,10 +123,10 @@ def page(taken: dict[tuple[str, int], list[float]], steps: int, rounds: int) -> 
     lines = [
         "# Training",
         "",
-        f"By `python benchmarks/training.py`, consilience {__version__}, "
-        f"torch {torch.__version__}, {platform.machine()}. CPU milliseconds per step of {SEEDS} networks (radial points, 4 "
-        f"classes, batches of {BATCH}), one thread, medians of {rounds} rounds of {steps} steps in "
-        "which the ways take turns.",
+        f"By `python benchmarks/training.py`, consilience {__version__}, torch "
+        f"{torch.__version__}, {platform.machine()}. CPU milliseconds per step of {SEEDS} "
+        f"networks (radial points, 4 classes, batches of {BATCH}), one thread, medians of {rounds} "
+        f"rounds of {steps} steps in which the ways take turns.",
         "",
         f"| width | {' | '.join(ways)} | published / stack |",
         f"| --- |{' --- |' * (len(ways) + 1)}",

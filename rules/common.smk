@@ -52,4 +52,4 @@ if STUDY.settings["fresh"] and workflow.is_main_process:
 
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:
-    **dict.fromkeys(["dataset", "model", "metric", "sharing"], PLAN.id),
+    **dict.fromkeys(["dataset", "model", "metric", "sharing", "split"], PLAN.id),

@@ -1,3 +1,27 @@
+localrules:
+    split,
+
+
+rule split:
+    """Two sides of a dataset's samples, with a known overlap: models learn one of them."""
+    input:
+        samples=PLAN.split_samples,
+    output:
+        RESULTS["split"],
+    log:
+        RESULTS.log("split"),
+    benchmark:
+        RESULTS.benchmark("split")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    params:
+        split=lambda wc: PLAN.splits[wc.split],
+        code=PLAN.code("split"),
+    script:
+        "../workflow/scripts/split.py"
+
+
 # One rule per job: its outputs are those of a variant's models, which no wildcard could tell. What
 # a profile or the command line sets for `train` holds for all of them.
 for group in PLAN.groups_trained:

@@ -14,6 +14,8 @@ from typing import Any
 
 import yaml
 
+from consilience.alterations.spec import check_modality, read_alteration
+from consilience.alterations.splits import read_split
 from consilience.config.catalogs import Row, read_text
 from consilience.config.once import load_once
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
@@ -31,7 +33,10 @@ SOURCE = "trained"
 SEEDS = ("init", "order", "draw", "noise")
 STANDARD = "standard"
 """The variant of a recipe without variants."""
-_WHOLE = ("options", "columns", "input", "training")
+ALTERATIONS = ("labels", "shortcut", "augmentation")
+_SPLIT = ("kind", "overlap", "side", "draw")
+"""Keys of `overlap` that are metadata columns."""
+_WHOLE = ("options", "columns", "input", "training", "overlap", *ALTERATIONS)
 """Blocks that are laid over each other key by key."""
 
 
@@ -192,10 +197,25 @@ def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Pro
     if "training" in whole and len({"steps", "epochs"} & set(whole["training"])) != 1:
         problems.add(place, "training has either `steps` or `epochs`; give one of them")
     try:
+        _check_alterations(place, whole, datasets)
         split_name(whole.get("architecture", "small:mlp"))
         check_options(whole.get("architecture", "small:mlp"), whole.get("options", {}))
     except ConfigError as error:
         problems.add(place, str(error))
+
+
+def _check_alterations(place: str, whole: Recipe, datasets: Mapping[str, Row]) -> None:
+    """Raises ConfigError if what is learnt cannot be altered as a recipe says."""
+    how = read_alteration(whole, place)
+    if row := datasets.get(whole.get("dataset", "")):
+        check_modality(how, whole.get("modality") or row["modality"].split("+")[0], place)
+    if not (split := whole.get("overlap")):
+        return
+    rule = read_split({k: v for k, v in split.items() if k != "side"}, f"{place}, overlap")
+    if split.get("side") is None:
+        raise ConfigError(f"{place}, overlap: 'side' is missing; write x or y")
+    if rule.kind == "corpus":
+        raise ConfigError(f"{place}, overlap: no recipe learns one side of a corpus yet")
 
 
 def _untrainable(whole: Recipe, row: Row) -> str:
@@ -236,12 +256,15 @@ def _training(
         "objective": whole.get("objective", CLASSES),
         "input": with_defaults(whole.get("input", {}), schema["input"]),
         "training": with_defaults(whole["training"], schema["training"]),
+        "alterations": {key: whole[key] for key in ALTERATIONS if whole.get(key)},
+        "overlap": dict(whole.get("overlap") or {}),
         "weights": _filled(whole.get("weights", ""), {**options, **named, **swept}),
         "keys": whole.get("keys", ""),
         "seeds": {
             purpose: _seed(whole.get(purpose, "own"), purpose, seed, recipe, model, number)
             for purpose in SEEDS
-        },
+        }
+        | {"study": seed},
     }
     row = {
         "model": model,
@@ -251,7 +274,7 @@ def _training(
         "layers": whole.get("layers", ""),
         "pool": whole.get("pool", ""),
         "runs_on": ",".join(dict.fromkeys(whole.get("runs_on") or filter(None, [dataset, test]))),
-        **{key: str(value) for key, value in options.items()},
+        **{key: str(value) for key, value in {**options, **_altered_columns(spec)}.items()},
         **{key: str(value) for key, value in named.items()},
         "architecture": whole["architecture"].partition(":")[2],
         "training_set": dataset,
@@ -261,6 +284,16 @@ def _training(
     }
     # The order of keys in a recipe means nothing.
     return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}")
+
+
+def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the metadata columns that say what was altered, as far as anything was."""
+    how, split = spec["alterations"], spec["overlap"]
+    rates = {f"{k}_rate": how[k]["rate"] for k in ("labels", "shortcut") if k in how}
+    named = {f"split_{k}" if k in ("kind", "draw") else k: split[k] for k in split if k in _SPLIT}
+    varied = how.get("augmentation", {})
+    words = " ".join(f"{key}={varied[key]}" for key in sorted(varied) if key != "synonyms")
+    return {**rates, **({"augmentation": words} if words else {}), **named}
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> str:

@@ -7,13 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from consilience.code import code_of
+from consilience.config import Known, Study
 from consilience.config.wildcards import looked_up
 from consilience.networks import modules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from consilience.config import Study
     from consilience.results import Results
 
 
@@ -38,7 +38,7 @@ class Group:
 class Trainings:
     """The part of a plan that is about training."""
 
-    study: "Study"
+    study: Study
     results: "Results"
     settings: dict[str, Any]
     code: Callable[..., str]
@@ -79,7 +79,32 @@ class Trainings:
     def training_inputs(self, group: Group) -> dict[str, Any]:
         """Returns the samples that a job learns from and scores on."""
         names = {"samples": group.dataset, **({"test": group.test} if group.test else {})}
-        return {key: self.results.of("samples", dataset=name) for key, name in names.items()}
+        found = {key: self.results.of("samples", dataset=name) for key, name in names.items()}
+        if self.study.trainings[group.models[0]].spec["overlap"]:
+            found["split"] = self.results.of("split", split=self._split_of(group.models[0]))
+        return found
+
+    def _split_of(self, model: str) -> str:
+        """Returns the id of the split that a model learns one side of: that of its variant."""
+        return self.study.trainings[model].group
+
+    @cached_property
+    def splits(self) -> dict[str, Any]:
+        """For each split with a known overlap what it is of, and by which rule."""
+        found = {}
+        for training in self.study.trainings.values():
+            spec = training.spec
+            if spec["overlap"]:
+                rule = {key: value for key, value in spec["overlap"].items() if key != "side"}
+                facts = {"dataset": spec["dataset"], "rule": rule, "rows": spec["split"]}
+                found[training.group] = {**facts, "seed": self.settings["seed"]}
+        return Known("split", found)
+
+    @property
+    def split_samples(self) -> Callable[[Any], str]:
+        """The samples that a split is of."""
+        splits = self.splits
+        return looked_up(lambda wc: self.results.of("samples", dataset=splits[wc.split]["dataset"]))
 
     def training_of(self, group: Group) -> dict[str, Any]:
         """Returns all that decides the models of a job besides the samples."""

@@ -11,6 +11,7 @@ machine has the same bytes, and so has one whose training was killed and went on
 one shape are trained in a stack, a model depends on the others of its stack by rounding only.
 """
 
-from consilience.train.jobs import Sources, train_models
+from consilience.train.jobs import train_models
+from consilience.train.sources import Sources
 
 __all__ = ["Sources", "train_models"]

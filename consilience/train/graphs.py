@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from consilience.networks import Task
 from consilience.networks.graphs import Graph, tensors_of
+from consilience.train.altered import Vary
 from consilience.train.labelled import Score, entropy
 
 
@@ -17,24 +18,30 @@ class Nodes:
         labels: (n,) classes of these.
         classes: how many there are.
         device: where everything is to lie.
+        vary: what is new in every epoch.
     """
 
     def __init__(
-        self, graph: Graph, nodes: Tensor, labels: Tensor, classes: int, device: str
+        self,
+        graph: Graph,
+        nodes: Tensor,
+        labels: Tensor,
+        classes: int,
+        device: str,
+        vary: Vary | None = None,
     ) -> None:
         self.x, self.edges = tensors_of(graph, device)
         self.nodes, self.labels = nodes.to(device), labels.to(device)
-        self.n = len(labels)
+        self.n, self._vary = len(labels), vary
         self.task = Task("graph", (self.x.shape[1],), classes)
         self.chance = entropy(labels)
 
-    def vary(self, edges: Tensor) -> Tensor:
-        """Returns the edges as one step sees them: augmented, if at all."""
-        return edges
-
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, network: nn.Module, rows: Tensor, smoothing: float = 0.0, epoch: int = 0
+    ) -> Tensor:
         """Returns the mean cross-entropy on a batch of nodes, from a pass of the whole graph."""
-        scores = network(self.x, self.vary(self.edges))[self.nodes[rows]]
+        edges = self._vary.edges(self.edges, epoch) if self._vary else self.edges
+        scores = network(self.x, edges)[self.nodes[rows]]
         scores = scores.float() if scores.element_size() < 4 else scores
         return nn.functional.cross_entropy(scores, self.labels[rows], label_smoothing=smoothing)
 

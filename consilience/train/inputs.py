@@ -14,9 +14,9 @@ from torch import Tensor
 from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError
 from consilience.networks import CLASSES, NOISE, TOKENS, Task, split_name
-from consilience.networks.graphs import Graph
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.symbols import BYTES
+from consilience.train.altered import Stimuli
 from consilience.train.graphs import Nodes
 from consilience.train.labelled import Data, Labelled, Pictures
 from consilience.train.noisy import Noisy
@@ -73,23 +73,16 @@ def texts_of(samples: Sequence[Sample]) -> list[str]:
 
 
 def open_data(
-    samples: Sequence[Sample],
-    classes: int,
-    spec: Mapping[str, Any],
-    device: str = "cpu",
-    like: Task | None = None,
-    graph: Graph | None = None,
+    given: Stimuli, spec: Mapping[str, Any], device: str = "cpu", like: Task | None = None
 ) -> Data:
     """Returns the data of samples, for the modality and objective of a spec.
 
     Args:
-        samples: at least one.
-        classes: of the dataset.
+        given: at least one sample.
         spec: what is trained.
         device: where batches are to lie.
         like: the task of the training data, where these are others that a network is scored on: its
             vocabulary is theirs.
-        graph: that samples are nodes of, where they are.
 
     Raises:
         ConfigError: nothing of that modality has such an objective.
@@ -99,73 +92,57 @@ def open_data(
     if kind not in _KINDS:
         known = "; ".join(f"{objective} of {modality}" for modality, objective in _KINDS)
         raise ConfigError(f"nothing learns {kind[1]} of {kind[0]}; what can be learnt: {known}")
-    if spec["modality"] == "graph":
-        return _nodes(samples, classes, spec, device, graph)
-    return _KINDS[kind](samples, classes, spec, device, like)
+    return _KINDS[kind](given, spec, device, like)
 
 
-def _labels(samples: Sequence[Sample], spec: Mapping[str, Any]) -> Tensor:
-    return labels_of(samples, f"dataset {spec['dataset']!r}")
+def _labels(given: Stimuli, spec: Mapping[str, Any]) -> Tensor:
+    return labels_of(given.samples, f"dataset {spec['dataset']!r}")
 
 
-def _vectors(
-    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, _: Task | None
-) -> Data:
-    return Labelled(vectors_of(samples), _labels(samples, spec), classes, "vector", device)
+def _vectors(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None) -> Data:
+    vectors = vectors_of(given.samples)
+    return Labelled(vectors, _labels(given, spec), given.classes, "vector", device)
 
 
-def _pictures(
-    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, _: Task | None
-) -> Data:
-    labels, given = _labels(samples, spec), spec["input"]
-    shares = {"mean": given["mean"], "deviation": given["deviation"]}
-    return Pictures(_stacked(samples, given), labels, classes, "image", device, **shares)
+def _pictures(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None) -> Data:
+    labels, pictures = _labels(given, spec), _stacked(given, spec["input"])
+    shares = {key: spec["input"][key] for key in ("mean", "deviation")}
+    return Pictures(pictures, labels, given.classes, "image", device, vary=given.vary, **shares)
 
 
-def _stacked(samples: Sequence[Sample], given: Mapping[str, Any]) -> Tensor:
-    size, channels = given["size"], given["channels"]
-    return torch.stack([picture_of(sample, size, channels) for sample in samples])
+def _stacked(given: Stimuli, how: Mapping[str, Any]) -> Tensor:
+    size, channels = how["size"], how["channels"]
+    return torch.stack([picture_of(sample, size, channels) for sample in given.samples])
 
 
-def _noisy(
-    samples: Sequence[Sample], _: int, spec: Mapping[str, Any], device: str, __: Task | None
-) -> Data:
-    given, ids = spec["input"], [sample.id for sample in samples]
-    return Noisy(ids, _stacked(samples, given), given["mean"], given["deviation"], device)
+def _noisy(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None) -> Data:
+    how, ids = spec["input"], [sample.id for sample in given.samples]
+    return Noisy(ids, _stacked(given, how), how["mean"], how["deviation"], device)
 
 
-def _texts(
-    samples: Sequence[Sample], classes: int, spec: Mapping[str, Any], device: str, like: Task | None
-) -> Data:
-    given, texts = spec["input"], texts_of(samples)
-    labels = _labels(samples, spec)
+def _texts(given: Stimuli, spec: Mapping[str, Any], device: str, like: Task | None) -> Data:
+    how, texts = spec["input"], texts_of(given.samples)
+    labels = _labels(given, spec)
     if like is not None:
         return Texts(texts, labels, like, device)
     if split_name(spec["architecture"])[0] == "transformers" and spec["weights"]:
-        task = Texts.task_of_folder(spec["weights"], classes, given["tokens"])
+        task = Texts.task_of_folder(spec["weights"], given.classes, how["tokens"])
     else:
-        task = Texts.task_of(texts, classes, given["tokens"], given["vocabulary"])
+        task = Texts.task_of(texts, given.classes, how["tokens"], how["vocabulary"])
     return Texts(texts, labels, task, device)
 
 
-def _bytes(
-    samples: Sequence[Sample], _: int, spec: Mapping[str, Any], device: str, __: Task | None
-) -> Data:
+def _bytes(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None) -> Data:
     task = Task("text", (spec["input"]["tokens"],), 0, BYTES, TOKENS)
-    return Windows(texts_of(samples), task, device)
+    return Windows(texts_of(given.samples), task, device)
 
 
-def _nodes(
-    samples: Sequence[Sample],
-    classes: int,
-    spec: Mapping[str, Any],
-    device: str,
-    graph: Graph | None,
-) -> Data:
-    if graph is None or any(sample.node is None for sample in samples):
+def _nodes(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None) -> Data:
+    if given.graph is None or any(sample.node is None for sample in given.samples):
         raise DataError(f"dataset {spec['dataset']!r} has no graph that its samples are nodes of")
-    nodes = torch.tensor([sample.node for sample in samples])
-    return Nodes(graph, nodes, _labels(samples, spec), classes, device)
+    nodes = torch.tensor([sample.node for sample in given.samples])
+    labels = _labels(given, spec)
+    return Nodes(given.graph, nodes, labels, given.classes, device, given.vary)
 
 
 _KINDS: dict[tuple[str, str], Callable[..., Data]] = {

@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +12,25 @@ from torch import nn
 
 from consilience import __version__
 from consilience.code import code_of, sources_of
-from consilience.datasets import open_dataset
 from consilience.errors import ModelError
 from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
 from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
 from consilience.models.trained import fill, start_digest
-from consilience.networks import Task, build, modules_of
+from consilience.networks import build, modules_of
 from consilience.networks.weights import write_trained
-from consilience.samples import Samples, iterate, read_samples
 from consilience.train.course import Course, read_checkpoint
-from consilience.train.inputs import Data, open_data
+from consilience.train.labelled import Data
 from consilience.train.settings import Settings
 from consilience.train.single import Single
+from consilience.train.sources import Sources
 from consilience.train.stacked import Stacked, can_stack
 
 logger = logging.getLogger(__name__)
 
 STORE = ".store"
 """Folder of finished models beside their files, by the hash of all that decides them."""
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What models are trained and tested on."""
-
-    row: Mapping[str, Any]
-    """Of datasets.tsv."""
-    samples: Samples
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any], path: str | Path) -> "Sources":
-        """Returns the samples of a dataset."""
-        return cls(row, read_samples(path))
-
-    def data(
-        self, split: str, spec: Mapping[str, Any], device: str, like: Task | None = None
-    ) -> Data:
-        """Returns the samples of a split (`all`: of both) as training takes them.
-
-        With `like`, the task of training data, they are those that a network of it is scored on.
-        """
-        wanted = self.samples.table["split"].to_numpy(object)
-        opened = open_dataset({**self.row, **self.samples.pin})
-        found = [
-            sample for row, sample in iterate(opened, self.samples) if split in ("all", wanted[row])
-        ]
-        if not found:
-            raise ModelError(
-                f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
-                "set `split` of the recipe to all, or draw a test share"
-            )
-        graph = getattr(opened, "graph", None)
-        return open_data(found, len(self.samples.classes), spec, device, like, graph)
 
 
 def train_models(
@@ -189,14 +153,27 @@ class _Job:
 
     def _run(self, models: Sequence[str]) -> None:
         models = self._with_company(models)
-        split = self.specs[models[0]]["split"]
-        data = self.train.data(split, self.specs[models[0]], self.device)
-        networks = {model: self._network(model, data) for model in models}
-        one = networks[models[0]]
-        whole = self.precision == "none" and not self.parallel and len(models) > 1
-        groups = [list(models)] if whole and can_stack(one) else [[model] for model in models]
-        for group in groups:
-            self._train(group, [networks[model] for model in group], data)
+        data = self._data(models[0])
+        if self._can_stack(self._network(models[0], data)) and len(models) > 1:
+            given = [data, *(self._data(model, data) for model in models[1:])]
+            self._train(models, given)
+            return
+        for model in models:
+            data = self._data(model, data)
+            self._train([model], [data])
+
+    def _data(self, model: str, known: Data | None = None) -> Data:
+        """Returns what a model learns from; `known`, that of another one, if it is the same."""
+        spec = self.specs[model]
+        if known is not None and not spec["alterations"]:
+            return known
+        return self.train.data(spec["split"], spec, self.device)
+
+    def _can_stack(self, network: nn.Module) -> bool:
+        """Returns whether networks of this kind are trained in a stack."""
+        plain = self.precision == "none" and not self.parallel
+        varied = "augmentation" in next(iter(self.specs.values()))["alterations"]
+        return plain and not varied and can_stack(network)
 
     def _with_company(self, models: Sequence[str]) -> list[str]:
         """Returns the models to train: of an interrupted stack all, or bytes would be others."""
@@ -219,21 +196,22 @@ class _Job:
             fill(network, spec["weights"], spec["keys"], model, new_head=learns)
         return network.to(self.device)
 
-    def _train(self, models: Sequence[str], networks: Sequence[nn.Module], data: Data) -> None:
+    def _train(self, models: Sequence[str], data: Sequence[Data]) -> None:
         """Trains the networks of one course and puts them into the store."""
+        networks = [self._network(model, own) for model, own in zip(models, data, strict=True)]
         seeds = [dict(self.specs[model]["seeds"]) for model in models]
         path = self._stack_path
         if len(models) > 1:
-            training: Any = Stacked(networks, [data] * len(models), self.settings, seeds)
+            training: Any = Stacked(networks, data, self.settings, seeds)
         else:
             path = self.place(models[0]).with_suffix(".checkpoint")
             context = autocast(self.precision, self.device)
-            training = Single(networks[0], data, self.settings, seeds[0], context, self.parallel)
+            training = Single(networks[0], data[0], self.settings, seeds[0], context, self.parallel)
         course = Course(training, [self.keys[m] for m in models], path, self.checkpoint)
         course.run()
         for place, model in enumerate(models):
             if course.is_sound(place):
-                self._keep(model, networks[place].eval(), course, place, data)
+                self._keep(model, networks[place].eval(), course, place, data[place])
             else:
                 self.failed[model] = _diverged(model, course.curve(place))
         course.forget()

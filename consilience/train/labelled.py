@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from consilience.networks import Task
+from consilience.train.altered import Vary
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class Data(Protocol):
     chance: float
     """The loss of the best constant answer; a network that does no better did not learn."""
 
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, network: nn.Module, rows: Tensor, smoothing: float = 0.0, epoch: int = 0
+    ) -> Tensor:
         """Returns the mean loss on a batch, in training: what is drawn comes from PyTorch."""
         ...
 
@@ -68,14 +71,16 @@ class Labelled:
         """Returns the inputs (b, …), as a network takes them, and the labels (b,) of rows."""
         return self.inputs[rows], self.labels[rows]
 
-    def vary(self, inputs: Tensor) -> Tensor:
-        """Returns a batch of inputs as one epoch sees it: augmented, if at all."""
-        return inputs
+    def take_varied(self, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Returns the same as an epoch sees them: augmented, if at all."""
+        return self.take(rows)
 
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, network: nn.Module, rows: Tensor, smoothing: float = 0.0, epoch: int = 0
+    ) -> Tensor:
         """Returns the mean cross-entropy on a batch."""
-        inputs, labels = self.take(rows)
-        scores = network(self.vary(inputs))
+        inputs, labels = self.take_varied(rows, epoch)
+        scores = network(inputs)
         scores = scores.float() if scores.element_size() < 4 else scores
         return nn.functional.cross_entropy(scores, labels, label_smoothing=smoothing)
 
@@ -97,6 +102,7 @@ class Pictures(Labelled):
     Args:
         inputs: (n, channels, h, w) bytes.
         mean, deviation: of values in [0, 1], which inputs are centred and scaled by.
+        vary: what is new in every epoch.
         **others: see `Labelled`.
     """
 
@@ -106,14 +112,24 @@ class Pictures(Labelled):
         *others: Any,  # noqa: ANN401
         mean: float,
         deviation: float,
+        vary: Vary | None = None,
     ) -> None:
         super().__init__(inputs, *others)
-        self._mean, self._deviation = mean, deviation
+        self._mean, self._deviation, self._vary = mean, deviation, vary
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the pictures as numbers, and their labels."""
-        inputs, labels = super().take(rows)
-        return (inputs.float() / 255 - self._mean) / self._deviation, labels
+        return self._numbers(self.inputs[rows]), self.labels[rows]
+
+    def take_varied(self, rows: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """Returns the same with what an epoch does to pictures."""
+        if self._vary is None:
+            return self.take(rows)
+        varied = self._vary.pictures(self.inputs[rows], rows, epoch)
+        return self._numbers(varied), self.labels[rows]
+
+    def _numbers(self, pixels: Tensor) -> Tensor:
+        return (pixels.float() / 255 - self._mean) / self._deviation
 
 
 def entropy(labels: Tensor) -> float:

@@ -45,7 +45,9 @@ class Noisy:
         """Returns a batch of pictures as one epoch sees it: augmented, if at all."""
         return inputs
 
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, network: nn.Module, rows: Tensor, smoothing: float = 0.0, epoch: int = 0
+    ) -> Tensor:
         """Returns the mean squared error of the noise that a network sees in a batch."""
         del smoothing  # of classes
         pictures = self.vary(self.take(rows))

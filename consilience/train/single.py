@@ -48,9 +48,8 @@ class Single:
         torch.manual_seed(derive_seed("noise", self._seeds["noise"], number))
         set_rate(self._optimiser, self._settings.rate(number, self.steps))
         with self._context():
-            loss = self._data.loss(
-                self._network, self._order.rows(number), self._settings.label_smoothing
-            )
+            rows, epoch = self._order.rows(number), number // self._order.per_epoch
+            loss = self._data.loss(self._network, rows, self._settings.label_smoothing, epoch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self._settings.clip:

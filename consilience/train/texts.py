@@ -103,7 +103,9 @@ class Windows:
         found = self._stream[places.clamp(max=len(self._stream) - 1)].long()
         return found[:, :-1], torch.where(inside, found, IGNORED)[:, 1:]
 
-    def loss(self, network: nn.Module, rows: Tensor, smoothing: float = 0.0) -> Tensor:
+    def loss(
+        self, network: nn.Module, rows: Tensor, smoothing: float = 0.0, epoch: int = 0
+    ) -> Tensor:
         """Returns the mean cross-entropy of the predicted bytes of some windows."""
         starts, ends = self._starts[rows], self._ends[rows]
         later = starts + torch.randint(0, self._width, starts.shape).to(starts)

@@ -11,6 +11,7 @@ from consilience.datasets import Sample
 from consilience.models import load_model
 from consilience.networks.weights import read_header
 from consilience.train import train_models
+from consilience.train.altered import Stimuli
 from consilience.train.inputs import open_data
 
 INPUT = {"size": 12, "channels": 1, "mean": 0.5, "deviation": 0.25, "tokens": 8, "vocabulary": 50}
@@ -53,7 +54,7 @@ class Given:
         self.samples = SimpleNamespace(hash="0" * 64, classes=("a", "b", "c"), table=table)
 
     def data(self, split, spec, device, like=None):
-        return open_data(self.found, 3, spec, device, like, self.graph)
+        return open_data(Stimuli(self.found, 3, self.graph), spec, device, like)
 
 
 def spec(architecture, options, **changes):
@@ -70,7 +71,9 @@ def spec(architecture, options, **changes):
         "training": {"lr": 0.01, "steps": 80, "batch_size": 20},
         "weights": "",
         "keys": "",
-        "seeds": {"init": 0, "order": 1, "draw": 2, "noise": 3},
+        "alterations": {},
+        "overlap": {},
+        "seeds": {"init": 0, "order": 1, "draw": 2, "noise": 3, "study": 0},
     }
     return {**given, **changes}
 

@@ -19,6 +19,7 @@ from consilience.networks import Task, build
 from consilience.networks.weights import read_header, read_trained, write_trained
 from consilience.samples import make_samples
 from consilience.train import Sources, train_models
+from consilience.train.altered import Stimuli
 from consilience.train.batches import Order
 from consilience.train.inputs import Labelled, open_data
 from consilience.train.settings import Settings
@@ -53,7 +54,9 @@ def spec(seed=0, **changes):
         "training": {"lr": 0.01, "steps": 60, "batch_size": 64},
         "weights": "",
         "keys": "",
-        "seeds": {"init": seed, "order": 10 + seed, "draw": 0, "noise": 20 + seed},
+        "alterations": {},
+        "overlap": {},
+        "seeds": {"init": seed, "order": 10 + seed, "draw": seed, "noise": 20 + seed, "study": 0},
     }
     return {**given, **changes}
 
@@ -288,13 +291,13 @@ def test_a_batch_larger_than_the_data(points, tmp_path):
 def test_a_sample_without_a_class():
     sample = Sample(id="s7", origin="here", vector=np.zeros(2, np.float32))
     with pytest.raises(DataError, match="dataset 'points': sample 's7' has no class to learn"):
-        open_data([sample], 4, spec())
+        open_data(Stimuli([sample], 4), spec())
 
 
 def test_a_sample_of_another_kind():
     sample = Sample(id="s7", origin="here", label=0, text="a word")
     with pytest.raises(DataError, match="here: sample 's7' holds no vector"):
-        open_data([sample], 4, spec())
+        open_data(Stimuli([sample], 4), spec())
 
 
 @pytest.mark.parametrize("n", [10, 12])

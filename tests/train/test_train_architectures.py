@@ -19,6 +19,7 @@ from consilience.files import file_digest
 from consilience.networks import Task, build
 from consilience.networks.symbols import Words, find_vocabulary, split_words
 from consilience.networks.weights import read_header, read_trained
+from consilience.train.altered import Stimuli
 from consilience.train.inputs import open_data
 
 PICTURES = {
@@ -180,9 +181,9 @@ def test_words_that_training_did_not_see_are_one_symbol():
 
 
 def test_test_texts_are_read_by_the_vocabulary_of_training():
-    train = open_data(samples_of("small:transformer"), 3, spec("small:transformer"))
+    train = open_data(Stimuli(samples_of("small:transformer"), 3), spec("small:transformer"))
     other = [Sample("x", "x", label=0, text="quite other words, and a cat")]
-    test = open_data(other, 3, spec("small:transformer"), "cpu", train.task)
+    test = open_data(Stimuli(other, 3), spec("small:transformer"), "cpu", train.task)
     assert test.task is train.task
     cat = 3 + train.task.words.index("cat")
     assert test.take(torch.tensor([0]))[0].tolist() == [[2, 1, 1, 1, 1, symbol("a", train), cat]]
@@ -196,7 +197,7 @@ def test_windows_never_cross_the_end_of_a_text():
     samples = [
         Sample(str(k), str(k), text=text) for k, text in enumerate(["abcdefghijk", "x", "yz"])
     ]
-    data = open_data(samples, 0, spec("small:gpt", input={**INPUT, "tokens": 4}))
+    data = open_data(Stimuli(samples, 0), spec("small:gpt", input={**INPUT, "tokens": 4}))
     assert data.n == 4  # abcd, efgh, ijk, yz
     inputs, targets = data.take(data._starts, data._ends)
     pairs = [
@@ -271,13 +272,13 @@ def test_what_a_network_cannot_do_is_refused(architecture, options, task, messag
 
 def test_what_cannot_be_learnt_is_refused():
     with pytest.raises(ConfigError, match="nothing learns tokens of image"):
-        open_data(samples_of("small:cnn"), 3, spec("small:cnn", objective="tokens"))
+        open_data(Stimuli(samples_of("small:cnn"), 3), spec("small:cnn", objective="tokens"))
     with pytest.raises(DataError, match="'t0' has no class"):
-        open_data([Sample("t0", "t0", text="a")], 3, spec("small:transformer"))
+        open_data(Stimuli([Sample("t0", "t0", text="a")], 3), spec("small:transformer"))
     with pytest.raises(DataError, match="'p0' holds no text"):
-        open_data([Sample("p0", "p0", label=1)], 3, spec("small:transformer"))
+        open_data(Stimuli([Sample("p0", "p0", label=1)], 3), spec("small:transformer"))
     with pytest.raises(DataError, match="none to predict"):
-        open_data([Sample("t0", "t0", text="a")], 3, spec("small:gpt"))
+        open_data(Stimuli([Sample("t0", "t0", text="a")], 3), spec("small:gpt"))
 
 
 def slow(folder):

@@ -14,6 +14,7 @@ from consilience.files import file_digest
 from consilience.networks import Task, build
 from consilience.networks.graphs import neighbours, normalized, tensors_of
 from consilience.networks.weights import read_header, read_trained
+from consilience.train.altered import Stimuli
 from consilience.train.inputs import open_data
 
 NODES = 60
@@ -165,4 +166,4 @@ def test_without_the_library_there_is_one_sentence(monkeypatch):
 
 def test_samples_without_a_graph_are_refused():
     with pytest.raises(DataError, match="has no graph that its samples are nodes of"):
-        open_data(nodes(), 3, given())
+        open_data(Stimuli(nodes(), 3), given())

@@ -12,6 +12,7 @@ from consilience.files import file_digest
 from consilience.networks import Task, build
 from consilience.networks.noise import STEPS, TIMES, add_noise, noise_of
 from consilience.networks.weights import read_header, read_trained
+from consilience.train.altered import Stimuli
 from consilience.train.inputs import open_data
 
 OPTIONS = {"width": 8, "depth": 2}
@@ -100,7 +101,7 @@ def test_noise_at_a_time_follows_the_schedule():
 
 
 def test_noise_and_times_are_drawn_anew_in_training():
-    data = open_data(list(pictures()), 3, GIVEN)
+    data = open_data(Stimuli(list(pictures()), 3), GIVEN)
     rows, seen = torch.arange(data.n), []
 
     def network(given, times):

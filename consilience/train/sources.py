@@ -1,0 +1,59 @@
+"""What models learn from and are scored on: samples of a dataset, as training takes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consilience.datasets import open_dataset
+from consilience.errors import ModelError
+from consilience.files import read_table
+from consilience.networks import Task
+from consilience.samples import Samples, iterate, read_samples
+from consilience.train.altered import TEST, TRAIN, Stimuli, alter, one_side
+from consilience.train.inputs import open_data
+from consilience.train.labelled import Data
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Sources:
+    """A dataset to learn from or to be scored on."""
+
+    row: Mapping[str, Any]
+    """Of datasets.tsv."""
+    samples: Samples
+    split: "pd.DataFrame | None" = None
+    """Which samples are on which side, if models learn from one side of a split."""
+
+    @classmethod
+    def read(
+        cls, row: Mapping[str, Any], path: str | Path, split: str | Path | None = None
+    ) -> "Sources":
+        """Returns the samples of a dataset, and the split in a file."""
+        return cls(row, read_samples(path), read_table(split) if split else None)
+
+    def data(
+        self, split: str, spec: Mapping[str, Any], device: str, like: Task | None = None
+    ) -> Data:
+        """Returns the samples of a split (`all`: of both) as training takes them.
+
+        With `like`, the task of training data, they are those that a network of it is scored on.
+        """
+        wanted = self.samples.table["split"].to_numpy(object)
+        opened = open_dataset({**self.row, **self.samples.pin})
+        found = [
+            sample for row, sample in iterate(opened, self.samples) if split in ("all", wanted[row])
+        ]
+        role = TEST if like else TRAIN
+        given = Stimuli(found, len(self.samples.classes), getattr(opened, "graph", None))
+        if self.split is not None:
+            given = one_side(given, self.split, spec["overlap"]["side"], role)
+        if not given.samples:
+            raise ModelError(
+                f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
+                "set `split` of the recipe to all, or draw a test share"
+            )
+        return open_data(alter(given, opened, spec, role), spec, device, like)
