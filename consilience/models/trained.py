@@ -33,7 +33,7 @@ from consilience.models._state import load_state
 from consilience.models._trained_graphs import NodeExtractor
 from consilience.models._trained_noise import NoiseExtractor, read_times
 from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
-from consilience.networks import CLASSES, NOISE, TOKENS, Task, unembedding_of
+from consilience.networks import CLASSES, NOISE, TOKENS, Task, unembedding_of, versions_of
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.weights import Trained, read_trained
 
@@ -109,8 +109,9 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> NetworkExtractor:
     kind = (task.modality, task.objective)
     if kind not in _EXTRACTORS:
         _weights.fail(row, f"no extractor for networks of {kind[0]} that learnt {kind[1]}")
+    packages = ("torch", *versions_of(trained.header["spec"]["architecture"]))
     given = {
-        "provenance": _weights.provenance(row, _weights_of(path), network, ("torch",)),
+        "provenance": _weights.provenance(row, _weights_of(path), network, packages),
         "device": device,
     }
     if task.objective != NOISE:

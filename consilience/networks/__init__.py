@@ -10,6 +10,7 @@ are the features, and the modules that the column `layers` means by `all`; see
 
 import ast
 import importlib
+import importlib.metadata
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,6 +90,30 @@ def modules_of(architecture: str) -> tuple[str, ...]:
     library, name = split_name(architecture)
     base = f"{_LIBRARIES}.{library}"
     return (base, f"{base}.{name}") if _names_in(library) else (base,)
+
+
+def versions_of(architecture: str) -> dict[str, str]:
+    """Returns the installed versions of what builds an architecture besides PyTorch, by package.
+
+    That is `PACKAGES` of the library's module, read off its source; "" where one is not installed.
+    """
+    base = modules_of(architecture)[0].rpartition(".")[2]
+    path = _FOLDER / base / "__init__.py" if _names_in(base) else _FOLDER / f"{base}.py"
+    found = {}
+    for package in _constant(path, "PACKAGES", ()):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = ""
+    return found
+
+
+def _constant(path: Path, name: str, default: Any) -> Any:  # noqa: ANN401
+    """Returns what a module assigns to a name, read off its source."""
+    for node in ast.parse(path.read_text(encoding="utf8")).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == [name]:
+            return ast.literal_eval(node.value)
+    return default
 
 
 def check_options(architecture: str, options: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from consilience.features.lock import sole_maker
 from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
 from consilience.models.trained import fill, start_digest
-from consilience.networks import build, modules_of
+from consilience.networks import build, modules_of, versions_of
 from consilience.networks.weights import write_trained
 from consilience.train.course import Course, read_checkpoint
 from consilience.train.labelled import Data
@@ -116,6 +116,7 @@ class _Job:
         self.made_by = {
             "code": code_of("consilience.train", __name__, *modules),
             "torch": torch.__version__.partition("+")[0],
+            **versions_of(first["architecture"]),
             "autocast": precision,
         }
         hashes = {"train": train.samples.hash, "test": test.samples.hash if test else ""}

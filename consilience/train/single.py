@@ -35,7 +35,9 @@ class Single:
         parallel: Sequence[int] = (),
     ) -> None:
         self.networks = [network]
-        self._network = nn.DataParallel(network, list(parallel)) if len(parallel) > 1 else network
+        # Graphs are one input, which cannot be parted.
+        parted = len(parallel) > 1 and data.task.modality != "graph"
+        self._network = nn.DataParallel(network, list(parallel)) if parted else network
         self._data, self._settings, self._seeds, self._context = data, settings, seeds, context
         self._order = Order(data.n, settings.samples_per_step, seeds["order"])
         self.steps = settings.count(self._order.per_epoch)

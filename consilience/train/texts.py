@@ -92,7 +92,7 @@ class Windows:
         ]
         self._stream = torch.frombuffer(bytearray(b"".join(parts)), dtype=torch.uint8).to(device)
         self._starts, self._ends = torch.tensor(pairs, device=device).T.contiguous()
-        self.n = len(pairs)
+        self.n, self._texts = len(pairs), len(parts)
         predicted = torch.frombuffer(bytearray(b"".join(p[1:] for p in parts)), dtype=torch.uint8)
         self.chance = entropy(predicted.long())
 
@@ -126,4 +126,4 @@ class Windows:
             loss += float(nn.functional.cross_entropy(scores, targets, reduction="sum"))
             right += int((scores.argmax(1) == targets).sum())
             n += int((targets != IGNORED).sum())
-        return Score(loss / n, right / n, n)
+        return Score(loss / n, right / n, self._texts)

@@ -115,6 +115,15 @@ def test_graph_networks_learn_and_are_extracted(architecture, tmp_path):
     assert float(loss) == pytest.approx(header["scores"]["train"]["loss"], rel=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["pyg:GCN", "pyg:GAT"])
+@pytest.mark.usefixtures("library")
+def test_sparse_features_give_what_dense_ones_do(architecture):
+    network = build(architecture, OPTIONS, Task("graph", (10,), 3), 0).eval()
+    x, edges = tensors_of(GRAPH)
+    with torch.no_grad():
+        assert torch.allclose(network(x, edges), network(x.to_dense(), edges), atol=1e-5)
+
+
 @pytest.mark.usefixtures("library")
 def test_other_edges_are_seen():
     """What is kept between passes of one graph is not kept for another."""

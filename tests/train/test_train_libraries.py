@@ -1,12 +1,14 @@
 """Networks of other libraries, trained and extracted as ours are."""
 
+import importlib.metadata
+
 import numpy as np
 import pytest
 import torch
 from given import INPUT, extractor_of, pictures, spec, train
 
 from consilience.errors import ConfigError, ModelError
-from consilience.networks import Task, build
+from consilience.networks import Task, build, versions_of
 from consilience.networks.weights import read_header, read_trained
 
 COLOURED = {**INPUT, "size": 32, "channels": 3}
@@ -103,3 +105,14 @@ def test_other_weights_at_the_same_place_are_another_start(tmp_path):
 def test_what_libraries_lack_or_cannot_take_is_refused(architecture, options, shape, message):
     with pytest.raises(ConfigError, match=message):
         build(architecture, options, Task("image", shape, 3))
+
+
+def test_the_version_of_a_library_decides_what_is_trained(trained, monkeypatch):
+    header = read_header(trained)
+    library = header["spec"]["architecture"].partition(":")[0]
+    assert header[library] == importlib.metadata.version(library)
+    assert versions_of("small:mlp") == {}
+    assert set(versions_of("pyg:GCN")) == {"torch-geometric"}
+    monkeypatch.setattr("consilience.train.jobs.versions_of", lambda _: {library: "0"})
+    other = train(trained.parent, pictures(), header["spec"])
+    assert read_header(other)[library] == "0"

@@ -20,6 +20,7 @@ from consilience.networks.classifier import Parts, expect
 from consilience.networks.graphs import Prepared, neighbours, normalized
 from consilience.registry import did_you_mean
 
+PACKAGES = ("torch-geometric",)
 DEFAULTS = {"hidden_channels": 64, "num_layers": 3}
 NAMES = ("GAT", "GCN", "GraphSAGE")
 OURS = ("in_channels", "out_channels", "normalize", "cached", "jk")

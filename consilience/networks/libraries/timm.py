@@ -15,6 +15,8 @@ from consilience.networks import Task
 from consilience.networks.classifier import Parts, expect, tried
 from consilience.registry import did_you_mean
 
+PACKAGES = ("timm",)
+
 
 def build(name: str, options: Mapping[str, Any], task: Task) -> nn.Module:
     """Returns the network of a name.

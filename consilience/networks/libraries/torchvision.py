@@ -17,6 +17,7 @@ from consilience.networks import Task
 from consilience.networks.classifier import Parts, expect, tried
 from consilience.registry import did_you_mean
 
+PACKAGES = ("torchvision",)
 STAGES = ("encoder.layers", "features", "trunk_output", "blocks", "layers")
 """Modules whose children are the blocks of a network."""
 _OWN = {"aux_logits": False, "init_weights": True}

@@ -22,6 +22,7 @@ from consilience.networks import Task
 from consilience.networks.classifier import Parts, expect
 from consilience.networks.symbols import PADDING, vocabulary_of
 
+PACKAGES = ("transformers", "tokenizers")
 _SPARE = 8
 """Positions beside those of the words: some types leave the first ones out."""
 

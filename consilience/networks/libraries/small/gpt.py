@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from consilience.networks import TOKENS, Task
-from consilience.networks.attention import Block, places
+from consilience.networks.attention import Block, places, symbol_vectors
 from consilience.networks.classifier import Classifier, at_least_one, expect
 
 
@@ -20,8 +20,7 @@ class Embedding(nn.Module):
 
     def __init__(self, task: Task, blocks: nn.ModuleList, width: int, dropout: float) -> None:
         super().__init__()
-        self.bytes = nn.Embedding(task.vocabulary, width)
-        nn.init.normal_(self.bytes.weight, std=0.02)
+        self.bytes = symbol_vectors(task.vocabulary, width)
         self.places = places(task.shape[0], width)
         self.dropout, self.blocks, self.norm = nn.Dropout(dropout), blocks, nn.LayerNorm(width)
 

@@ -11,7 +11,7 @@ that of the blocks and of what enters them.
 from torch import Tensor, nn
 
 from consilience.networks import Task
-from consilience.networks.attention import Block, places
+from consilience.networks.attention import Block, places, symbol_vectors
 from consilience.networks.classifier import Classifier, at_least_one, expect, make_head, output_map
 from consilience.networks.symbols import PADDING
 
@@ -21,7 +21,7 @@ class Embedding(nn.Module):
 
     def __init__(self, task: Task, blocks: nn.ModuleList, width: int, dropout: float) -> None:
         super().__init__()
-        self.words = nn.Embedding(task.vocabulary, width, padding_idx=PADDING)
+        self.words = symbol_vectors(task.vocabulary, width)
         self.places = places(task.shape[0] + 1, width)
         self.norm, self.dropout, self.blocks = nn.LayerNorm(width), nn.Dropout(dropout), blocks
         self.out: nn.Module = nn.Identity()
