@@ -166,6 +166,22 @@ def check_across(
     for key, text in alignment_problems(study, columns):
         problems.add(where.place(key), text)
     _check_probes_and_curves(study, models, where, problems)
+    _check_pairs(study, where, problems)
+
+
+def _check_pairs(study: "Study", where: Origins, problems: Problems) -> None:
+    """Notes pairs of classifiers that are asked for where no two of an architecture meet."""
+    if study.settings["identifiability"] is None:
+        return
+    for dataset in study.datasets:
+        kinds = [study.models[m].get("architecture", "") for m in study.models_on[dataset]]
+        if any(kinds.count(kind) > 1 for kind in kinds):
+            return
+    problems.add(
+        where.place("identifiability"),
+        "pairs are of models of one architecture, and no dataset has two of them; add seeds to a "
+        "recipe, or leave the block out",
+    )
 
 
 def _check_sets(study: "Study", where: Origins, problems: Problems) -> None:

@@ -209,6 +209,8 @@ def _check_alterations(place: str, whole: Recipe, datasets: Mapping[str, Row]) -
     how = read_alteration(whole, place)
     if row := datasets.get(whole.get("dataset", "")):
         check_modality(how, whole.get("modality") or row["modality"].split("+")[0], place)
+    if how.shortcut and whole.get("input", {}).get("channels") == 1:
+        raise ConfigError(f"{place}, shortcut: discs differ in colour, and input.channels is 1")
     if not (split := whole.get("overlap")):
         return
     rule = read_split({k: v for k, v in split.items() if k != "side"}, f"{place}, overlap")

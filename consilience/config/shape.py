@@ -137,6 +137,8 @@ def _say(error: jsonschema.ValidationError) -> Iterator[str]:
         yield f"{found!r} is not possible{did_you_mean(str(found), map(str, wanted))}"
     elif rule == "pattern":
         yield f"{found!r} does not have the form {wanted}"
+    elif rule == "anyOf" and "title" in error.schema:
+        yield f"{found!r} is not {error.schema['title']}"
     elif rule == "anyOf":
         yield f"{found!r} is neither a query nor a list of ids"
     else:
