@@ -60,13 +60,12 @@ class Settings:
         left = (1 + math.cos(math.pi * share)) / 2 if self.schedule == "cosine" else 1 - share
         return self.lr * (self.final + (1 - self.final) * left)
 
-    def optimiser(self, parameters: Iterable[Tensor]) -> Optimizer:
+    def optimiser(self, parameters: Iterable[Tensor], *, fused: bool = False) -> Optimizer:
         """Returns the optimiser.
 
-        Fused ones round otherwise where a tensor does not fill whole vectors: then a model in a
-        stack would depend on the others.
+        A `fused` one is faster, and rounds otherwise where a tensor does not fill whole vectors.
         """
-        given: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": False}
+        given: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.optimizer == "sgd":
             return SGD(parameters, momentum=self.momentum, **given)
         kind = AdamW if self.optimizer == "adamw" else Adam

@@ -17,6 +17,9 @@ from consilience.train.batches import Order
 from consilience.train.inputs import Labelled
 from consilience.train.settings import Settings, clip_each, set_rate
 
+VECTOR = 64
+"""A multiple of the numbers in a vector of any processor."""
+
 
 def can_stack(network: nn.Module) -> bool:
     """Returns whether a network is one that `Stacked` knows how to compute in a stack."""
@@ -52,14 +55,18 @@ class Stacked:
         states = [dict(network.named_parameters()) for network in networks]
         stacks = {name: torch.stack([s[name].detach() for s in states]) for name in states[0]}
         # One tensor of all weights, of which the others are views: what an optimiser does to one
-        # costs a fraction of what it does to many.
-        self._whole = torch.cat([stack.flatten() for stack in stacks.values()]).requires_grad_()
-        parts = self._whole.detach().split([stack.numel() for stack in stacks.values()])
+        # costs a fraction of what it does to many. It fills whole vectors of the processor, so
+        # that no weight is rounded otherwise for its place.
+        sizes = [stack.numel() for stack in stacks.values()]
+        self._padding = torch.zeros(-sum(sizes) % VECTOR).to(next(iter(stacks.values())))
+        flat = [stack.flatten() for stack in stacks.values()]
+        self._whole = torch.cat([*flat, self._padding]).requires_grad_()
+        parts = self._whole.detach()[: sum(sizes)].split(sizes)
         self._weights = {
             name: part.view(stack.shape).requires_grad_()
             for (name, stack), part in zip(stacks.items(), parts, strict=True)
         }
-        self._optimiser = settings.optimiser([self._whole])
+        self._optimiser = settings.optimiser([self._whole], fused=True)
         self._alike = all(d is data[0] for d in data) and len({o["order"] for o in seeds}) == 1
 
     def step(self, number: int) -> Tensor:
@@ -77,7 +84,7 @@ class Stacked:
         gradients = torch.autograd.grad(losses.sum(), list(self._weights.values()))
         if self._settings.clip:
             clip_each(gradients, self._settings.clip, models=len(self.networks))
-        self._whole.grad = torch.cat([gradient.flatten() for gradient in gradients])
+        self._whole.grad = torch.cat([*(one.flatten() for one in gradients), self._padding])
         self._optimiser.step()
         return losses.detach()
 

@@ -1,4 +1,5 @@
 """Recipes: how they expand to models, and one sentence for each mistake."""
+# ruff: noqa: E501 - one line for each mistake
 
 import re
 
