@@ -23,6 +23,9 @@ def tables() -> dict[str, str]:
         "study": table(["key", "default", "meaning"], _keys(_schema("study"))),
         "models": table(["column", "values", "meaning"], _columns(_schema("models"))),
         "model_sources": _sources(models),
+        "recipes": table(
+            ["key", "default", "meaning"], _keys(_schema("recipes")["$defs"]["recipe"])
+        ),
         "datasets": table(["column", "values", "meaning"], _columns(_schema("datasets"))),
         "dataset_sources": _sources(datasets),
         "architectures": _architectures(),
@@ -135,12 +138,13 @@ def _keys(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ..
             yield f"**`{prefix}{key}`**", "", part["description"]
             yield from _keys(part, f"{prefix}{key}.")
         else:
-            yield f"`{prefix}{key}`", _default(part), part["description"]
+            needed = "required" if key in schema.get("required", ()) else ""
+            yield f"`{prefix}{key}`", _default(part) or needed, part["description"]
 
 
 def _default(part: Mapping[str, Any]) -> str:
     if "default" not in part:
-        return "required"
+        return ""
     value = part["default"]
     if value is None:
         return "empty"
