@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import gcd
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -110,7 +111,10 @@ def mark(color: object, label: str, *, hollow: bool = False, marker: str = "o") 
 
 
 def class_colors(count: int) -> list[object]:
-    """Returns a colour for each class; of many classes, neighbours are alike."""
-    if count <= len(PALETTE):
-        return list(PALETTE[:count])
-    return [tuple(color) for color in mpl.colormaps["turbo"](np.linspace(0.03, 0.97, count))]
+    """Returns a colour for each class; of many, shades of one scale, far apart for neighbours."""
+    few = (*PALETTE, DARK)
+    if count <= len(few):
+        return list(few[:count])
+    step = next(k for k in range(round(0.38 * count), count) if gcd(k, count) == 1)
+    shades = mpl.colormaps["viridis"](np.linspace(0, 0.97, count))
+    return [tuple(shades[k * step % count]) for k in range(count)]

@@ -82,8 +82,8 @@ def identifiability_bound(
     ]
     if not shown:
         raise DataError(
-            f"the bound applies to none of {len(pairs)} pairs: none has d_LLV < 1/(2 M) and heads "
-            "without a bias"
+            f"the bound applies to none of {len(pairs)} pairs: it needs d_LLV < 1/(2 M), and heads "
+            f"without a bias; the smallest d_LLV is {pairs['d_llv'].min():.3g}"
         )
     table = pd.concat([kind.pairs for kind in shown], ignore_index=True)
     with style():

@@ -90,10 +90,11 @@ def _reader(material: Material) -> Reader:
     category="Identifiability",
     caption=(
         "Two classifiers that predict alike and whose features are unlike: the features f of all "
-        "stimuli, coloured by the predicted class, and the unembedding g of every class. On every "
-        "dataset the pair with the smallest mean canonical correlation among the half of all pairs "
-        "with the smallest Kullback-Leibler divergence (the larger of both directions), of models "
-        "of one width that reach `min_accuracy`. Only what lies in the plane (M = 2) is drawn."
+        "stimuli, coloured by the predicted class (number), and the unembedding g of every class. "
+        "On every dataset the pair with the smallest mean canonical correlation among the half of "
+        "all pairs with the smaller Kullback-Leibler divergence (the larger of both directions), "
+        "of models of one width that reach `min_accuracy`. Only what lies in the plane (M = 2) is "
+        "drawn."
     ),
     when=IDENTIFIED,
 )
@@ -192,6 +193,28 @@ def _features(axes: Axes, part: Parts, colors: Sequence[object]) -> None:
         rasterized=True,
     )  # fmt: skip
     _square(axes, part.f)
+    _name_classes(axes, part)
+
+
+def _name_classes(axes: Axes, part: Parts) -> None:
+    """Puts the number of each predicted class at the outer end of its features, if there is room.
+
+    That is, in the direction of their median from that of all, as far as nine tenths of them reach.
+    """
+    placed: list[np.ndarray] = []
+    nearest, centre = 0.085 * np.ptp(axes.get_xlim()), np.median(part.f, axis=0)
+    for k in np.unique(part.predicted):
+        points = part.f[part.predicted == k] - centre
+        way = np.median(points, axis=0)
+        way = way / max(float(np.linalg.norm(way)), 1e-12)
+        place = centre + way * np.quantile(points @ way, 0.9)
+        if all(np.abs(place - other).max() > nearest for other in placed):
+            placed.append(place)
+            axes.text(
+                *place, str(k), ha="center", va="center", zorder=4,
+                bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.75,
+                      "linewidth": 0},
+            )  # fmt: skip
 
 
 def _unembedding(axes: Axes, g: np.ndarray, colors: Sequence[object]) -> None:

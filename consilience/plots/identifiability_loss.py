@@ -72,7 +72,8 @@ def identifiability_loss(
         widths = Widths.of(table)
         for axes, kind in zip(figure.axes, shown, strict=True):
             _panel(axes, kind.pairs, widths)
-            axes.set_title(f"{kind.name}\n{len(kind.pairs)} pairs")
+            count = len(kind.pairs)
+            axes.set_title(f"{kind.name}\n{count} pair{'s' * (count != 1)}")
         for axes in figure.axes[::columns]:
             axes.set_ylabel("difference of losses (nats)")
         rest = int((~table["accurate"]).sum())
