@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from consilience.errors import DataError
 from consilience.plots import mpl
 from consilience.plots.facts import Condition, Plan
 from consilience.plots.sources import from_plan, from_tables
@@ -48,7 +49,14 @@ def kinds(pairs: pd.DataFrame) -> Iterator[Kind]:
 
     Args:
         pairs: rows of results/identifiability.
+
+    Raises:
+        DataError: there are none.
     """
+    if pairs.empty:
+        raise DataError(
+            "no two models have logits, an unembedding, and one architecture, K and M in common"
+        )
     several = len(pairs["architecture"].unique()) > 1
     for (dataset, architecture, classes, dimension), rows in pairs.groupby(KIND, sort=True):
         of = f", {architecture}" if several else ""

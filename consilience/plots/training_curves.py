@@ -64,7 +64,8 @@ def training_curves(
     """
     if curves.empty:
         raise DataError(
-            "no model of the study has a loss along its training: weights were taken as they are"
+            "no model of the study has a loss along its training: none took a step, their weights "
+            "being given or untrained"
         )
     recipes = sorted(curves["recipe"].unique(), key=natural_order)
     colors = _colors(curves["variant"].unique())
@@ -130,4 +131,4 @@ def _handles(colors: Mapping[str, object], learned: pd.DataFrame) -> Iterator[Li
 def _without(curves: pd.DataFrame, learned: pd.DataFrame) -> Iterator[str]:
     rest = learned[~learned["model"].isin(curves["model"])]
     if len(rest):
-        yield f"{len(rest)} models have no curve: their weights were taken as they are"
+        yield f"{len(rest)} models have no curve, as they took no step"

@@ -185,7 +185,7 @@ def test_models_without_a_curve_are_counted_and_none_at_all_is_a_reason():
     figure, _ = training_curves(curves[curves["recipe"] == "a"], learned)
     assert "6 models have no curve" in texts(figure)
     assert "w8 (n = 3)" in texts(figure)
-    with pytest.raises(DataError, match="weights were taken as they are"):
+    with pytest.raises(DataError, match="none took a step"):
         training_curves(curves.iloc[:0], learned)
 
 
@@ -226,6 +226,19 @@ def test_of_many_models_that_did_not_fit_some_are_named():
     figure, _ = training_accuracy(learned)
     check_texts(figure)
     assert "and 4 more" in texts(figure)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        identifiability_bound,
+        lambda pairs: identifiability_width(pairs, trend(pairs)),
+        lambda pairs: identifiability_features(pairs, lambda *_: None),
+    ],
+)
+def test_where_there_is_no_pair_figures_say_why(draw):
+    with pytest.raises(DataError, match="no two models have logits, an unembedding, and one"):
+        draw(pairs_of().iloc[:0])
 
 
 # --- closeness ------------------------------------------------------------------------------------
