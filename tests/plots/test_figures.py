@@ -29,7 +29,7 @@ from consilience.results import Results
 from consilience.sensitivity import make_stability
 
 HOMES = {facts.module for facts in FIGURES.values()}
-PAIRED = ("bound", "width", "loss", "features")
+PAIRED = ("bound", "width", "loss", "divergence", "features")
 """What figures of pairs of classifiers show."""
 HEAVY = ("matplotlib", "scipy", "sklearn", "torch")
 

@@ -35,7 +35,7 @@ from consilience.plots.identifiability_features import (
     read_parts,
 )
 from consilience.plots.identifiability_kl import identifiability_kl
-from consilience.plots.identifiability_loss import identifiability_loss
+from consilience.plots.identifiability_loss import identifiability_divergence, identifiability_loss
 from consilience.plots.identifiability_width import identifiability_width
 from consilience.plots.style import PALETTE
 from consilience.plots.training_accuracy import training_accuracy
@@ -353,6 +353,25 @@ def test_differences_of_losses_stand_against_similarity():
     assert "accuracy below 0.9 (n = 1)" in texts(figure)
     with pytest.raises(DataError, match="none of 56 pairs"):
         identifiability_loss(pairs.assign(loss_x=np.nan))
+
+
+@pytest.mark.figure("identifiability_divergence")
+def test_divergences_stand_against_dissimilarity():
+    pairs = pairs_of(("one", "two"))
+    pairs.loc[0, "accuracy_x"] = 0.2
+    pairs.loc[1, "d_fg"] = np.nan
+    figure, table = identifiability_divergence(pairs)
+    check_texts(figure)
+    kept = pairs[pairs["d_fg"].notna()]
+    assert table["kl"].tolist() == kept["kl_xy"].tolist()  # the larger one
+    assert table["d_fg"].tolist() == kept["d_fg"].tolist()
+    drawn = np.vstack([c.get_offsets() for axes in figure.axes for c in axes.collections])
+    assert sorted(map(tuple, drawn)) == sorted(zip(table["kl"], table["d_fg"], strict=True))
+    assert figure.axes[0].get_xscale() == "log"
+    same = identifiability_divergence(pairs.assign(kl_xy=0.0, kl_yx=0.0))[0]
+    assert same.axes[0].get_xscale() == "linear"
+    with pytest.raises(DataError, match="none of 56 pairs has a divergence"):
+        identifiability_divergence(pairs.assign(d_fg=np.nan))
 
 
 def test_the_pair_that_is_drawn_predicts_alike_and_looks_unlike():
