@@ -8,6 +8,7 @@ for figure in PLAN.figures:
         input:
             **figure.inputs(PLAN, RESULTS),
         output:
+            **figure.further(RESULTS),
             svg=f"{figure.stem(RESULTS)}.svg",
             pdf=f"{figure.stem(RESULTS)}.pdf",
             png=report(

@@ -68,12 +68,15 @@ class Identified:
         return [self.results["identifiability_trend"]] if self.identified else []
 
     @property
+    def constructions(self) -> list[str]:
+        """Which constructed models there are."""
+        wanted = self._identifiability.get("constructed", {})
+        return [kind for kind in ("kl", "perturbed") if wanted.get(kind)]
+
+    @property
     def constructed(self) -> list[str]:
         """The tables of constructed models."""
-        wanted = self._identifiability.get("constructed", {})
-        return [
-            self.results[f"constructed_{kind}"] for kind in ("kl", "perturbed") if wanted.get(kind)
-        ]
+        return [self.results[f"constructed_{kind}"] for kind in self.constructions]
 
     @property
     def construction_seed(self) -> int:

@@ -151,6 +151,12 @@ class Plan(Groups, Identified, Page, Trainings):
         rows = self.study.extracted
         return rows.like({d: {"row": row, "code": self.source_code[d]} for d, row in rows.items()})
 
+    @cached_property
+    def vectors(self) -> dict[str, Any]:
+        """How to open each dataset of vectors that the study, or a training, has; no views."""
+        rows = self.extracted.items()
+        return {d: kept for d, kept in rows if kept["row"]["modality"] == "vector"}
+
     @property
     def extraction_of(self) -> Callable[[Any], Any]:
         """For the job of a features file all that decides it besides the samples."""

@@ -6,10 +6,10 @@ from consilience.plots import FIGURES, Facts
 INTRODUCTION = """# Figures
 
 A figure is written to `figures/` below the folder of results as `.svg`, `.pdf` and `.png`
-(300 dpi), beside a `.csv` with the numbers that it shows. `snakemake results/figures/NAME.png`
-draws one. A study has those for which it has what they show. This page is written by `make docs`
-from the facts that stand beside each function in `consilience/plots/`; a new figure is a module
-there, and its test.
+(300 dpi), beside a `.csv` with the numbers that it shows; a table for print is also written as
+`.tex`. `snakemake results/figures/NAME.png` draws one. A study has those for which it has what
+they show. This page is written by `make docs` from the facts that stand beside each function in
+`consilience/plots/`; a new figure is a module there, and its test.
 """
 
 

@@ -6,6 +6,7 @@ Only matplotlib's Figure is used, never its global state, so nothing needs a scr
 from __future__ import annotations
 
 import logging
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -47,7 +48,9 @@ def draw_figure(
         ConfigError: there is no such figure.
     """
     facts = FIGURES[name]
-    draw(stem, facts.function, **facts.arguments(Material(files, said)))
+    shown = draw(stem, facts.function, **facts.arguments(Material(files, said)))
+    if facts.latex is not None:
+        save_latex(shown, f"{stem}.tex", facts.latex)
 
 
 def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> list[Path]:
@@ -71,16 +74,41 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> list[P
     return paths
 
 
+def save_latex(table: pd.DataFrame, path: str | Path, decimals: int) -> None:
+    """Writes a table as a LaTeX `tabular`, which needs no package.
+
+    Args:
+        table: what to write; missing values are empty cells.
+        path: of the file.
+        decimals: of numbers that are no counts.
+    """
+    lines = [table.columns, *table.itertuples(index=False)]
+    rows = [" & ".join(_cell(value, decimals) for value in line) + r" \\" for line in lines]
+    head = rf"\begin{{tabular}}{{{'r' * table.shape[1]}}}"
+    text = [head, r"\hline", rows[0], r"\hline", *rows[1:], r"\hline", r"\end{tabular}", ""]
+    with atomic(Path(path)) as temporary:
+        Path(temporary).write_text("\n".join(text), encoding="utf8")
+
+
+def _cell(value: Any, decimals: int) -> str:  # noqa: ANN401
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:.{decimals}f}"
+    return re.sub(r"([&%$#_{}])", r"\\\1", str(value))
+
+
 def draw(
     stem: str | Path,
     function: Callable[..., tuple[Figure, pd.DataFrame]],
     *tables: Any,  # noqa: ANN401
     **settings: Any,  # noqa: ANN401
-) -> None:
+) -> pd.DataFrame:
     """Writes the figure that a function makes of tables, or one that says why there is none.
 
     A study too small for a figure is no failure of the study, but nobody should wonder where the
     figure is.
+
+    Returns:
+        the table beside the figure.
     """
     try:
         figure, table = function(*tables, **settings)
@@ -88,6 +116,7 @@ def draw(
         logger.warning("%s: %s", stem, error)
         figure, table = _say(str(error)), pd.DataFrame({"reason": [str(error)]})
     save_figure(figure, table, stem)
+    return table
 
 
 def _say(reason: str) -> Figure:

@@ -43,6 +43,11 @@ class Plan(Protocol):
         paired: datasets with an alignment.
         curve_datasets: datasets with curves.
         curve_metrics: metrics with curves; empty if the study asks for none.
+        trained: models that the workflow trains.
+        vectors: how to open each dataset of vectors.
+        identified: datasets on which pairs of classifiers are compared.
+        trend_settings: how closeness is followed over widths; empty if nothing is compared.
+        constructions: kinds of constructed models.
     """
 
     study: Any
@@ -57,6 +62,11 @@ class Plan(Protocol):
     paired: Sequence[str]
     curve_datasets: Iterable[str]
     curve_metrics: Sequence[str]
+    trained: Sequence[str]
+    vectors: Mapping[str, Any]
+    identified: Sequence[str]
+    trend_settings: Mapping[str, Any]
+    constructions: Sequence[str]
 
 
 class Results(Protocol):
@@ -186,6 +196,7 @@ class Facts:
         category: its place in the report.
         caption: what it shows, for a reader who sees nothing else of the study.
         when: when a study has what it shows.
+        latex: decimals with which its table is also written as LaTeX; None: it is not.
     """
 
     function: Callable[..., tuple[Figure, pd.DataFrame]]
@@ -194,6 +205,7 @@ class Facts:
     category: str
     caption: str
     when: Condition
+    latex: int | None = None
 
     @property
     def name(self) -> str:
@@ -247,6 +259,10 @@ class Facts:
         """Returns the path of the figure's files without their endings, as a pattern."""
         return f"{results.folder}/figures/{self.name}" + (f"_{self.ending}" if self.ending else "")
 
+    def further(self, results: Results) -> dict[str, str]:
+        """Returns the files beside those that every figure has, by their endings."""
+        return {} if self.latex is None else {"tex": f"{self.stem(results)}.tex"}
+
     def record(self, place: str, results: Results) -> str:
         """Returns the path of a record of the figure's job, without its ending, as a pattern.
 
@@ -281,6 +297,7 @@ def register(
     category: str,
     caption: str,
     when: Condition = ALWAYS,
+    latex: int | None = None,
 ) -> Callable[[Callable], Callable]:
     """Returns a decorator that registers a figure under the name of its function.
 
@@ -290,10 +307,11 @@ def register(
         category: of the report.
         caption: in full sentences, as reStructuredText.
         when: always, if not given.
+        latex: see `Facts`.
     """
 
     def enter(function: Callable) -> Callable:
-        facts = Facts(function, per, takes, category, caption, when)
+        facts = Facts(function, per, takes, category, caption, when, latex)
         unknown = set(takes) - set(inspect.signature(function).parameters)
         if unknown:
             raise ValueError(f"figure {facts.name!r} has no argument {', '.join(sorted(unknown))}")

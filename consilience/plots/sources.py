@@ -11,6 +11,7 @@ Asked = Callable[[Plan, str], Any]
 
 GROUPED = Condition("groups, sets or anchors to measure consistency for", lambda plan: plan.grouped)
 PROBED = Condition("probes", lambda plan: plan.probed)
+TRAINED = Condition("trained models", lambda plan: plan.trained)
 SEVERAL_METRICS = Condition("two metrics or more", lambda plan: len(plan.study.metrics) > 1)
 
 
@@ -52,6 +53,7 @@ LABEL = from_plan("label", METRIC_SAID["label"])
 LABELS = from_plan("labels", lambda plan, _: plan.study.labels)
 CONSISTENCY = from_tables("consistency")
 ACCURACY = from_tables("accuracy")
+LEARNED = from_tables("learned")
 
 
 def similarity_files(datasets: Callable[[Plan], Iterable[str]] = every_dataset) -> Files:

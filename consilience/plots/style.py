@@ -279,6 +279,30 @@ def pair_name(x: str, y: str) -> str:
     return x if x == y else f"{x} – {y}"
 
 
+def log_scale(axes: Axes, values: pd.Series, side: str = "y") -> None:
+    """Makes an axis logarithmic for values that are all above 0; else it stays, and begins at 0.
+
+    Ticks stand at powers of ten, and of few decades at 2 and 5 times these, too.
+
+    Args:
+        axes: where.
+        values: along the axis; missing ones say nothing.
+        side: `x` or `y`.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known) or known.min() <= 0:
+        low = min(0.0, float(known.min())) if len(known) else 0.0
+        axes.set_xlim(left=low) if side == "x" else axes.set_ylim(bottom=low)
+        return
+    few = known.max() / known.min() < 100
+    axes.set_xscale("log") if side == "x" else axes.set_yscale("log")
+    axis = axes.xaxis if side == "x" else axes.yaxis
+    axis.set_major_locator(mpl.LogLocator(subs=(1, 2, 5) if few else (1,), numticks=12))
+    axis.set_minor_formatter(mpl.NullFormatter())
+    if known.min() > 1e-4:
+        axis.set_major_formatter("{x:g}")
+
+
 def blank(axes: Axes) -> None:
     """Removes ticks and frame."""
     axes.set_xticks([])

@@ -40,7 +40,7 @@ def test_what_is_not_asked_for_is_not_made():
 
 def test_identifiability_is_made_where_the_study_has_the_block():
     plan = plan_of()
-    assert plan.identified == plan.trends == plan.constructed == []
+    assert plan.identified == plan.trends == plan.constructed == plan.constructions == []
     assert plan.distance_settings == plan.trend_settings == {}
     plan = plan_of(identifiability={})
     assert plan.identified == ["digits"]
@@ -56,9 +56,18 @@ def test_identifiability_is_made_where_the_study_has_the_block():
     own = plan_of(identifiability={"sets": 9, "constructed": {"kl": False, "seed": 3}})
     assert own.distance_settings["sets"] == 9 and own.construction_seed == 3
     assert own.constructed == ["results/identifiability/constructed/perturbed.parquet"]
+    assert own.constructions == ["perturbed"]
     assert plan_of(models=["lite0"], identifiability={}).identified == []
     with pytest.raises(ConfigError, match="unknown key 'set'; did you mean 'sets'"):
         plan_of(identifiability={"set": 3})
+
+
+def test_vectors_are_those_that_models_learn_from_and_are_compared_on():
+    assert plan_of().vectors == {}
+    plan = plan_of(models="recipe == 'radial_4' and width == '16'", datasets=["radial_4"])
+    assert set(plan.vectors) == {"radial_4", "radial_4_train"}
+    assert plan.vectors["radial_4"]["row"]["name"] == "radial classes=4"
+    assert plan.vectors["radial_4"]["code"] == plan.source_code["radial_4"] != ""
 
 
 def test_every_probe_has_labels(tmp_path):

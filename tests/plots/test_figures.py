@@ -15,6 +15,7 @@ from clones import ROOT, clone_to
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
+from test_plots_training import radial, write_trained
 
 from consilience.code import closure
 from consilience.consistency import make_consistency
@@ -28,6 +29,8 @@ from consilience.results import Results
 from consilience.sensitivity import make_stability
 
 HOMES = {facts.module for facts in FIGURES.values()}
+PAIRED = ("bound", "width", "loss", "divergence", "features")
+"""What figures of pairs of classifiers show."""
 HEAVY = ("matplotlib", "scipy", "sklearn", "torch")
 
 
@@ -55,6 +58,9 @@ def plan_of(study, **changes):
         "labelled": list(study["datasets"]), "probed": True, "halved": list(study["datasets"]),
         "paired": list(study["datasets"])[:2],
         "curve_datasets": list(study["datasets"])[1:], "curve_metrics": list(study["metrics"])[:1],
+        "trained": ["radial.w8.0"], "identified": ["data_02"], "constructions": ["kl", "perturbed"],
+        "vectors": {"data_02": {"row": radial("data_02"), "code": ""}},
+        "trend_settings": {"min_accuracy": 0.9},
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -92,6 +98,7 @@ def made(tmp_path_factory):
         files = pd.DataFrame({"file": [f"{model}.safetensors" for model in names[:4]]})
         write_table(files, manifest, {})
     make_stability(tables["sensitivity"], results["stability"])
+    write_trained(results, "data_02")
     return plan, results
 
 
@@ -131,6 +138,8 @@ def test_a_figure_is_drawn_from_its_facts_alone(name, k, made, tmp_path):
     draw_figure(name, tmp_path / "two" / name, files, said)
     for path in paths:
         assert content(path) == content(tmp_path / "two" / path.name), path.name
+    extra = {path.name for path in (tmp_path / "two").iterdir()} - {path.name for path in paths}
+    assert extra == {f"{name}.{ending}" for ending in facts.further(made[1])}
     shown = pd.read_csv(tmp_path / "two" / f"{name}.csv")
     assert list(shown.columns) == list(table.columns)
 
@@ -175,6 +184,11 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"settings": bare}, {"metric_distances", "consistency_heatmap_groups"}),
         ({"study": one}, {"metric_distances", "metric_agreement", "similarity_agreement"}),
         ({"study": single}, {"similarity_spread"}),
+        ({"trained": []}, {"training_curves", "training_accuracy"}),
+        ({"vectors": {}}, {"identifiability_data"}),
+        ({"identified": []}, {f"identifiability_{k}" for k in PAIRED}),
+        ({"constructions": ["kl"]}, {"identifiability_constructed"}),
+        ({"constructions": ["perturbed"]}, {"identifiability_kl"}),
     ]
     for changes, absent in lacking:
         other = SimpleNamespace(**vars(plan) | changes)
