@@ -7,7 +7,8 @@ those of the type's configuration, such as `hidden_size`, and texts are read by 
 `small:transformer`. The features are what enters the last linear map of the head.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig
+from transformers.utils import logging
 
 from consilience import files
 from consilience.errors import ConfigError
@@ -80,19 +82,38 @@ def _start(network: nn.Module, tokenizer: str, folder: Path) -> dict[str, Tensor
     """
     if vocabulary_of(tokenizer) != vocabulary_of(str(folder)):
         raise ConfigError(f"{folder} has another vocabulary than {tokenizer}")
-    loaded, found = type(network).from_pretrained(
-        folder,
-        config=network.config,
-        local_files_only=True,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
+    try:
+        with _quiet():
+            loaded, found = type(network).from_pretrained(
+                folder,
+                config=network.config,
+                local_files_only=True,
+                weights_only=True,  # nothing in pickles runs
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"{folder} cannot be loaded: {error}") from error
     lacking = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
     inner = f"{network.base_model_prefix}."
     for name in sorted(lacking):
         if name.startswith(inner) and ".pooler." not in name:
             raise ConfigError(f"{folder} lacks {name!r}, or has it of another shape")
     return {name: tensor for name, tensor in loaded.state_dict().items() if name not in lacking}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out the library's table of what is new, which is checked here."""
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _read_once(network: nn.Module, task: Task) -> None:
