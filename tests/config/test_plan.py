@@ -57,7 +57,8 @@ def test_identifiability_is_made_where_the_study_has_the_block():
     assert own.distance_settings["sets"] == 9 and own.construction_seed == 3
     assert own.constructed == ["results/identifiability/constructed/perturbed.parquet"]
     assert own.constructions == ["perturbed"]
-    assert plan_of(models=["lite0"], identifiability={}).identified == []
+    with pytest.raises(ConfigError, match="no dataset has two of them; add seeds to a recipe"):
+        plan_of(models=["lite0"], identifiability={})
     with pytest.raises(ConfigError, match="unknown key 'set'; did you mean 'sets'"):
         plan_of(identifiability={"set": 3})
 
