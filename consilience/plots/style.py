@@ -289,7 +289,8 @@ def log_scale(axes: Axes, values: pd.Series, side: str = "y") -> None:
         values: along the axis; missing ones say nothing.
         side: `x` or `y`.
     """
-    known = values[np.isfinite(values)]
+    known = values.astype(float)
+    known = known[np.isfinite(known)]
     if not len(known) or known.min() <= 0:
         low = min(0.0, float(known.min())) if len(known) else 0.0
         axes.set_xlim(left=low) if side == "x" else axes.set_ylim(bottom=low)

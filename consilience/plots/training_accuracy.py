@@ -62,7 +62,7 @@ def training_accuracy(learned: pd.DataFrame, *, width: float = PAGE) -> tuple[Fi
         DataError: no model has an accuracy.
     """
     columns = ["accuracy_train", "accuracy_test"]
-    shown = learned[learned[columns].notna().any(axis=1)]
+    shown = learned[learned[columns].notna().any(axis=1)].astype(dict.fromkeys(columns, float))
     if shown.empty:
         raise DataError(f"none of {len(learned)} trained models has an accuracy")
     recipes = sorted(shown["recipe"].unique(), key=natural_order)

@@ -107,7 +107,7 @@ def _panel(
             line["step"], line["loss"], color=colors[variant], linewidth=0.7, alpha=0.8,
             linestyle="-" if fitted else ":",
         )  # fmt: skip
-    for chance in sorted(learned["chance_loss"].dropna().unique()):
+    for chance in sorted(learned["chance_loss"].dropna().astype(float).unique()):
         axes.axhline(chance, color=GREY, linewidth=0.8, linestyle="--", zorder=1)
     log_scale(axes, rows["loss"])
     axes.set_xlim(left=0)

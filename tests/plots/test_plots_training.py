@@ -220,6 +220,19 @@ def test_accuracies_are_dots_and_models_that_did_not_fit_are_crosses_with_a_reas
         training_accuracy(learned.assign(accuracy_train=np.nan, accuracy_test=np.nan))
 
 
+def test_models_without_a_test_set_and_with_losses_of_zero_are_drawn():
+    """A column that holds nothing has no numbers' type."""
+    learned, curves = learned_rows(seeds=2)
+    learned = learned.assign(accuracy_test=None, loss_test=None, chance_loss=None)
+    figure, _ = training_accuracy(learned)
+    check_texts(figure)
+    assert "train: learnt from" in texts(figure) and "test: " not in texts(figure)
+    curves = curves.assign(loss=curves["loss"].where(curves["step"] < 40, 0.0).astype(object))
+    figure, _ = training_curves(curves, learned)
+    check_texts(figure)
+    assert figure.axes[0].get_yscale() == "linear" and figure.axes[0].get_ylim()[0] == 0
+
+
 def test_of_many_models_that_did_not_fit_some_are_named():
     learned, _ = learned_rows(seeds=6, unfit=[f"radial.w8.{k}" for k in range(6)]
                               + [f"radial.w16.{k}" for k in range(6)])  # fmt: skip
