@@ -60,8 +60,15 @@ class Presence:
         if self.study.chains[dataset][1:] or Path(path).exists():
             return ""
         if key not in self._known:
-            self._known[key] = find_absent(row, dataset, installed=self.installed)
+            given = {**row, **self._start(model)}
+            self._known[key] = find_absent(given, dataset, installed=self.installed)
         return self._known[key]
+
+    def _start(self, model: str) -> Row:
+        """Returns the weights that a training which is to be done starts from."""
+        training = self.study.trainings.get(model)
+        done = training and Path(self.results.of("train", model=model)).exists()
+        return {"weights": training.spec["weights"]} if training and not done else {}
 
     def _stop(self) -> None:
         lines = list(dict.fromkeys(self._problems()))

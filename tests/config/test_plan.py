@@ -38,11 +38,14 @@ def test_what_is_not_asked_for_is_not_made():
     assert plan.accuracy == ["results/probe/accuracy.parquet"]
 
 
+TWO_ALIKE = ["lite0", "lite1"]
+
+
 def test_identifiability_is_made_where_the_study_has_the_block():
     plan = plan_of()
     assert plan.identified == plan.trends == plan.constructed == plan.constructions == []
     assert plan.distance_settings == plan.trend_settings == {}
-    plan = plan_of(identifiability={})
+    plan = plan_of(models=TWO_ALIKE, identifiability={})
     assert plan.identified == ["digits"]
     assert plan.trends == ["results/identifiability/trend/widths.parquet"]
     assert [path.rpartition("/")[2] for path in plan.constructed] == [
@@ -52,15 +55,17 @@ def test_identifiability_is_made_where_the_study_has_the_block():
     assert plan.trend_settings == {"min_accuracy": 0.9, "min_models": 3, "bootstrap": 1000}
     of_catalogue = plan.study.models["lite0"]["architecture"]
     assert plan.classifiers["lite0"] == {"architecture": of_catalogue, "width": ""}
-    assert plan.described["settings"] == plan_of().described["settings"]
-    own = plan_of(identifiability={"sets": 9, "constructed": {"kl": False, "seed": 3}})
+    assert plan.described["settings"] == plan_of(models=TWO_ALIKE).described["settings"]
+    own = plan_of(
+        models=TWO_ALIKE, identifiability={"sets": 9, "constructed": {"kl": False, "seed": 3}}
+    )
     assert own.distance_settings["sets"] == 9 and own.construction_seed == 3
     assert own.constructed == ["results/identifiability/constructed/perturbed.parquet"]
     assert own.constructions == ["perturbed"]
     with pytest.raises(ConfigError, match="no dataset has two of them; add seeds to a recipe"):
         plan_of(models=["lite0"], identifiability={})
     with pytest.raises(ConfigError, match="unknown key 'set'; did you mean 'sets'"):
-        plan_of(identifiability={"set": 3})
+        plan_of(models=TWO_ALIKE, identifiability={"set": 3})
 
 
 def test_vectors_are_those_that_models_learn_from_and_are_compared_on():
