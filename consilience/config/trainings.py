@@ -14,6 +14,7 @@ from consilience.networks import modules_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from consilience.config.presence import Presence
     from consilience.results import Results
 
 
@@ -44,6 +45,7 @@ class Trainings:
     code: Callable[..., str]
     extraction: dict[str, Any]
     extracted: dict[str, Any]
+    presence: "Presence"
 
     def each(self, name: str, **wildcards: "Iterable[str]") -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
@@ -155,6 +157,10 @@ class Trainings:
 
     def extractions_of(self, group: Group) -> Callable[[Any], Any]:
         """For the job of a group's features all that decides them besides samples and weights."""
-        return looked_up(
-            lambda wc: [(self.extraction[m], self.extracted[wc.dataset]) for m in group.models]
-        )
+
+        def find(wc: Any) -> list[tuple[Any, Any]]:  # noqa: ANN401 - wildcards
+            for model in group.models:
+                self.presence.need_features(wc.dataset, model)
+            return [(self.extraction[m], self.extracted[wc.dataset]) for m in group.models]
+
+        return looked_up(find)
