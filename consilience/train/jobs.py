@@ -119,8 +119,8 @@ class _Job:
             **versions_of(first["architecture"]),
             "autocast": precision,
         }
-        hashes = {"train": train.samples.hash, "test": test.samples.hash if test else ""}
-        self.basis = {"samples": hashes, **self.made_by}
+        told = {"train": train.told, "test": test.told if test else {}}
+        self.basis = {"data": told, **self.made_by}
         self.keys = {
             m: digest([dict(spec), self.basis, *_start_digest(m, spec)])[:40]
             for m, spec in specs.items()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from consilience.datasets import open_dataset
 from consilience.errors import ModelError
-from consilience.files import read_table
+from consilience.files import digest, read_table
 from consilience.networks import Task
 from consilience.samples import Samples, iterate, read_samples
 from consilience.train.altered import TEST, TRAIN, Stimuli, alter, one_side
@@ -34,6 +34,19 @@ class Sources:
     ) -> "Sources":
         """Returns the samples of a dataset, and the split in a file."""
         return cls(row, read_samples(path), read_table(split) if split else None)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What decides the data besides the code: row, samples, and the split."""
+        split = (
+            [] if self.split is None else [list(map(str, line)) for line in self.split.to_numpy()]
+        )
+        return {
+            "row": dict(self.row),
+            "pin": self.samples.pin,
+            "samples": self.samples.hash,
+            "split": digest(split) if split else "",
+        }
 
     def data(
         self, split: str, spec: Mapping[str, Any], device: str, like: Task | None = None

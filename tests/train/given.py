@@ -53,6 +53,10 @@ class Given:
         table = {"split": np.array(["train"])}
         self.samples = SimpleNamespace(hash="0" * 64, classes=("a", "b", "c"), table=table)
 
+    @property
+    def told(self):
+        return {"samples": self.samples.hash}
+
     def data(self, split, spec, device, like=None):
         return open_data(Stimuli(self.found, 3, self.graph), spec, device, like)
 

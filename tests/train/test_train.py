@@ -244,6 +244,21 @@ def test_only_what_is_new_is_trained(points, tmp_path, caplog):
     assert "trained 1, kept 0" in caplog.text
 
 
+def test_other_data_are_another_model(points, tmp_path, caplog):
+    """Pictures and vectors are in no hash of samples: the row of the dataset counts."""
+    caplog.set_level("INFO")
+    train(tmp_path, points, {"m": spec()})
+    caplog.clear()
+    train(tmp_path, replace(points, row={**ROW, "sha256": "0" * 64}), {"m": spec()})
+    assert "trained 1, kept 0" in caplog.text
+    table = points.samples.table.query("split == 'train'")[["id", "label"]]
+    table = table.assign(new_label=table["label"], side_x=True, side_y=table["label"] < 2)
+    caplog.clear()
+    train(tmp_path, replace(points, split=table), {"m": spec(overlap={"side": "x"})})
+    train(tmp_path, replace(points, split=table[1:]), {"m": spec(overlap={"side": "x"})})
+    assert caplog.text.count("trained 1, kept 0") == 2
+
+
 def test_a_loss_that_is_not_finite_is_an_error_and_costs_no_other_model(points, tmp_path):
     weights = tmp_path / "huge.safetensors"
     huge = build("small:mlp", OPTIONS, TASK, 0).state_dict()
