@@ -27,6 +27,15 @@ MINUTES_FOR_THE_STUDY = 20
 MODELS = {"resnet": "test_resnet", "vit": "test_vit"}
 DATASETS = ["shapes_a", "shapes_b"]
 METRIC = "cka_debiased"
+TRAINED = ["tiny.standard.0", "tiny.standard.1"]
+RECIPE = {
+    "dataset": DATASETS[0],
+    "architecture": "small:cnn",
+    "input": {"size": 8, "channels": 1},
+    "options": {"width": 4, "depth": 1},
+    "training": {"steps": 5},
+    "seeds": len(TRAINED),
+}
 
 
 def run(command, folder, minutes=5):
@@ -92,13 +101,18 @@ def write_study(folder):
     (folder / "datasets.tsv").write_text("".join(["dataset\tsource\tname\tmodality\n", *datasets]))
     study = {
         "seed": 0,
-        "models": list(MODELS),
+        "models": [*MODELS, *TRAINED],
         "datasets": DATASETS,
         "metrics": [METRIC],
-        "catalogs": {"models": ["tiny/models.tsv"], "datasets": ["tiny/datasets.tsv"]},
+        "catalogs": {
+            "models": ["tiny/models.tsv"],
+            "datasets": ["tiny/datasets.tsv"],
+            "recipes": ["tiny/recipes.yaml"],
+        },
         "consistency": {"models": None, "groups": [], "bootstrap": 100, "permutations": 99},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    (folder / "recipes.yaml").write_text(yaml.safe_dump({"tiny": RECIPE}))
 
 
 SNAKEMAKE = (
@@ -160,10 +174,15 @@ def test_partitions_are_chosen_by_need():
 def test_profile_plans_without_a_cluster(clone):
     result = run(f"{SNAKEMAKE} -n", clone)
     assert result.returncode == 0, result.stdout
-    features = re.search(r"rule features:(.*?)\n\n", result.stdout, re.DOTALL)[1]
-    for need in ("gpu=1", "mem_mb=16000", "runtime=240"):
-        assert need in features
-    probe = re.search(r"rule probe:(.*?)\n\n", result.stdout, re.DOTALL)[1]
+    for rule, time in {
+        "features": 240,
+        "features_tiny_standard": 240,
+        "train_tiny_standard": 480,
+    }.items():
+        job = re.search(rf"rule {rule}:(.*?)\n[\n[]", result.stdout, re.DOTALL)[1]
+        for need in ("gpu=1", "mem_mb=16000", f"runtime={time}"):
+            assert need in job, rule
+    probe = re.search(r"rule probe:(.*?)\n[\n[]", result.stdout, re.DOTALL)[1]
     assert "gpu" not in probe
 
 
@@ -184,6 +203,11 @@ def test_study_is_complete(study):
     expected = [
         *(f"samples/{d}.parquet" for d in DATASETS),
         *(f"features/{d}/{m}.safetensors" for d in DATASETS for m in MODELS),
+        *(
+            f"{step}/{m}.safetensors"
+            for step in ("train", f"features/{DATASETS[0]}")
+            for m in TRAINED
+        ),
         *(f"study/features/{d}/manifest.parquet" for d in DATASETS),
         *(f"study/similarity/{d}/{METRIC}.parquet" for d in DATASETS),
         *(f"study/probe/{d}/{m}.parquet" for d in DATASETS for m in MODELS),
@@ -199,11 +223,12 @@ def test_steps_ran_where_they_should(study):
     assert {"samples", "features", "similarity", "consistency", "probe"} <= set(jobs)
     assert "manifest" not in jobs  # too small to be sent
     assert len(jobs["features"]) == len(MODELS) * len(DATASETS)
+    assert len(jobs["train_tiny_standard"]) == len(jobs["features_tiny_standard"]) == 1
     for rule, sent in jobs.items():
         for job in sent:
             assert job["JobState"] == "COMPLETED", (rule, job)
             assert job["JobName"].startswith("consilience_")
-            on_gpu = rule == "features"
+            on_gpu = rule.startswith(("features", "train"))
             assert job["Partition"] == ("gpu" if on_gpu else "cpu"), (rule, job)
             assert job.get("TresPerJob", "") == ("gres:gpu:1" if on_gpu else ""), (rule, job)
     assert {job["MinMemoryNode"] for job in jobs["features"]} == {"16000M"}
