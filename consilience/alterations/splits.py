@@ -79,6 +79,12 @@ def read_split(cells: Mapping[str, Any], place: str) -> SplitRule:
         )
     if rule.mode == "unconstrained" and rule.size:
         raise ConfigError(f"{place}: size is {rule.size} and mode unconstrained; leave out one")
+    for key in ("overlap", "draw", "size"):
+        if rule.kind == "labels" and getattr(rule, key):
+            raise ConfigError(
+                f"{place}: {key} is {getattr(rule, key)}, and sides of kind labels have all "
+                "samples; leave it out"
+            )
     if (rule.kind == "labels") != bool(rule.parts):
         raise ConfigError(f"{place}: parts go with kind labels, which needs them")
     return rule

@@ -7,6 +7,7 @@ an edit of them trains nothing.
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -27,6 +28,8 @@ from consilience.registry import did_you_mean
 logger = logging.getLogger(__name__)
 
 Recipe = dict[str, Any]
+
+_ID = re.compile(r"[A-Za-z0-9_.-]+")
 
 SOURCE = "trained"
 """The column `source` of a model that is trained."""
@@ -73,7 +76,7 @@ def read_recipes(names: Sequence[str], problems: Problems) -> dict[str, Recipe]:
             continue
         for recipe in sorted(set(recipes) & set(content)):
             problems.add(name, f"the recipe {recipe!r} is defined twice; rename one")
-        recipes |= content
+        recipes |= {recipe: given or {} for recipe, given in content.items()}
     found = {}
     for recipe in recipes:
         if (whole := _extended(recipe, recipes, problems)) is not None:
@@ -121,7 +124,8 @@ def expand(
     """Returns the models that recipes train, by id.
 
     Recipes of data that the study's catalogue of datasets does not have are left out, unless the
-    study asks for their models by name: ours need not fit everybody's catalogue.
+    study asks for their models by name: ours need not fit everybody's catalogue. If the study lists
+    ids, so are those of data that the catalogue has otherwise; a query might mean them.
 
     Args:
         recipes: of `read_recipes`.
@@ -133,9 +137,9 @@ def expand(
     found: dict[str, Training] = {}
     texts = [wanted] if isinstance(wanted, str) else wanted
     for name, recipe in recipes.items():
-        data = recipe.get("dataset")
-        if data and data not in datasets and not any(name in text for text in texts):
-            logger.info("recipe %r is left out: there is no dataset %r", name, data)
+        unnamed = not any(name in text for text in texts)
+        if unnamed and (text := _unfit(recipe, datasets, certain=not isinstance(wanted, str))):
+            logger.info("recipe %r is left out: %s", name, text)
             continue
         for variant, swept, whole in _variants(name, recipe, problems):
             place = f"recipe {name!r}, variant {variant!r}"
@@ -143,10 +147,39 @@ def expand(
             _check(place, whole, datasets, problems)
             if problems.lines[before:]:
                 break  # the other variants would say the same
-            for number in _numbers(whole["seeds"]):
-                model = f"{name}.{variant}.{number}"
-                found[model] = _training(model, name, variant, number, swept, whole, datasets, seed)
+            made = {
+                model: _training(model, name, variant, number, swept, whole, datasets, seed)
+                for number in _numbers(whole["seeds"])
+                for model in [f"{name}.{variant}.{number}"]
+            }
+            if len(made) > 1 and _are_one([one.spec for one in made.values()]):
+                pair = " and ".join(map(repr, list(made)[:2]))
+                problems.add(place, f"its models {pair} have the same seeds; give one `own`")
+            found |= made
     return found
+
+
+def _are_one(specs: Sequence[Mapping[str, Any]]) -> bool:
+    """Returns whether all that decides models is the same."""
+    return all(spec == specs[0] for spec in specs)
+
+
+def _unfit(recipe: Recipe, datasets: Mapping[str, Row], *, certain: bool) -> str:
+    """Returns why a recipe does not fit a catalogue of datasets, or "" if it does.
+
+    Unless it is certain that nobody selects the recipe, only what it is learnt from counts.
+    """
+    learnt = [name for key in ("dataset", "test") if (name := recipe.get(key))]
+    if not certain:
+        data = recipe.get("dataset")
+        return f"there is no dataset {data!r}" if data and data not in datasets else ""
+    for name in (*learnt, *recipe.get("runs_on", [])):
+        if name not in datasets:
+            return f"there is no dataset {name!r}"
+    for name in learnt:
+        if text := _untrainable(recipe, datasets, name):
+            return f"the dataset {name!r} {text}"
+    return ""
 
 
 def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[str, Row, Recipe]]:
@@ -162,23 +195,37 @@ def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[s
             continue
         yield variant, {}, lay(base, given or {})
     keys = list(recipe.get("sweep", {}))
-    if keys:
+    seen: set[str] = set()
+    if len({_last(key) for key in keys}) < len(keys):
+        problems.add(f"recipe {name!r}, sweep", "two keys have the same last word; use `variants`")
+    elif keys:
         for values in product(*recipe["sweep"].values()):
             whole, columns = base, {}
             for key, value in zip(keys, values, strict=True):
-                block, _, inner = key.rpartition(".")
+                block, inner = key.rpartition(".")[0], _last(key)
                 whole = lay(whole, {block: {inner: value}} if block else {key: value})
                 columns[inner] = str(value)
             before = len(problems.lines)
             check_shape({name: whole}, "recipes", f"recipe {name!r}, sweep", problems)
             if problems.lines[before:]:
                 return
-            words = (f"{k}{v}" if v[:1].isdigit() else v for k, v in columns.items())
-            yield "-".join(words), columns, whole
+            variant = "-".join(f"{k}{v}" if v[:1].isdigit() else v for k, v in columns.items())
+            if variant in seen or not _ID.fullmatch(variant):
+                why = "is there twice" if variant in seen else "is no id, which names files"
+                problems.add(
+                    f"recipe {name!r}, sweep", f"the variant {variant!r} {why}; use `variants`"
+                )
+                return
+            seen.add(variant)
+            yield variant, columns, whole
 
 
-def _numbers(seeds: int | Sequence[int]) -> Sequence[int]:
-    return range(seeds) if isinstance(seeds, int) else seeds
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _numbers(seeds: float | Sequence[float]) -> Sequence[int]:
+    return [int(k) for k in seeds] if isinstance(seeds, list) else range(int(seeds))
 
 
 def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Problems) -> None:
@@ -192,8 +239,13 @@ def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Pro
             hint = did_you_mean(name, datasets)
             problems.add(place, f"{what} {name!r} is not in the catalogue of datasets{hint}")
     for what, name in named:
-        if text := _untrainable(whole, datasets.get(name, {})):
+        if text := _untrainable(whole, datasets, name):
             problems.add(place, f"{what} {name!r} {text}")
+    taken = {*read_schema("models")["properties"], "recipe", "variant", "seed", "init"}
+    for column in sorted(
+        (taken | {"architecture", "training_set"}) & set(whole.get("columns", {}))
+    ):
+        problems.add(place, f"columns: {column!r} is a column of every model; call yours otherwise")
     if "training" in whole and len({"steps", "epochs"} & set(whole["training"])) != 1:
         problems.add(place, "training has either `steps` or `epochs`; give one of them")
     try:
@@ -220,15 +272,17 @@ def _check_alterations(place: str, whole: Recipe, datasets: Mapping[str, Row]) -
         raise ConfigError(f"{place}, overlap: no recipe learns one side of a corpus yet")
 
 
-def _untrainable(whole: Recipe, row: Row) -> str:
+def _untrainable(whole: Recipe, datasets: Mapping[str, Row], name: str) -> str:
     """Returns why nothing can be learnt of a dataset, or "" if nothing is seen to forbid it."""
+    row = datasets.get(name, {})
     if row.get("parent"):
         return "is a view; name a dataset that has a source"
     if row.get("labels") == "no" and whole.get("objective", CLASSES) == CLASSES:
         return "has no labels to learn; name another one, or an objective that needs none"
-    kinds = row.get("modality", "").split("+")
-    if row and whole.get("modality", kinds[0]) not in kinds:
-        return f"holds {row['modality']}, not {whole['modality']}"
+    first = datasets.get(whole.get("dataset", ""), row).get("modality", "").split("+")[0]
+    modality = whole.get("modality", first)
+    if row and modality not in row["modality"].split("+"):
+        return f"holds {row['modality']}, not {modality}"
     return ""
 
 
@@ -268,7 +322,8 @@ def _training(
         }
         | {"study": seed},
     }
-    row = {
+    free = {**options, **_altered_columns(spec), **swept, **whole.get("columns", {})}
+    fixed = {
         "model": model,
         "source": SOURCE,
         "name": whole["architecture"],
@@ -276,14 +331,13 @@ def _training(
         "layers": whole.get("layers", ""),
         "pool": whole.get("pool", ""),
         "runs_on": ",".join(dict.fromkeys(whole.get("runs_on") or filter(None, [dataset, test]))),
-        **{key: str(value) for key, value in {**options, **_altered_columns(spec)}.items()},
         **{key: str(value) for key, value in named.items()},
         "architecture": whole["architecture"].partition(":")[2],
         "training_set": dataset,
         "init": str(number),
-        **swept,
-        **{key: str(value) for key, value in whole.get("columns", {}).items()},
     }
+    of_rows = read_schema("models")["properties"]  # what a swept `weights` names is in the spec
+    row = {**{k: str(v) for k, v in free.items() if k not in of_rows}, **fixed}
     # The order of keys in a recipe means nothing.
     return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}")
 

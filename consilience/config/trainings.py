@@ -1,6 +1,7 @@
 """What a study trains: which jobs, from what, and what decides each model."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consilience.code import code_of
 from consilience.config import Known, Study
 from consilience.config.wildcards import looked_up
+from consilience.files import digest
 from consilience.networks import modules_of
 
 if TYPE_CHECKING:
@@ -29,11 +31,8 @@ class Group:
     """That they learn from."""
     test: str
     """Another dataset that they are scored on; empty: none."""
-
-    @property
-    def rule(self) -> str:
-        """The ending of the names of its rules."""
-        return re.sub(r"\W", "_", self.name)
+    rule: str
+    """The ending of the names of its rules."""
 
 
 class Trainings:
@@ -60,8 +59,9 @@ class Trainings:
             members.setdefault(training.group if together else model, []).append(model)
         if not together:
             members = {m: [m] for m in members if m in self.study.models}
+        rules = _rule_names(members)
         return [
-            Group(name, tuple(models), *(self._datasets(models[0])))
+            Group(name, tuple(models), *(self._datasets(models[0])), rules[name])
             for name, models in sorted(members.items())
         ]
 
@@ -164,3 +164,13 @@ class Trainings:
             return [(self.extraction[m], self.extracted[wc.dataset]) for m in group.models]
 
         return looked_up(find)
+
+
+def _rule_names(groups: "Iterable[str]") -> dict[str, str]:
+    """Returns for each group words of letters, digits and underscores that no other one has."""
+    plain = {name: re.sub(r"\W", "_", name) for name in groups}
+    counts = Counter(plain.values())
+    return {
+        name: word if counts[word] == 1 else f"{word}_{digest(name)[:8]}"
+        for name, word in plain.items()
+    }

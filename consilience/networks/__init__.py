@@ -11,7 +11,7 @@ are the features, and the modules that the column `layers` means by `all`; see
 import ast
 import importlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,16 +116,23 @@ def _constant(path: Path, name: str, default: Any) -> Any:  # noqa: ANN401
     return default
 
 
-def check_options(architecture: str, options: Iterable[str]) -> None:
-    """Raises ConfigError if a network of ours has no option of such a name."""
+def check_options(architecture: str, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError if a network of ours has no option of such a name, or of another type."""
     library, name = split_name(architecture)
     if not _names_in(library):
         return
     known = _options_of(_FOLDER / library / f"{name}.py")
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             hint = did_you_mean(option, known)
             raise ConfigError(f"architecture {architecture!r} has no option {option!r}{hint}")
+        kind = type(known[option])
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or isinstance(value, bool) is not (kind is bool):
+            raise ConfigError(
+                f"architecture {architecture!r}: option {option} is {value!r}, and it is "
+                f"{_TYPES[kind]}"
+            )
 
 
 def _options_of(path: Path) -> dict[str, Any]:
@@ -135,6 +142,16 @@ def _options_of(path: Path) -> dict[str, Any]:
             given = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             return {option.arg: ast.literal_eval(value) for option, value in given if value}
     raise ValueError(f"{path} has no function build")
+
+
+_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    str: "a word",
+}
+"""What an option is, by the type of its default."""
 
 
 def list_architectures() -> dict[str, tuple[str, dict[str, Any]]]:

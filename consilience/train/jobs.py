@@ -1,6 +1,7 @@
 """One job of training: which models are there already, which are trained, and in what company."""
 
 import logging
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,13 @@ from torch import nn
 
 from consilience import __version__
 from consilience.code import code_of, sources_of
-from consilience.errors import ModelError
+from consilience.errors import DataError, ModelError
 from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
 from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
 from consilience.models.trained import fill, start_digest
-from consilience.networks import build, modules_of, versions_of
+from consilience.networks import CLASSES, build, modules_of, versions_of
 from consilience.networks.weights import write_trained
 from consilience.train.course import Course, read_checkpoint
 from consilience.train.labelled import Data
@@ -62,9 +63,12 @@ def train_models(
 
     Raises:
         ConfigError: a network that cannot be built, or a batch larger than the data.
-        DataError: samples without a class, or of another kind than the network takes.
+        DataError: samples without a class, or of another kind than the network takes, or a test
+            set of other classes.
         ModelError: a training whose loss is not finite; all others of the job are kept.
     """
+    if test is not None and next(iter(specs.values()))["objective"] == CLASSES:
+        _check_classes(train, test)
     store = Path(next(iter(outs.values()))).parent / STORE
     job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
     with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
@@ -193,8 +197,7 @@ class _Job:
         spec = self.specs[model]
         network = build(spec["architecture"], spec["options"], data.task, spec["seeds"]["init"])
         if spec["weights"]:
-            learns = bool(self.settings.steps or self.settings.epochs)
-            fill(network, spec["weights"], spec["keys"], model, new_head=learns)
+            fill(network, spec["weights"], spec["keys"], model, new_head=self.settings.learns)
         return network.to(self.device)
 
     def _train(self, models: Sequence[str], data: Sequence[Data]) -> None:
@@ -211,13 +214,16 @@ class _Job:
         course = Course(training, [self.keys[m] for m in models], path, self.checkpoint)
         course.run()
         for place, model in enumerate(models):
-            if course.is_sound(place):
-                self._keep(model, networks[place].eval(), course, place, data[place])
+            scores = self._scores(model, networks[place].eval(), data[place])
+            finite = all(math.isfinite(score["loss"]) for score in scores.values())
+            if course.is_sound(place) and finite:
+                self._keep(model, networks[place], course, place, data[place], scores)
             else:
                 self.failed[model] = _diverged(model, course.curve(place))
         course.forget()
 
-    def _keep(self, model: str, network: nn.Module, course: Course, place: int, data: Data) -> None:
+    def _scores(self, model: str, network: nn.Module, data: Data) -> dict[str, Any]:
+        """Returns how well a network does on what it learnt from, and on what it is tested on."""
         spec = self.specs[model]
         scores = {"train": data.score(network).as_dict()}
         test: Data | None = None
@@ -227,6 +233,18 @@ class _Job:
             test = self.train.data("test", spec, self.device, data.task)
         if test is not None:
             scores["test"] = test.score(network).as_dict()
+        return scores
+
+    def _keep(
+        self,
+        model: str,
+        network: nn.Module,
+        course: Course,
+        place: int,
+        data: Data,
+        scores: dict[str, Any],
+    ) -> None:
+        spec = self.specs[model]
         steps = course.training.steps
         header = {
             "spec": dict(spec),
@@ -248,6 +266,19 @@ class _Job:
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])
         write_trained(self.place(model), network.state_dict(), header)
+
+
+def _check_classes(train: Sources, test: Sources) -> None:
+    """Raises DataError unless a label means the same class in both."""
+    learnt, scored = train.samples.classes, test.samples.classes
+    if tuple(learnt) != tuple(scored):
+        others = sorted(set(learnt) ^ set(scored))
+        said = f"one of them alone has {others[0]!r}" if others else "their order differs"
+        raise DataError(
+            f"the test {test.samples.row['dataset']!r} has other classes than "
+            f"{train.samples.row['dataset']!r} ({said}), and no accuracy would mean anything; name "
+            "a test of the same classes, or leave `test` out and name the dataset in `runs_on`"
+        )
 
 
 def _start_digest(model: str, spec: Mapping[str, Any]) -> list[str]:
@@ -276,8 +307,8 @@ def _status(
 
 def _diverged(model: str, curve: Mapping[str, Sequence[float]]) -> str:
     places = [k for k, loss in enumerate(curve["loss"]) if not abs(loss) < float("inf")]
-    step = curve["step"][places[0]]
+    when = f"by step {curve['step'][places[0]]}" if places else "after the last step"
     return (
-        f"model {model!r}: its loss is not finite by step {step}; lower training.lr, set "
+        f"model {model!r}: its loss is not finite {when}; lower training.lr, set "
         "training.clip, or leave its seed out of `seeds`"
     )

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from consilience.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -36,14 +38,29 @@ class Settings:
 
     @property
     def samples_per_step(self) -> int | None:
-        """The size of a batch; None: all samples."""
-        return None if self.batch_size == "all" else int(self.batch_size)
+        """The size of a batch; None: all samples, as where nothing is learnt."""
+        return None if self.batch_size == "all" or not self.learns else int(self.batch_size)
 
     def count(self, per_epoch: int) -> int:
-        """Returns the number of steps, where an epoch takes `per_epoch`."""
+        """Returns the number of steps, where an epoch takes `per_epoch`.
+
+        Raises:
+            ConfigError: so few epochs that they have no step.
+        """
         if self.steps is not None:
             return self.steps
-        return round((self.epochs or 0) * per_epoch)
+        steps = round((self.epochs or 0) * per_epoch)
+        if self.epochs and not steps:
+            raise ConfigError(
+                f"{self.epochs:g} epochs of {per_epoch} steps are none; raise training.epochs, or "
+                "set training.steps"
+            )
+        return steps
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is any step."""
+        return bool(self.steps or self.epochs)
 
     def rate(self, step: int, steps: int) -> float:
         """Returns the learning rate of a step, counted from 0, of so many.

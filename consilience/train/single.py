@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from consilience.errors import ConfigError
 from consilience.files import derive_seed
 from consilience.train.batches import Order
 from consilience.train.inputs import Data
@@ -51,13 +52,22 @@ class Single:
         set_rate(self._optimiser, self._settings.rate(number, self.steps))
         with self._context():
             rows, epoch = self._order.rows(number), number // self._order.per_epoch
-            loss = self._data.loss(self._network, rows, self._settings.label_smoothing, epoch)
+            loss = self._loss(rows, epoch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if self._settings.clip:
             nn.utils.clip_grad_norm_(self._weights, self._settings.clip)
         self._optimiser.step()
         return loss.detach().reshape(1)
+
+    def _loss(self, rows: Tensor, epoch: int) -> Tensor:
+        try:
+            return self._data.loss(self._network, rows, self._settings.label_smoothing, epoch)
+        except ValueError as error:  # of batch normalisation: one number has no spread
+            raise ConfigError(
+                f"a batch of {len(rows)} of {self._data.n} samples cannot be learnt ({error}); set "
+                "another training.batch_size, which leaves no single sample over"
+            ) from error
 
     def state(self) -> dict[str, Any]:
         """Returns all that the next step depends on."""

@@ -6,8 +6,10 @@ import re
 import pytest
 
 from consilience.config import load_study
+from consilience.config.plan import Plan
 from consilience.errors import ConfigError
 from consilience.files import derive_seed
+from consilience.results import Results
 
 DATASETS = """\
 dataset\tsource\tname\tmodality\tlabels\tparent\tview
@@ -141,6 +143,41 @@ def test_recipes_of_data_that_a_catalogue_lacks_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "unfit",
+    ["test: nowhere", "runs_on: [nowhere]", "dataset: bare", "test: bare", "test: pictures"],
+)
+def test_recipes_of_data_that_a_catalogue_has_otherwise_are_left_out(tmp_path, unfit):
+    more = BASE + f"other:\n  extends: tiny\n  {unfit}\n"
+    assert list(load(tmp_path, more, ["tiny.standard.0"]).models) == ["tiny.standard.0"]
+    with pytest.raises(ConfigError, match="recipe 'other'"):
+        load(tmp_path, more, ["other.standard.0"])
+
+
+def test_what_a_recipe_varies_never_replaces_what_a_model_is(tmp_path):
+    sweep = BASE + "  sweep: {architecture: [small:mlp], weights: [one, two]}\n"
+    with pytest.raises(ConfigError, match="'small:mlp-one' is no id, which names files"):
+        load(tmp_path, sweep)
+    study = load(tmp_path, BASE + "  sweep: {layers: [all], weights: [one, two]}\n")
+    assert {row.get("weights", "") for row in study.models.values()} == {""}
+    assert study.trainings["tiny.all-one.0"].spec["weights"] == "one"
+
+
+def test_rules_of_two_groups_have_two_names(tmp_path):
+    more = BASE + "tiny-b:\n  extends: tiny\ntiny_b:\n  extends: tiny\n"
+    groups = Plan(load(tmp_path, more), Results()).groups_trained
+    assert len({group.rule for group in groups}) == len(groups) == 3
+    assert groups[1].rule == "tiny_standard"
+
+
+def test_a_recipe_without_keys_and_whole_numbers_of_another_type(tmp_path):
+    with pytest.raises(
+        ConfigError, match="recipe 'none', variant 'standard': 'dataset' is missing"
+    ):
+        load(tmp_path, BASE + "none:\n")
+    assert len(load(tmp_path, BASE.replace("seeds: 2", "seeds: 3.0")).models) == 3
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (("seeds: 2", "seds: 2"), "unknown key 'seds'; did you mean 'seeds'?"),
@@ -165,6 +202,16 @@ def test_recipes_of_data_that_a_catalogue_lacks_are_left_out(tmp_path):
         (("  seeds: 2\n", "  seeds: 2\n  overlap: {kind: task}\n"), "overlap: 'side' is missing; write x or y"),
         (("  seeds: 2\n", "  seeds: 2\n  order: first\n"), "order: 'first' is not own, matched, index, or a whole number"),
         (("  seeds: 2\n", "  seeds: 2\n  seeds: 3\n"), "the key 'seeds' is there twice"),
+        (("  seeds: 2\n", "  seeds: 2\n  order: 9223372036854775808\n"), "order: 9223372036854775808 is not own, matched, index"),
+        (("  seeds: 2\n", "  seeds: 2\n  columns: {source: here}\n"), "columns: 'source' is a column of every model; call yours otherwise"),
+        (("  seeds: 2\n", "  seeds: 2\n  sweep: {labels.rate: [0, 1], shortcut.rate: [0, 1]}\n"), "sweep: two keys have the same last word; use `variants`"),
+        (("  seeds: 2\n", "  seeds: 2\n  sweep: {options.width: [4, 4]}\n"), "the variant 'width4' is there twice"),
+        (("  seeds: 2\n", "  seeds: 2\n  init: 0\n  order: 0\n  draw: 0\n  noise: 0\n"), "its models 'tiny.standard.0' and 'tiny.standard.1' have the same seeds"),
+        (("  seeds: 2\n", "  seeds: 2\n  overlap: {kind: labels, parts: [0], side: x, overlap: 0.5}\n"), "overlap is 0.5, and sides of kind labels have all samples"),
+        (("width: 8", "width: '8'"), "option width is '8', and it is a whole number"),
+        (("width: 8", "width: true"), "option width is True, and it is a whole number"),
+        (("width: 8", "norm: [1]"), "option norm is [1], and it is a number"),
+        (("test: held_out", "test: pictures"), "the test 'pictures' holds image, not vector"),
     ],
 )  # fmt: skip
 def test_one_mistake_one_sentence(tmp_path, change, message):

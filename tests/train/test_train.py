@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -277,6 +278,14 @@ def test_a_loss_that_is_not_finite_is_an_error_and_costs_no_other_model(points, 
     assert set(alone) == {"good", "fair"}
 
 
+@pytest.mark.parametrize("training", [{}, {"batch_size": "all"}])
+def test_a_loss_that_is_not_finite_after_the_last_step(points, tmp_path, training):
+    training = {"lr": 1e30, "optimizer": "sgd", "steps": 1, "batch_size": 64, **training}
+    given = {"bad": spec(0, training=training), "worse": spec(1, training=training)}
+    with pytest.raises(ModelError, match="'worse': its loss is not finite after the last step"):
+        train(tmp_path, points, given)
+
+
 @pytest.mark.parametrize(
     ("training", "message"),
     [
@@ -298,7 +307,34 @@ def test_no_steps_leave_a_network_as_it_is(points, tmp_path):
         assert torch.equal(trained.state[name], x)
 
 
+def test_so_few_epochs_that_they_have_no_step(points, tmp_path):
+    with pytest.raises(ConfigError, match=r"0\.4 epochs of 1 steps are none; raise"):
+        train(tmp_path, points, {"m": spec(training={"epochs": 0.4, "batch_size": "all"})})
+
+
+def test_a_single_sample_that_batch_normalisation_cannot_learn(points, tmp_path):
+    network = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
+    settings = Settings(steps=1, batch_size=1)
+    training = Single(network, data_of(points), settings, spec()["seeds"], nullcontext)
+    with pytest.raises(ConfigError, match="a batch of 1 of 400 samples cannot be learnt"):
+        training.step(0)
+
+
+@pytest.mark.parametrize("classes", [3, 6])
+def test_a_test_of_other_classes_is_refused(points, tmp_path, classes):
+    row = {
+        **ROW,
+        "dataset": "others",
+        "name": ROW["name"].replace("classes=4", f"classes={classes}"),
+    }
+    make_samples(row, 0, tmp_path / "others.parquet")
+    others = Sources.read(row, tmp_path / "others.parquet")
+    with pytest.raises(DataError, match="the test 'others' has other classes than 'points'"):
+        train_models({"m": spec()}, outs(tmp_path, ["m"]), points, others)
+
+
 def test_a_batch_larger_than_the_data(points, tmp_path):
+    train(tmp_path, points, {"m": spec(training={"steps": 0, "batch_size": 401})})
     with pytest.raises(ConfigError, match="a batch of 401 samples is larger than the 400 to train"):
         train(tmp_path, points, {"m": spec(training={"steps": 1, "batch_size": 401})})
 
