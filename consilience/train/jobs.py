@@ -25,7 +25,7 @@ from consilience.train.course import Course, read_checkpoint
 from consilience.train.labelled import Data
 from consilience.train.settings import Settings
 from consilience.train.single import Single
-from consilience.train.sources import Sources
+from consilience.train.sources import Sources, class_names
 from consilience.train.stacked import Stacked, can_stack
 
 logger = logging.getLogger(__name__)
@@ -269,7 +269,7 @@ class _Job:
             "scores": scores,
             "chance_loss": data.chance,
             "parameters": sum(weight.numel() for weight in network.parameters()),
-            "classes": list(self.train.samples.classes),
+            "classes": class_names(self.train, spec) if data.task.classes else [],
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
             "company": len(course.keys),
