@@ -1,5 +1,6 @@
 """The classifiers of one dataset: features before the head, unembedding, logits, and how good."""
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from consilience.errors import DataError, MetricError
-from consilience.features import read_layer
+from consilience.features import read_header, read_layer
 from consilience.files import read_table
 from consilience.forms.inputs import INPUTS
 from consilience.forms.likelihoods import log_probabilities, singular_values
@@ -50,6 +51,8 @@ class Model:
     head: str
     """`plain` for logits f(x)·g(y), `biased` with a bias of each class more, or `other`."""
     quality: Quality
+    names: tuple[str, ...] = ()
+    """Of the classes that the logits are of; empty if nobody knows them."""
 
     @property
     def classes(self) -> int:
@@ -66,9 +69,18 @@ class Model:
         """What pairs have in common: architecture, K and M."""
         return str(self.facts.get("architecture", "")), self.classes, self.dimension
 
+    def is_comparable(self, other: "Model") -> bool:
+        """Returns whether both are of one kind, and tell the same classes as far as is known."""
+        one_task = not (self.names and other.names) or self.names == other.names
+        return self.kind == other.kind and one_task
+
 
 def make_model(
-    name: str, facts: Mapping[str, Any], given: Mapping[str, np.ndarray], quality: Quality
+    name: str,
+    facts: Mapping[str, Any],
+    given: Mapping[str, np.ndarray],
+    quality: Quality,
+    names: Sequence[str] = (),
 ) -> Model:
     """Returns a classifier from its `features` (n, M), `unembedding` (K, M) and `logits` (n, K).
 
@@ -87,6 +99,7 @@ def make_model(
         singular_values(logits),
         head_kind(whole, logits),
         quality,
+        tuple(names),
     )
 
 
@@ -162,11 +175,19 @@ def read_models(
             logger.info("model %r has no %s: left out", model, " and no ".join(missing))
             continue
         given = _read(manifest.parent / files[model], layer, rows)
-        quality = read_quality(given["logits"], samples, logit_columns)
+        names = class_names(manifest.parent / files[model])
+        quality = Quality()
+        if not names or logit_columns or names == list(samples.classes):
+            quality = read_quality(given["logits"], samples, logit_columns)
         try:
-            yield make_model(model, facts.get(model, {}), given, quality)
+            yield make_model(model, facts.get(model, {}), given, quality, names)
         except MetricError as error:
             logger.warning("model %r is left out: %s", model, error)
+
+
+def class_names(path: Path) -> list[str]:
+    """Returns the classes that the logits of a features file are of; [] if it does not say."""
+    return json.loads(read_header(path).get("provenance", {}).get("classes") or "[]")
 
 
 def _read(path: Path, layer: str, rows: Sequence[int] | None) -> dict[str, np.ndarray]:

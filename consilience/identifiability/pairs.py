@@ -213,7 +213,7 @@ def width_of(model: Model) -> float:
 def compare_models(
     models: Sequence[Model], ids: Sequence[str], how: Distance
 ) -> Iterator[dict[str, Any]]:
-    """Yields the row of every pair of models of one architecture, K and M.
+    """Yields the row of every pair of models of one architecture, K and M, and of the same classes.
 
     Args:
         models: on the same samples.
@@ -222,7 +222,7 @@ def compare_models(
     """
     sets: dict[int, np.ndarray | None] = {}
     for x, y in combinations(sorted(models, key=lambda model: model.id), 2):
-        if x.kind != y.kind:
+        if not x.is_comparable(y):
             continue
         if x.dimension not in sets:
             enough = len(ids) > x.dimension

@@ -206,6 +206,7 @@ def _provenance(trained: Trained) -> dict[str, str]:
         "status": header["status"],
         "seeds": files.canonical_json(header["spec"]["seeds"]),
         "scores": files.canonical_json(header["scores"]),
+        "classes": files.canonical_json(header["classes"]),
     }
 
 

@@ -4,6 +4,7 @@ Equal content gives equal bytes: the library keeps neither the order of tensors 
 metadata, so the whole header is one JSON text under one key.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from consilience.files import METADATA_KEY, atomic, canonical_json
 from consilience.networks import Task, build
 
 _KEY = METADATA_KEY.decode()
+SEAL = "sha256"
+"""Key of the header: the hash of the rest of it and of the tensors."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,18 @@ def write_trained(out: str | Path, state: Mapping[str, Tensor], header: Mapping[
         header: anything JSON-like.
     """
     tensors = {name: x.detach().cpu().contiguous().clone() for name, x in sorted(state.items())}
+    whole = {**header, SEAL: _seal(tensors, header)}
     with atomic(out) as temporary:
-        save_file(tensors, temporary, {_KEY: canonical_json(dict(header))})
+        save_file(tensors, temporary, {_KEY: canonical_json(whole)})
+
+
+def _seal(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of all that a file says and holds."""
+    found = hashlib.sha256(canonical_json({k: header[k] for k in header if k != SEAL}).encode())
+    for name, x in sorted(tensors.items()):
+        found.update(f"{name} {x.dtype} {tuple(x.shape)}".encode())
+        found.update(x.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -76,7 +89,7 @@ def read_trained(path: str | Path) -> Trained:
     """Returns the content of a file of trained weights.
 
     Raises:
-        ModelError: it is not one, or damaged, or holds what is not finite.
+        ModelError: it is not one, or damaged or edited, or holds what is not finite.
     """
     return _read(path, tensors=True)
 
@@ -86,7 +99,7 @@ def _read(path: str | Path, *, tensors: bool) -> Trained:
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {})[_KEY])
-            header["spec"], header["task"]
+            header["spec"], header["task"], header[SEAL]
             state = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; run snakemake {path}") from None
@@ -97,4 +110,6 @@ def _read(path: str | Path, *, tensors: bool) -> Trained:
     for name, x in state.items():
         if x.is_floating_point() and not bool(torch.isfinite(x).all()):
             raise ModelError(f"{path}: the tensor {name!r} holds NaN or infinity; {remedy}")
+    if tensors and header[SEAL] != _seal(state, header):
+        raise ModelError(f"{path} is not as it was written: it is damaged, or was edited; {remedy}")
     return Trained(header, state)

@@ -20,12 +20,12 @@ from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
 from consilience.models.trained import fill, start_digest
 from consilience.networks import CLASSES, build, modules_of, versions_of
-from consilience.networks.weights import write_trained
+from consilience.networks.weights import read_trained, write_trained
 from consilience.train.course import Course, read_checkpoint
 from consilience.train.labelled import Data
 from consilience.train.settings import Settings
 from consilience.train.single import Single
-from consilience.train.sources import Sources
+from consilience.train.sources import Sources, class_names
 from consilience.train.stacked import Stacked, can_stack
 
 logger = logging.getLogger(__name__)
@@ -74,9 +74,7 @@ def train_models(
     with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
         for path in (*outs.values(), *job.files):
             delete_strays(path)
-        kept = {
-            model: key for model, key in job.keys.items() if (store / f"{key}.safetensors").exists()
-        }
+        kept = [model for model in specs if is_whole(job.place(model))]
         job.run([model for model in specs if model not in kept])
         logger.info("trained %d, kept %d", len(specs) - len(kept) - len(job.failed), len(kept))
         for model, out in outs.items():
@@ -84,6 +82,22 @@ def train_models(
                 link(job.place(model), Path(out))
     if job.failed:
         raise ModelError("; ".join(job.failed.values()))
+
+
+def is_whole(path: Path) -> bool:
+    """Returns whether the store has a file, as it was written; deletes it if it was changed.
+
+    The file beside the store is the same one on the disk: who edits that changes the store's.
+    """
+    if not path.exists():
+        return False
+    try:
+        read_trained(path)
+    except ModelError as error:
+        logger.warning("%s; it is trained again", str(error).partition(";")[0])
+        path.unlink()
+        return False
+    return True
 
 
 def link(path: Path, out: Path) -> None:
@@ -255,7 +269,7 @@ class _Job:
             "scores": scores,
             "chance_loss": data.chance,
             "parameters": sum(weight.numel() for weight in network.parameters()),
-            "classes": list(self.train.samples.classes),
+            "classes": class_names(self.train, spec) if data.task.classes else [],
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
             "company": len(course.keys),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consilience.alterations.labels import count_classes
+from consilience.alterations.spec import read_alteration
 from consilience.datasets import open_dataset
 from consilience.errors import ModelError
 from consilience.files import digest, read_table
@@ -70,3 +72,21 @@ class Sources:
                 "set `split` of the recipe to all, or draw a test share"
             )
         return open_data(alter(given, opened, spec, role), spec, device, like)
+
+
+def class_names(learnt: Sources, spec: Mapping[str, Any]) -> list[str]:
+    """Returns what the classes are that a network of a spec tells, in the order of its scores.
+
+    Those of the dataset; of one side of a split those that the side has, where classes that are one
+    there have one name of all of theirs; and `new 0`, … where labels are replaced by new ones.
+    """
+    names = list(learnt.samples.classes)
+    if learnt.split is not None:
+        own = learnt.split[learnt.split[f"side_{spec['overlap']['side']}"]]
+        both: dict[int, set[str]] = {}
+        for new, old in zip(own["new_label"], own["label"], strict=True):
+            both.setdefault(int(new), set()).add(names[int(old)])
+        names = ["|".join(sorted(both.get(k, ()))) for k in range(max(both) + 1)]
+    labels = read_alteration(spec["alterations"], f"recipe of {spec['dataset']!r}").labels
+    more = count_classes(labels, len(names)) - len(names)
+    return [*names, *(f"new {k}" for k in range(more))]

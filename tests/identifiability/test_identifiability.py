@@ -1,6 +1,7 @@
 """Closeness of predictions against representations: published classifiers, planted ones, bounds."""
 
 import itertools
+import json
 import logging
 
 import numpy as np
@@ -56,10 +57,12 @@ def write_samples(path, labels, classes, names=None):
     return read_samples(path)
 
 
-def write_model(folder, name, given, samples):
+def write_model(folder, name, given, samples, classes=None):
     """The features file of one model, with a layer before the one that the head reads."""
     early = np.random.default_rng(0).normal(size=(len(samples.table), 7)).astype(np.float32)
     header = {"model": {"model": name}, "dataset": "d", "samples_hash": samples.hash}
+    if classes is not None:
+        header["provenance"] = {"classes": json.dumps(classes)}
     path = folder / f"{name}.safetensors"
     write_features(
         path, {"early": early, "last": given["features"]}, header, list(samples.table["id"]),
@@ -339,6 +342,25 @@ def test_accuracy_needs_labels_of_the_models_classes(files, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         made(files, tmp_path)
     assert "model 'mute' has no logits and no unembedding: left out" in caplog.text
+
+
+def test_models_of_other_classes_are_never_compared(files, tmp_path):
+    _, models, given, labels = files
+    samples = write_samples(tmp_path / "s.parquet", labels, 4)
+    these, others = list("0123"), list("0132")
+    said = dict(zip(list(models)[:5], [these, these, others, others, None], strict=True))
+    paths = [write_model(tmp_path, n, given[n], samples, each) for n, each in said.items()]
+    write_manifest(paths, tmp_path / "manifest.parquet")
+    make_identifiability(tmp_path / "manifest.parquet", tmp_path / "s.parquet",
+                         tmp_path / "o.parquet", dataset="s", models=models)  # fmt: skip
+    table = read_table(tmp_path / "o.parquet")
+    one, same, other, beside, unsaid = said
+    pairs = set(zip(table["model_x"], table["model_y"], strict=True))
+    assert pairs == {(one, same), (other, beside), *((name, unsaid) for name in list(said)[:4])}
+    known = {}
+    for side in "xy":
+        known |= table.set_index(f"model_{side}")[f"accuracy_{side}"].notna().to_dict()
+    assert known == {one: True, same: True, other: False, beside: False, unsaid: True}
 
 
 def test_a_dataset_without_pairs_has_an_empty_table(files, tmp_path, caplog):

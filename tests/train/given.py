@@ -47,6 +47,8 @@ def verses():
 class Given:
     """Samples that are there already, where a job expects a dataset of the catalogue."""
 
+    split = None
+
     def __init__(self, samples, graph=None):
         self.graph = graph
         self.found, self.row = list(samples), {"source": "synthetic"}

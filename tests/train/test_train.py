@@ -260,6 +260,28 @@ def test_other_data_are_another_model(points, tmp_path, caplog):
     assert caplog.text.count("trained 1, kept 0") == 2
 
 
+@pytest.mark.parametrize("change", ["bit", "header", "cut", "emptied"])
+def test_what_was_changed_by_hand_is_trained_again(points, tmp_path, caplog, change):
+    path = train(tmp_path, points, {"m": spec()})["m"]
+    whole = path.read_bytes()
+    changed = {
+        "bit": whole[:-1] + bytes([whole[-1] ^ 1]),
+        "header": whole.replace(b'device\\":\\"cpu', b'device\\":\\"gpu'),
+        "cut": whole[:-8],
+        "emptied": b"",
+    }[change]
+    assert changed != whole
+    with path.open("r+b") as file:  # in place, so that the store's file is another one, too
+        file.write(changed)
+        file.truncate()
+    with pytest.raises(ModelError, match="delete it and run snakemake again"):
+        read_trained(path)
+    path.unlink()
+    train(tmp_path, points, {"m": spec()})
+    assert "it is trained again" in caplog.text
+    assert path.read_bytes() == whole
+
+
 def test_a_loss_that_is_not_finite_is_an_error_and_costs_no_other_model(points, tmp_path):
     weights = tmp_path / "huge.safetensors"
     huge = build("small:mlp", OPTIONS, TASK, 0).state_dict()

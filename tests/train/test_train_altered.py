@@ -1,5 +1,7 @@
 """What is learnt under the alterations of a recipe: each by what a network is given."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,13 +10,14 @@ from given import INPUT
 from PIL import Image
 from scipy import sparse
 
-from consilience.alterations.splits import deal_classes, read_split
+from consilience.alterations.splits import collapse_labels, deal_classes, read_split
 from consilience.datasets import Sample
 from consilience.datasets._graph import Graph
 from consilience.errors import ConfigError
 from consilience.samples import make_samples, read_samples
 from consilience.train.altered import TEST, TRAIN, Stimuli, alter, one_side
 from consilience.train.inputs import open_data
+from consilience.train.sources import Sources, class_names
 from consilience.train.split import make_split
 
 N, CLASSES = 40, 4
@@ -180,6 +183,28 @@ def test_one_side_of_a_split_by_classes():
     both = [s for s in sides["y"].samples if s.id in shared]
     assert len(both) == N / 4
     assert {s.label for s in both} == {0} == {shared[s.id] for s in both}
+
+
+def test_classes_are_those_that_a_network_tells():
+    samples = SimpleNamespace(classes=("a_u", "a_v", "b_u", "b_v"))
+    ids, labels = [f"s{i}" for i in range(N)], np.arange(N) % CLASSES
+    rule = read_split({"kind": "labels", "parts": [1]}, "")
+    parts = collapse_labels(ids, labels, samples.classes, rule)[0].table
+    task = deal_classes(ids, labels, CLASSES, read_split({"kind": "task"}, ""), 0).table
+    new = {"labels": {"rate": 0.5, "rule": "new:2"}}
+
+    def named(table, alterations, side="y"):
+        learnt = Sources({}, samples, table)
+        return class_names(learnt, spec(alterations, overlap={"side": side}))
+
+    assert named(None, {}) == list(samples.classes)
+    assert named(None, new) == [*samples.classes, "new 0", "new 1"]
+    assert named(parts, {}) == ["a_u|b_u", "a_v|b_v"]
+    sides = [named(task, {}, side) for side in "xy"]
+    assert sorted(sides[0] + sides[1]) == list(samples.classes)
+    for side, names in zip("xy", sides, strict=True):
+        own = task[task[f"side_{side}"]].drop_duplicates("new_label").set_index("new_label")
+        assert names == [samples.classes[own["label"][k]] for k in range(2)]
 
 
 def test_a_split_is_a_file(tmp_path):
