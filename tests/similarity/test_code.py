@@ -19,6 +19,7 @@ BY_NAME = {
     "datasets/__init__.py": "a dataset's source: `sources_of`",
     "features/extract.py": "what reads features made elsewhere: `READER`, in `sources_of`",
     "metrics/_checks.py": "other people's packages only",
+    "metrics/_files.py": "metrics outside the package: `code_of_class`",
     "models/__init__.py": "a model's source: `sources_of`",
     "models/_architecture.py": "the library that a row's name begins with: `sources_of`",
     "plots/mpl.py": "other people's packages only",
