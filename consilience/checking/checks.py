@@ -1,5 +1,6 @@
 """The list of checks of a metric, and how one is run."""
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -44,6 +45,12 @@ class Result:
     """Why the metric gave no value where it need not."""
 
     @property
+    def where(self) -> str:
+        """The case in words, such as `n=40, d=200`; empty if there is but one."""
+        names = list(inspect.signature(self.check.function).parameters)[1:]
+        return ", ".join(f"{k}={v}" for k, v in zip(names, self.case, strict=True))
+
+    @property
     def status(self) -> Status:
         """Whether it held."""
         if self.problems:
@@ -64,6 +71,7 @@ CHECKS = {
         Check(facts.permuted_forms_are_those_of_permuted_samples),
         Check(facts.scale, ((1e-150,), (0.1,), (1e15,), (1e150,))),
         Check(facts.power_of_two_scale_is_exact),
+        Check(soundness.samples_in_any_order),
         Check(soundness.all_pairs_at_once),
         Check(soundness.same_value_again),
         Check(soundness.prepared_bytes_are_enough),
@@ -72,6 +80,7 @@ CHECKS = {
         Check(soundness.any_shape, DRAWN, may_refuse=True),
         Check(soundness.float32_and_torch_agree_with_float64),
         Check(soundness.duplicated_rows_and_dead_units, may_refuse=True),
+        Check(soundness.copies_of_samples, may_refuse=True),
         Check(refusals.constant_features_are_refused, ((0.0,), (1.0,), (0.1,))),
         Check(refusals.what_varies_by_rounding_only_is_constant, (("float32",), ("float64",))),
         Check(refusals.bad_features_are_refused),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from consilience.forms.inputs import INPUTS
+from consilience.forms.inputs import model_inputs
 from consilience.metrics import Metric
 
 TELLING: dict[str, dict[str, Any]] = {"d_llv": {"rank": 1}}
@@ -44,13 +44,18 @@ def labels_of(x: np.ndarray) -> np.ndarray:
     return np.where(np.arange(len(x)) % 2, best, (best + 1) % x.shape[1])
 
 
-def with_head(metric: Metric, x: Any, classes: int) -> Any:  # noqa: ANN401 - as given
-    """Returns features x, or with an unembedding of so many classes and logits if needed.
+def inputs_of(metric: Metric, x: Any, classes: int) -> dict[str, Any]:  # noqa: ANN401 - as given
+    """Returns what a model with features x has of the metric's inputs.
 
-    The logits are the same for features that are shifted or scaled.
+    Args:
+        metric: takes x: (n, d) as its main input, whatever that is.
+        x: an array or a torch tensor.
+        classes: so many rows has the unembedding, and columns the logits beside features. These
+            are the same for features that are shifted or scaled.
     """
-    if "unembedding" not in metric.facts.inputs:
-        return x
+    names = model_inputs(metric.facts.inputs)
+    if len(names) == 1:
+        return {names[0]: x}
     values, width = np.asarray(x), x.shape[-1]
     g = np.random.default_rng([classes, width]).normal(size=(classes, width))
     with np.errstate(invalid="ignore"):
@@ -58,7 +63,8 @@ def with_head(metric: Metric, x: Any, classes: int) -> Any:  # noqa: ANN401 - as
         spread = moved.std(axis=0)
         z = np.divide(moved, spread, out=np.zeros_like(moved), where=spread > 1e-160)
     logits = z @ g.T if values.ndim == 2 else np.zeros((len(values), classes))
-    return {"features": x, "unembedding": g, "logits": np.nan_to_num(logits).real}
+    found = {"logits": np.nan_to_num(logits).real, "unembedding": g, names[0]: x}
+    return {name: found[name] for name in names}
 
 
 def call(metric: Metric, x: Any, y: Any, truth: np.ndarray | None = None) -> float:  # noqa: ANN401
@@ -71,24 +77,17 @@ def call(metric: Metric, x: Any, y: Any, truth: np.ndarray | None = None) -> flo
         truth: (n, classes) what labels are made of.
     """
     classes = min(x.shape[-1], y.shape[-1]) + 2
-    a, b = (with_head(metric, side, classes) for side in (x, y))
+    given = [inputs_of(metric, side, classes) for side in (x, y)]
+    a, b = given if len(given[0]) > 1 else (x, y)
     if not metric.facts.shared:
         return metric(a, b)
     return metric(a, b, labels=labels_of(y if truth is None else truth))
 
 
-def prepare(metric: Metric, x: np.ndarray, labels: np.ndarray, classes: int = 17) -> Any:  # noqa: ANN401
+def prepare(metric: Metric, x: np.ndarray, labels: np.ndarray) -> Any:  # noqa: ANN401
     """Returns the prepared form of x: (n, d), with labels: (n,) if the metric needs them."""
-    if "unembedding" in metric.facts.inputs:
-        return metric.prepare(*with_head(metric, x, classes).values())
-    return metric.prepare(x, labels) if metric.facts.shared else metric.prepare(x)
-
-
-def unfit(metric: Metric) -> str:
-    """Returns which input of a metric has no random data here; empty: it can be checked."""
-    known = ({"features"}, {"logits"}, {"logits", "labels"}, {"features", "unembedding", "logits"})
-    inputs = metric.facts.inputs
-    return "" if set(inputs) in known else ", ".join(name for name in INPUTS if name in inputs)
+    found = {"labels": labels, **inputs_of(metric, x, 17)}
+    return metric.prepare(*(found[name] for name in metric.facts.inputs))
 
 
 def changes(rng: np.random.Generator, x: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

@@ -104,4 +104,22 @@ def duplicated_rows_and_dead_units(metric: Metric) -> Iterator[str]:
     """Equal samples, and a unit that is zero everywhere, give a finite value or a reason."""
     x, y = sides(metric, np.random.default_rng(7))
     x[1], y[1], x[:, 3] = x[0], y[0], 0
-    yield from outside(metric, call(metric, x, y), 1e-9)
+    yield from outside(metric, call(metric, x, y), 1e-12)
+
+
+def copies_of_samples(metric: Metric) -> Iterator[str]:
+    """Many copies of samples, which tie as neighbours, give a value in the bounds or a reason."""
+    rng = np.random.default_rng(23)
+    x, y = (side[rng.integers(15, size=40)] for side in sides(metric, rng, n=40))
+    yield from outside(metric, call(metric, x, y), 1e-12)
+
+
+def samples_in_any_order(metric: Metric) -> Iterator[str]:
+    """The same samples in another order on both sides have the same value, to 1e-9."""
+    rng = np.random.default_rng(22)
+    x, y = sides(metric, rng, n=40)
+    order, labels = rng.permutation(40), labels_of(y)
+    value = metric.compare(*(prepare(metric, side, labels) for side in (x, y)))
+    moved = metric.compare(*(prepare(metric, side[order], labels[order]) for side in (x, y)))
+    if not abs(moved - value) <= 1e-9:
+        yield f"the value is {value!r}, and in another order {moved!r}"
