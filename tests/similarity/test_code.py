@@ -22,6 +22,8 @@ BY_NAME = {
     "metrics/_files.py": "metrics outside the package: `code_of_class`",
     "models/__init__.py": "a model's source: `sources_of`",
     "models/_architecture.py": "the library that a row's name begins with: `sources_of`",
+    "networks/__init__.py": "what builds a network: `modules_of`",
+    "networks/libraries/small/__init__.py": "the network of a name: `modules_of`",
     "plots/mpl.py": "other people's packages only",
     "prefetch.py": "a dataset's source, asked whether it fetches: no result",
     "registry.py": "metrics: `code_of_class`; figures: `Facts.module`; packaged data: `sources_of`",
