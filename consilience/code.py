@@ -75,7 +75,10 @@ def code_of_script(path: str | Path, *modules: str) -> str:
         path: the script.
         modules: what it imports by name at run time, as dotted names.
     """
-    source = Path(path).read_bytes()
+    return _code_of_source(Path(path).read_bytes(), *modules)
+
+
+def _code_of_source(source: bytes, *modules: str) -> str:
     found = {target for m, names in _statements(source) for target in _targets(m, names)}
     code = code_of(*sorted(found.union(modules)))
     return hashlib.sha256(f"{_passed_on(source)} {code}\n".encode() + source).hexdigest()
@@ -92,7 +95,9 @@ def code_of_class(cls: type) -> str:
     if module.partition(".")[0] == NAME:
         return code_of(module)
     path = getattr(sys.modules.get(module), "__file__", None)
-    return code_of_script(path) if path and Path(path).is_file() else secrets.token_hex(32)
+    if path and Path(path).is_file():
+        return _code_of_source(Path(path).read_bytes())  # it may be edited while this runs
+    return secrets.token_hex(32)
 
 
 def sources_of(kind: str, row: Mapping[str, str]) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; known: {shown}" if known else "; nothing is known here"
 
 
+class RegisteredTwiceError(ValueError):
+    """A name is taken."""
+
+
 class Registry(Mapping[str, T]):
     """Things registered by name, found by importing every module of a package when first asked."""
 
@@ -35,11 +39,16 @@ class Registry(Mapping[str, T]):
 
         def enter(entry: T) -> T:
             if name in self._entries:
-                raise ValueError(f"{self._what} {name!r} is registered twice")
+                raise RegisteredTwiceError(f"{self._what} {name!r} is registered twice")
             self._entries[name] = entry
             return entry
 
         return enter
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Takes out what was registered under these names, as far as it is there."""
+        for name in names:
+            self._entries.pop(name, None)
 
     def _fill(self) -> dict[str, T]:
         if not self._complete:

@@ -244,6 +244,48 @@ def test_renaming_a_metric_keeps_its_pairs(study):
     assert present["value"].equals(former["value"])
 
 
+OWN = """\
+from dataclasses import dataclass
+
+from consilience.metrics import Metric, metric
+
+
+@metric("mine", symmetric=True, bounds=(0, 1), self_value=1.0, is_metric=False, citation="me",
+        larger_is_more_similar=True, invariant_to=[])
+@dataclass(frozen=True)
+class Mine(Metric):
+    def prepare(self, x):
+        return x.sum(axis=1)
+
+    def compare(self, a, b):
+        return float(1 / (1 + abs(a - b).mean()))
+"""
+
+
+def test_a_metric_in_a_file_of_ones_own(study):
+    """Its jobs are new when it is added and when its file is edited; no job of another metric."""
+    (study / "mine.py").write_text(OWN, encoding="utf8")
+    replace(study / "study.yaml", "[metrics.yaml]}", "[metrics.yaml], metric_modules: [mine.py]}")
+    assert planned(study) == {("explorer",)}  # which names the catalogues
+    replace(study / "study.yaml", "[knn, cka]", "[knn, cka, mine]")
+    assert planned(study) == downstream(DATA, ["mine"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    path = study / "results/study/similarity/one/mine.parquet"
+    first = read_table(path)
+    assert pairs_computed(study, "one", "mine") == len(first) == 10
+    assert "file" not in first.attrs["spec"]
+    replace(study / "mine.py", "1 / (1 +", "1 / (1 + 2 *")
+    again = planned(study, "all_similarity")
+    assert again == {("all_similarity",)} | similarity(DATA, ["mine"])
+    snakemake(study, "--cores", "2", "all_similarity")
+    assert pairs_computed(study, "one", "mine") == 10
+    twice = 1 / (1 + 2 * (1 / first["value"] - 1))
+    assert abs(read_table(path)["value"] - twice).max() < 1e-12
+    (study / "mine.py").write_text("def broken(:\n", encoding="utf8")
+    text = snakemake(study, "-n", ok=False)
+    assert "study.yaml: catalogs.metric_modules[0]: mine.py line 1: invalid syntax" in text
+
+
 def test_metrics_that_share_lists_are_computed_together(study):
     with (study / "metrics.yaml").open("a") as stream:
         stream.write("lcs: {metric: lcs_knn, k: 6}\n")

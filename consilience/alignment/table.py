@@ -25,7 +25,7 @@ from consilience.calibration import NULL, Permutations, calibrate
 from consilience.errors import MetricError
 from consilience.files import derive_seed, digest, write_table
 from consilience.forms.groups import subset
-from consilience.metrics import Metric, Preprocessing, get_metric
+from consilience.metrics import Metric, Preprocessing, metric_of, without_file
 from consilience.similarity.engine.blocks import ByPairs, fill_by_pairs, missing_pairs
 from consilience.similarity.items import Listing, list_items
 from consilience.similarity.store import RowsStore
@@ -168,7 +168,7 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
         fresh: compute all pairs again, whatever the store holds.
         threads: how many pairs are computed at a time; none of it changes a value.
     """
-    metric = get_metric(spec["metric"], **spec["parameters"])
+    metric = metric_of(spec)
     check_paired(metric)
     ids = {"dataset": dataset, "metric_id": metric_id}
     listing = list_items(manifest, {**spec, "layers": "all"}, **ids)
@@ -193,7 +193,7 @@ def make_alignment(  # noqa: PLR0913 - the settings of one job, all but the file
     table = pd.DataFrame(found, columns=[*COLUMNS[:6], *Row._fields])
     table = calibrate(table.astype(AlignmentStore.types), metric.facts)[COLUMNS]
     metadata = {
-        "spec": dict(spec),
+        "spec": without_file(spec),
         "facts": metric.facts.as_dict(),
         "null": {"kind": "monte_carlo", "count": permutations, "seed": seed},
         "code": known.code,

@@ -148,19 +148,30 @@ def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing, Group
         variant = {"metric": name}
     else:
         raise ConfigError(f"unknown metric {name!r}{did_you_mean(name, {*catalogue, *METRICS})}")
-    for setting in arguments.set:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {setting!r} is not NAME=VALUE")
-        try:
-            variant[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"--set {setting!r}: the value cannot be read ({reason})") from None
+    variant |= read_settings(arguments.set)
     given = {"center": arguments.center, "row_normalize": arguments.row_normalize}
     found = split_variant(variant)
     before = Preprocessing(**{**given, **found.before})
     return get_metric(found.metric, **found.parameters), before, variant.get("group_rows", "apart")
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Returns what `--set NAME=VALUE` says, values as YAML reads them.
+
+    Raises:
+        ConfigError: one is not of this form, or its value cannot be read.
+    """
+    found = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {setting!r} is not NAME=VALUE")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"--set {setting!r}: the value cannot be read ({reason})") from None
+    return found
 
 
 def _catalogue() -> Any:  # noqa: ANN401

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from consilience.config.catalogs import Row, read_rows, read_variants
+from consilience.config.catalogs import Row, add_own, read_metric_files, read_rows, read_variants
 from consilience.config.checks import (
     check_across,
     check_derived,
@@ -26,7 +26,7 @@ from consilience.config.selection import frame, resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
-from consilience.metrics import METRICS, get_metric, metric_code
+from consilience.metrics import METRICS, metric_code, metric_of
 from consilience.registry import did_you_mean
 from consilience.renames import of_study
 from consilience.similarity import sharing_of
@@ -60,7 +60,7 @@ class Study:
     models: dict[str, Row]
     datasets: dict[str, Row]
     metrics: dict[str, dict[str, Any]]
-    """For each metric id: metric, parameters, preprocessing, layers, permutations."""
+    """For each metric id: metric, parameters, preprocessing, layers, permutations; its own file."""
     labels: dict[str, str]
     """For each metric id: its name in figures."""
     parents: dict[str, Row] = field(default_factory=dict)
@@ -144,10 +144,7 @@ class Study:
     @cached_property
     def metric_code(self) -> dict[str, str]:
         """For each metric the hash of the code that decides its values."""
-        return {
-            name: metric_code(get_metric(spec["metric"], **spec["parameters"]))
-            for name, spec in self.metrics.items()
-        }
+        return {name: metric_code(metric_of(spec)) for name, spec in self.metrics.items()}
 
     @cached_property
     def shared(self) -> dict[str, list[str]]:
@@ -195,10 +192,12 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     settings = of_study(settings)
     models = read_rows(settings["catalogs"]["models"], "model", problems)
     datasets = read_rows(settings["catalogs"]["datasets"], "dataset", problems)
+    files = read_metric_files(settings["catalogs"]["metric_modules"], origins, problems)
     variants = read_variants(settings["catalogs"]["metrics"], problems)
     check_renames(settings["catalogs"], (models, datasets, variants), problems)
     recipes = read_recipes(settings["catalogs"]["recipes"], problems)
     problems.stop()
+    variants = add_own(variants, files, problems)
     trainings = expand(recipes, datasets, settings["seed"], settings["models"], problems)
     models |= rows_of(trainings, models, problems)
     problems.stop()
@@ -215,7 +214,10 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
         settings,
         chosen_models,
         chosen_datasets,
-        Known("metric", {m: resolve(v, settings["similarity"]) for m, v in chosen_metrics.items()}),
+        Known(
+            "metric",
+            {m: resolve(v, settings["similarity"], files) for m, v in chosen_metrics.items()},
+        ),
         {m: variant.get("label", m) for m, variant in chosen_metrics.items()},
         parents,
         needed,

@@ -7,8 +7,11 @@ import yaml
 
 from consilience.config.cells import WHOLE, read_cells
 from consilience.config.once import load_once
+from consilience.config.origins import Origins
 from consilience.config.shape import Problems, check_shape
+from consilience.errors import ConfigError
 from consilience.files import find
+from consilience.metrics import keep_metrics, load_metrics
 from consilience.renames import of_row, of_variants
 
 Row = dict[str, str]
@@ -64,3 +67,36 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
             problems.add(name, f"the metric {variant!r} is defined twice; rename one")
         variants |= content if problems.lines else of_variants(content)
     return variants
+
+
+def read_metric_files(names: Sequence[str], origins: Origins, problems: Problems) -> dict[str, str]:
+    """Runs the files of a study's own metrics, and returns {metric: file}; others are forgotten."""
+    keep_metrics(names)
+    found: dict[str, str] = {}
+    for position, name in enumerate(names):
+        place = origins.place(f"catalogs.metric_modules[{position}]")
+        try:
+            metrics = load_metrics(name)
+        except ConfigError as error:
+            problems.add(place, str(error))
+            continue
+        check_shape({metric: {"metric": metric} for metric in metrics}, "metrics", place, problems)
+        found |= dict.fromkeys(metrics, name)
+    return found
+
+
+def add_own(
+    variants: Mapping[str, dict[str, Any]], files: Mapping[str, str], problems: Problems
+) -> dict[str, dict[str, Any]]:
+    """Returns the variants and, by their own names, the metrics of a study's own files.
+
+    Args:
+        variants: of the catalogues.
+        files: {metric: its file}.
+        problems: a variant of another metric that is called like one of these is added to it.
+    """
+    for metric in sorted(set(files) & set(variants)):
+        if (other := variants[metric]["metric"]) != metric:
+            text = f"the catalogue has a variant {metric!r} of the metric {other!r}"
+            problems.add(files[metric], f"{text}; give yours another name")
+    return {**{metric: {"metric": metric} for metric in files}, **variants}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from consilience.config.origins import Origins
 from consilience.files import ROOT, file_digest
+from consilience.metrics import without_file
 from consilience.results import RESULT_FILES
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Page:
             "settings": settings,
             "models": study.models,
             "datasets": study.datasets,
-            "metrics": study.metrics,
+            "metrics": {m: without_file(spec) for m, spec in study.metrics.items()},
             "labels": study.labels,
         }
 

@@ -53,8 +53,16 @@ def run_query(query: str, rows: Mapping[str, Row], place: str, problems: Problem
     return chosen
 
 
-def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a metric variant with what is done to the features before it."""
+def resolve(
+    variant: Mapping[str, Any], similarity: Mapping[str, Any], files: Mapping[str, str]
+) -> dict[str, Any]:
+    """Returns a metric variant with what is done to the features before it.
+
+    Args:
+        variant: as the catalogue has it.
+        similarity: the settings of the study.
+        files: {metric: file} of those that are no part of the package.
+    """
     found = split_variant(variant)
     preprocessing = {
         "row_normalize": similarity["row_normalize"],
@@ -72,4 +80,5 @@ def resolve(variant: Mapping[str, Any], similarity: Mapping[str, Any]) -> dict[s
         "layers": similarity["layers"],
         "permutations": similarity["permutations"],
         **({"group_rows": group_rows} if group_rows != "apart" else {}),
+        **({"file": files[found.metric]} if found.metric in files else {}),
     }

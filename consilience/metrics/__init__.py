@@ -18,6 +18,7 @@ from consilience.metrics._base import (
     metric,
     metric_code,
 )
+from consilience.metrics._files import keep_metrics, load_metrics, metric_of, without_file
 from consilience.metrics._inner import InnerProductMetric
 from consilience.metrics._listed import NeighborMetric
 from consilience.metrics._variants import Variant, split_variant
@@ -37,10 +38,14 @@ __all__ = [
     "clip_outliers",
     "finite",
     "get_metric",
+    "keep_metrics",
     "list_metrics",
+    "load_metrics",
     "metric",
     "metric_code",
+    "metric_of",
     "rounding",
     "split_variant",
     "unit_rows",
+    "without_file",
 ]

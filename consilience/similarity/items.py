@@ -22,7 +22,7 @@ from consilience.forms.groups import (
 )
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
 from consilience.layers import last_layers
-from consilience.metrics import Metric, Preprocessing, get_metric
+from consilience.metrics import Metric, Preprocessing, metric_of, without_file
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Offer, Task, make_item
 
@@ -70,6 +70,7 @@ def list_items(
         spec: {"metric": name, "parameters": {…}, "preprocessing": {…}, "layers": `all`, or `last`
             for the last layer of each model}. Metrics that take no features compare an output
             of every model, such as `logits`, as it is; further inputs are taken as they are.
+            A metric of a file of the user's own names it as "file", which is then run.
         dataset: id of the dataset, for messages.
         metric_id: id of the metric variant, for messages.
         samples: samples/{dataset}.parquet, for metrics of what samples have, such as labels.
@@ -80,7 +81,7 @@ def list_items(
             another one, their pairs fail with that reason.
         DataError: samples lack what the metric takes of them.
     """
-    metric = get_metric(spec["metric"], **spec["parameters"])
+    metric = metric_of(spec)
     main = metric.facts.main
     if main != "features":
         as_it_is = {"row_normalize": False, "center": False}
@@ -115,7 +116,7 @@ def list_items(
     )
     task, items = take_groups(task, items)
     n = items[0].shape[0] if task.pooled else n
-    return Listing(task, items, dict(spec), n, samples_hash)
+    return Listing(task, items, without_file(spec), n, samples_hash)
 
 
 def take_groups(task: Task, items: list[Item]) -> tuple[Task, list[Item]]:

@@ -9,8 +9,8 @@ from golden import GOLDEN, RESI, golden_pair, resi_pair
 from scipy.linalg import logm, orthogonal_procrustes, sqrtm, subspace_angles
 from scipy.optimize import linprog
 from scipy.spatial import procrustes as scipy_procrustes
-from test_metrics import changes, features
 
+from consilience.checking import changes, features
 from consilience.errors import ConfigError, MetricError
 from consilience.metrics import get_metric
 from consilience.metrics.matching import transport_plan

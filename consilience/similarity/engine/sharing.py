@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from consilience.files import digest, write_table
-from consilience.metrics import get_metric
+from consilience.metrics import metric_of, without_file
 from consilience.similarity.copies import warn_of_copies
 from consilience.similarity.engine.blocks import all_pairs, fill_together
 from consilience.similarity.items import list_items, with_null
@@ -26,7 +26,7 @@ def sharing_of(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """
     found: dict[str, list[str]] = {}
     for id_, spec in specs.items():
-        if base := get_metric(spec["metric"], **spec["parameters"]).base:
+        if base := metric_of(spec).base:
             rows = [spec["group_rows"]] if "group_rows" in spec else []
             mark = digest([spec["preprocessing"], spec["layers"], *rows])[:8]
             found.setdefault(f"{base}-{mark}", []).append(id_)
@@ -111,5 +111,6 @@ def make_shared(
         (id_, len(store.outcomes), len(store.outcomes) - before[id_])
         for id_, store in opened.items()
     ]
-    metadata = {"dataset": dataset, "specs": {id_: dict(spec) for id_, spec in specs.items()}}
+    described = {id_: without_file(spec) for id_, spec in specs.items()}
+    metadata = {"dataset": dataset, "specs": described}
     write_table(pd.DataFrame(rows, columns=["metric", "pairs", "computed"]), out, metadata)
