@@ -16,17 +16,19 @@ from consilience.cli.features import CONTIGUOUS
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.foreign import ID_KEYS, LABEL_KEYS
-from consilience.features.reading import check_same_stimuli
+from consilience.features.reading import check_same_stimuli, read_header
 from consilience.files import METADATA_KEY
 from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
-from consilience.forms.inputs import INPUTS
+from consilience.forms.inputs import INPUTS, model_inputs
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
 from consilience.renames import present
 from consilience.samples.table import read_samples
 
 CATALOGUE = "metrics.yaml"
+FEATURES = "features"
+"""The input that layers are."""
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -89,7 +91,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     if per_sample:
         check_same_stimuli(dict(zip((arguments.x, arguments.y), headers, strict=True)))
         _check_same_ids(arguments.x, arguments.y)
-    x, y = (_read(name) for name in (arguments.x, arguments.y))
+    x, y = (_read(name, metric.facts.main) for name in (arguments.x, arguments.y))
     sides = [
         {"file": name, "shape": list(side.shape), "dataset": header.get("dataset")}
         for name, side, header in zip((arguments.x, arguments.y), (x, y), headers, strict=True)
@@ -100,7 +102,11 @@ def _compare(arguments: argparse.Namespace) -> int:
     in_blocks = groups is not None and group_rows != "mean"
     null = _null_kind(metric, arguments, in_blocks=in_blocks) if arguments.null else None
     task = Task(metric, preprocessing, null, permutations, shared, groups, group_rows)
-    outcome = compare(task, x, y)
+    given = [
+        _beside(name, metric, side)
+        for name, side in zip((arguments.x, arguments.y), (x, y), strict=True)
+    ]
+    outcome = compare(task, *given)
     found = {
         "metric": metric.facts.name,
         "parameters": metric.parameters,
@@ -232,8 +238,22 @@ def _ids(name: str) -> list[str] | None:
         return None
 
 
-def _read(name: str) -> np.ndarray:
-    """Returns one matrix of a file; nothing in a file is ever executed."""
+def _beside(name: str, metric: Metric, side: np.ndarray) -> Any:  # noqa: ANN401
+    """Returns a matrix of a features file with what else of the file the metric takes."""
+    path, _ = _place(name)
+    more = [key for key in model_inputs(metric.facts.inputs) if key != metric.facts.main]
+    outputs = _header(name).get("outputs", {})
+    found = {key: _read_safetensors(path, key) for key in more if key in outputs}
+    return {metric.facts.main: side, **found} if found else side
+
+
+def _read(name: str, main: str = FEATURES) -> np.ndarray:
+    """Returns one matrix of a file; nothing in a file is ever executed.
+
+    Args:
+        name: FILE or FILE:LAYER.
+        main: what is meant of a features file of which no layer is named.
+    """
     path, layer = _place(name)
     if not path.exists():
         raise FeaturesError(f"{name}: no such file")
@@ -244,7 +264,13 @@ def _read(name: str) -> np.ndarray:
             f"{', '.join(readers)} (pickles are refused: they can execute code)"
         )
     try:
-        return readers[path.suffix](path, layer)
+        header = {} if layer or main == FEATURES else _header(name)
+        if header and main not in header.get("outputs", {}):
+            raise FeaturesError(
+                f"{path} holds no {main}, which the metric compares; name another file, or "
+                "FILE:LAYER if a layer holds them"
+            )
+        return readers[path.suffix](path, main if header else layer)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
 
@@ -269,7 +295,7 @@ def _read_safetensors(path: Path, layer: str | None) -> np.ndarray:
             known = list(tensors.keys())
             # of a features file the layers come first: logits and the like must be asked for
             header = (tensors.metadata() or {}).get(METADATA_KEY.decode())
-            layers = json.loads(header)["layers"] if header and layer is None else known
+            layers = read_header(path)["layers"] if header and layer is None else known
             return tensors.get_tensor(_choose(path, layer, layers))
     except SafetensorError as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None

@@ -25,7 +25,13 @@ def read_header(path: str | Path) -> dict[str, Any]:
         text = (stream.metadata() or {}).get(_KEY)
     if text is None:
         raise FeaturesError(f"{path} is no features file: its header is missing; {again(path)}")
-    return json.loads(text)
+    header = json.loads(text)
+    if "layers" not in header:
+        raise FeaturesError(
+            f"{path} is no features file: its header names no layers, as that of trained weights; "
+            "features of a model lie in results/features/{dataset}/{model}.safetensors"
+        )
+    return header
 
 
 def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  # noqa: ANN401

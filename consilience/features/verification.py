@@ -39,7 +39,8 @@ def verify_results(
 ) -> Verified:
     """Returns all problems of a folder of results; nothing is written.
 
-    Samples are compared with their own hash; features with the hashes of their header and with
+    Samples are compared with their own hash; trained weights with the hash of their header, and
+    with the samples that they learnt from; features with the hashes of their header and with
     their samples; manifests with the features; similarities with the manifests; tables with the
     check sums of their pages.
 
@@ -53,6 +54,7 @@ def verify_results(
     check = _Check(Path(folder), [], {})
     check.find_shared(map(Path, shared))
     samples = check.samples()
+    check.weights(samples)
     headers = check.features(samples)
     manifests = check.manifests(headers)
     check.similarities(manifests)
@@ -111,6 +113,23 @@ class _Check:
             if found is not None:
                 hashes[path.stem] = found.hash
         return hashes
+
+    def weights(self, samples: Mapping[str, str]) -> None:
+        """Checks trained weights."""
+        for path in self._files("train", "*.safetensors", self._roots):
+            self._attempt(path, lambda path=path: self._weights_file(path, samples))
+
+    def _weights_file(self, path: Path, samples: Mapping[str, str]) -> None:
+        try:
+            from consilience.networks.weights import read_trained  # noqa: PLC0415 - PyTorch
+        except ImportError:
+            self.notes.append(Problem(str(path), "not looked at, which takes PyTorch"))
+            return
+        header = read_trained(path).header
+        for key, place in (("dataset", "train"), ("test", "test")):
+            dataset, learnt = header["spec"].get(key, ""), header["samples"][place]
+            if samples.get(dataset, learnt) != learnt:
+                self._report(path, f"is of other samples than {dataset!r} has now")
 
     def features(self, samples: Mapping[str, str]) -> dict[Path, dict[str, Any]]:
         """Returns the headers of sound features files."""

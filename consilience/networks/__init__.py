@@ -127,7 +127,8 @@ def check_options(architecture: str, options: Mapping[str, Any]) -> None:
             hint = did_you_mean(option, known)
             raise ConfigError(f"architecture {architecture!r} has no option {option!r}{hint}")
         kind = type(known[option])
-        fits = isinstance(value, (int, float) if kind is float else kind)
+        wider = {float: (int, float), tuple: (list, tuple)}
+        fits = isinstance(value, wider.get(kind, kind))
         if not fits or isinstance(value, bool) is not (kind is bool):
             raise ConfigError(
                 f"architecture {architecture!r}: option {option} is {value!r}, and it is "
@@ -148,7 +149,7 @@ _TYPES = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    list: "a list",
+    tuple: "a list",
     str: "a word",
 }
 """What an option is, by the type of its default."""

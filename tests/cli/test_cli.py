@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from consilience.cli import main
@@ -12,6 +13,7 @@ from consilience.errors import FeaturesError
 from consilience.features import write_features
 from consilience.features.activations import reduce_pair
 from consilience.metrics import get_metric
+from consilience.networks.weights import write_trained
 from consilience.similarity import pairwise, pairwise_many
 
 
@@ -150,6 +152,42 @@ def test_of_a_features_file_the_layer_is_taken_and_outputs_where_they_are_named(
         found = json.loads(run(capsys, *(f"{path}{ending}" for path in pairs), "--json")[1].out)
         expected = get_metric("cka")(*(own[layer].astype(float) for own in pairs.values()))
         assert found["value"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_metric_takes_of_a_features_file_what_it_compares(tmp_path, capsys):
+    rng = np.random.default_rng(2)
+    given, ids, paths = (
+        [],
+        [f"s{i}" for i in range(30)],
+        [tmp_path / f"{n}.safetensors" for n in "ab"],
+    )
+    for path in paths:
+        f, g = (rng.normal(size=(n, 2)).astype("float32") for n in (30, 5))
+        given.append({"features": f, "unembedding": g, "logits": f @ g.T})
+        header = {"model": {"model": path.stem}, "dataset": "d", "samples_hash": "s"}
+        write_features(path, {"late": f}, header, ids, outputs={"logits": f @ g.T}, unembedding=g)
+    for name, inputs in (
+        ("kl", ["logits"]),
+        ("d_llv", ["logits"]),
+        ("identifiable_svd", ["features", "unembedding", "logits"]),
+        ("cka", ["features"]),
+    ):
+        metric = get_metric(name)
+        prepared = (metric.prepare(*(own[key].astype(float) for key in inputs)) for own in given)
+        found = json.loads(run(capsys, *map(str, paths), "--metric", name, "--json")[1].out)
+        assert found["value"] == pytest.approx(metric.compare(*prepared), rel=1e-6), name
+    header = {"model": {"model": "bare"}, "dataset": "d", "samples_hash": "s"}
+    write_features(tmp_path / "bare.safetensors", {"late": given[0]["features"]}, header, ids)
+    code, said = run(capsys, *[str(tmp_path / "bare.safetensors")] * 2, "--metric", "kl")
+    assert code == 1 and "bare.safetensors holds no logits, which the metric compares" in said.err
+
+
+@pytest.mark.parametrize("command", ["inspect", "compare"])
+def test_trained_weights_are_no_features(tmp_path, capsys, command):
+    path = tmp_path / "w.safetensors"
+    write_trained(path, {"weight": torch.ones(3, 2)}, {"spec": {}, "task": {}})
+    assert main([command, *[str(path)] * (1 + (command == "compare"))]) == 1
+    assert "w.safetensors is no features file: its header names no lay" in capsys.readouterr().err
 
 
 def features_file(path, x, dataset, samples_hash):

@@ -211,6 +211,7 @@ def test_a_recipe_without_keys_and_whole_numbers_of_another_type(tmp_path):
         (("width: 8", "width: '8'"), "option width is '8', and it is a whole number"),
         (("width: 8", "width: true"), "option width is True, and it is a whole number"),
         (("width: 8", "norm: [1]"), "option norm is [1], and it is a number"),
+        (("small:mlp\n  options: {width: 8, dimension: 2}", "small:resnet\n  options: {blocks: 2}"), "option blocks is 2, and it is a list"),
         (("test: held_out", "test: pictures"), "the test 'pictures' holds image, not vector"),
     ],
 )  # fmt: skip

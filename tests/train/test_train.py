@@ -14,6 +14,7 @@ from torch import nn
 
 from consilience.datasets import Sample, open_dataset
 from consilience.errors import ConfigError, DataError, ModelError
+from consilience.features.verification import verify_results
 from consilience.files import digest, file_digest
 from consilience.models import load_model
 from consilience.networks import Task, build
@@ -280,6 +281,19 @@ def test_what_was_changed_by_hand_is_trained_again(points, tmp_path, caplog, cha
     train(tmp_path, points, {"m": spec()})
     assert "it is trained again" in caplog.text
     assert path.read_bytes() == whole
+
+
+def test_weights_are_verified(points, tmp_path):
+    make_samples(ROW, 0, tmp_path / "samples" / "points.parquet")
+    path = train(tmp_path / "train", points, {"m": spec(training={"steps": 0})})["m"]
+    assert verify_results(tmp_path)[:2] == ({"samples": 1, "train": 1}, [])
+    make_samples({**ROW, "cap": "50"}, 0, tmp_path / "samples" / "points.parquet")
+    (problem,) = verify_results(tmp_path).problems
+    assert problem == ("train/m.safetensors", "is of other samples than 'points' has now")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    (problem,) = verify_results(tmp_path).problems
+    assert "it is damaged, or was edited; delete it and run snakemake again" in problem.text
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_costs_no_other_model(points, tmp_path):
