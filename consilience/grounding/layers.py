@@ -31,10 +31,9 @@ def order_correlation(closeness: Floats) -> float:
     found = []
     for i, side in _sides(len(closeness)):
         values = closeness[i, side]
-        near = np.arange(len(side), dtype=float)[np.isfinite(values)]
         values = values[np.isfinite(values)]
         if len(values) > 1 and np.ptp(values) > ROUNDING * np.abs(values).max():
-            found.append(float(np.corrcoef(ranks(-values), near)[0, 1]))
+            found.append(float(np.corrcoef(ranks(-values), np.arange(len(values)))[0, 1]))
     return float(np.mean(found)) if found else float("nan")
 
 
