@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 ALL = "all"
 COVERED = 0.9
 """Share of the cases in which a metric has a value, below which it has no place."""
+WIDEST = {"auprc": 1.0, "spearman": 2.0}
+"""Largest difference of two values of a score."""
 CASE = ["domain", "recipe", "test"]
 RANKS = ["metric", *CASE, "value", "rank", "rank01", "status"]
 SUMMARY = [
@@ -207,7 +209,7 @@ def differences(samples: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yields the difference of every two metrics in each case, with an interval over models.
 
     Both are of the same models, so leaving one out changes both alike: intervals are far narrower
-    than those of the values. They are of the jackknife on the plain scale.
+    than those of the values. They are of the jackknife on the plain scale, cut to what is possible.
     """
     keys = ["recipe", "test", "measure", "score"]
     for key, case in samples[samples["status"].isin([OK, NOT_GROUNDED])].groupby(keys, sort=True):
@@ -215,7 +217,8 @@ def differences(samples: pd.DataFrame) -> Iterator[dict[str, Any]]:
         for x, y in combinations(rows, 2):
             left_out = np.asarray(x["left_out"], dtype=float) - np.asarray(y["left_out"])
             value = float(x["value"] - y["value"])
-            low, high = plain_interval(value, left_out, np.asarray(x["side"]))
+            ends = plain_interval(value, left_out, np.asarray(x["side"]))
+            low, high = np.clip(ends, -WIDEST[x["score"]], WIDEST[x["score"]]).tolist()
             named = dict(zip(keys, key, strict=True))
             named |= {"metric_x": x["metric"], "metric_y": y["metric"], "difference": value}
             yield named | {"low": low, "high": high}
