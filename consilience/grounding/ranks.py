@@ -26,7 +26,7 @@ COVERED = 0.9
 WIDEST = {"auprc": 1.0, "spearman": 2.0}
 """Largest difference of two values of a score."""
 CASE = ["domain", "recipe", "test"]
-RANKS = ["metric", *CASE, "value", "rank", "rank01", "status"]
+RANKS = ["metric", *CASE, "value", "rank", "rank01", "p", "p_holm", "status"]
 SUMMARY = [
     "metric", "domain", "place", "mean_rank", "median_rank", "low", "high", "mean_rank01",
     "coverage", "n_cases", "best_share", "critical_difference",
@@ -70,7 +70,7 @@ def rank_cases(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, ...
         if counted.empty:
             continue
         ranks, replicates = _rank_measures(counted)
-        n = len(ranks)
+        n, ranks["p_holm"] = len(ranks), holm(ranks["p"].to_numpy(float))
         found = ranks.assign(rank01=(ranks["rank"] - 1) / max(n - 1, 1), **names)
         rows += found.reset_index(names="metric").to_dict("records")
         drawn[tuple(names.values())] = replicates
@@ -80,12 +80,13 @@ def rank_cases(samples: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, ...
 def _rank_measures(case: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns value, rank and status of each metric, and its rank (metrics, draws) by resample."""
     metrics = sorted(case["metric"].unique())
-    values, ranks, replicates = [], [], []
+    values, ranks, replicates, chances = [], [], [], []
     for _, part in case.groupby("measure", sort=True):
         part = part.set_index("metric").reindex(metrics)  # noqa: PLW2901
         ok = (part["status"] == OK).to_numpy()
         value = np.where(ok, part["value"].to_numpy(float), np.nan)
         values.append(value)
+        chances.append(np.where(ok, part["p"].to_numpy(float), np.nan))
         ranks.append(average_ranks(value[:, None])[:, 0])
         longest = max(
             (len(d) for d, kept in zip(part["drawn"], ok, strict=True) if kept), default=0
@@ -99,11 +100,21 @@ def _rank_measures(case: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         {
             "value": np.mean(values, axis=0),
             "rank": np.mean(ranks, axis=0),
+            "p": np.max(chances, axis=0),
             "status": status,
         },
         index=metrics,
     )
     return table, pd.DataFrame(np.mean(replicates, axis=0), index=metrics)
+
+
+def holm(p: Floats) -> Floats:
+    """Returns p-values adjusted for their number (Holm 1979); missing ones do not count."""
+    found, known = np.full(len(p), np.nan), np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    found[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1)
+    return found
 
 
 def _worst(statuses: pd.Series) -> str:

@@ -1,6 +1,6 @@
 """Every score of one metric on one test of a recipe, and what ranks are made of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -36,6 +36,8 @@ class Sample(NamedTuple):
     side: list[int]
     left_out: list[float]
     drawn: list[float]
+    p: float = float("nan")
+    """Of the value, against chance."""
 
 
 @dataclass
@@ -91,6 +93,7 @@ class Judge:
             if not gate.passed and row["status"] == OK:
                 row["status"] = NOT_GROUNDED
             row["note"] = "; ".join(filter(None, [row.get("note", ""), gate.note]))
+        found.samples = [_with_p(sample, found.rows) for sample in found.samples]
         found.samples = [
             s._replace(status=NOT_GROUNDED) if not gate.passed and s.status == OK else s
             for s in found.samples
@@ -214,6 +217,16 @@ class Judge:
                 counts = self.draws.counts([tuple(case.models)])
                 found.samples.append(_sample_of_means(values, case, counts, status))
         return found
+
+
+def _with_p(sample: Sample, rows: Sequence[Mapping[str, Any]]) -> Sample:
+    """Returns a sample with the p-value of its row: the last one of all groups by its score."""
+    own = [
+        row.get("p", np.nan)
+        for row in rows
+        if (row["score"], row["measure"], row["group_x"]) == (sample.score, sample.measure, "")
+    ]  # rows without pairs that share a start, by which metrics are ranked, come last
+    return sample._replace(p=own[-1])
 
 
 def part_of(groups: Groups, same: str) -> Groups:

@@ -48,7 +48,7 @@ COLUMNS = {
 MODELS = ["metric", "recipe", "dataset", "model", "score", "value"]
 SAMPLES = [
     "metric", "domain", "recipe", "test", "measure", "score", "status", "value", "models", "side",
-    "left_out", "drawn",
+    "left_out", "drawn", "p",
 ]  # fmt: skip
 
 

@@ -390,10 +390,10 @@ def test_critical_difference(k, n, known):
     assert critical_difference(k, n) == pytest.approx(known, abs=0.06)
 
 
-def sample(metric, recipe, status="ok", value=0.5, test="labels", measure=""):
+def sample(metric, recipe, status="ok", value=0.5, test="labels", measure="", p=0.5):
     return {"metric": metric, "domain": "image", "recipe": recipe, "test": test,
             "measure": measure, "score": "auprc", "status": status, "value": value,
-            "drawn": [value] * 3 if status == "ok" else []}  # fmt: skip
+            "drawn": [value] * 3 if status == "ok" else [], "p": p}  # fmt: skip
 
 
 def test_cases_that_do_not_count_are_left_out_for_all():
@@ -406,6 +406,16 @@ def test_cases_that_do_not_count_are_left_out_for_all():
     assert ("b", "z") not in by.index
     summary = summarize(cases, drawn)
     assert set(summary["metric"]) == {"x", "y"}
+
+
+def test_p_values_are_adjusted_for_the_number_of_metrics():
+    """The example of Holm's procedure: .01, .04, .03 and .005 become .03, .06, .06 and .02."""
+    given = {"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}
+    rows = [sample(metric, "r", p=p) for metric, p in given.items()]
+    cases, _ = rank_cases(pd.DataFrame([*rows, sample("e", "r", "failed", p=np.nan)]))
+    found = cases.set_index("metric")["p_holm"]
+    assert found[list("abcd")].tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert np.isnan(found["e"])
 
 
 def test_a_test_of_two_measures_ranks_by_their_mean():
