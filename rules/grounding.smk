@@ -19,6 +19,7 @@ rule grounding_answers:
     params:
         models=lambda wc: PLAN.answering(wc.dataset),
         sets=lambda wc: PLAN.answer_sets(wc.dataset),
+        held_out=lambda wc: PLAN.held_out(wc.dataset),
         logit_columns=lambda wc: PLAN.logit_columns[wc.dataset],
         seed=STUDY.settings["seed"],
         code=PLAN.code("grounding_answers", *PLAN.behavior_modules),

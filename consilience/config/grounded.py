@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from consilience.alterations.spec import parse_cell
 from consilience.config.origins import Origins
 from consilience.config.recipes import Recipe, Training
 from consilience.config.shape import Problems
 from consilience.grounding.cases import OUTPUT, OUTPUTS, PREDICTED
 from consilience.registry import did_you_mean
+from consilience.samples.views import parse_view
 
 if TYPE_CHECKING:
     from consilience.config import Study
@@ -184,6 +186,22 @@ class Grounded:
             if case["test"] in PREDICTED and case["dataset"] == dataset
         ]
         return [list(models) for models in dict.fromkeys(map(tuple, found))]
+
+    def held_out(self, dataset: str) -> bool:
+        """Returns whether no model of a test learnt from any sample of a dataset.
+
+        Where one learnt from it, or from what it is a view or an alteration of, only samples of a
+        test split were kept from it: all, of `split=test`, or those that this dataset calls so.
+        """
+        learnt = {self.study.trainings[model].spec["dataset"] for model in self.answering(dataset)}
+        chain = [self.study.touched[name] for name in self.study.chains[dataset]]
+        if any(row.get("parent") and parse_view(row).split == "test" for row in chain):
+            return True
+        origin = self.study.chains[dataset][-1]
+        if cell := self.study.touched[origin].get("alteration"):
+            derived = parse_cell(cell, f"dataset {origin!r}")
+            return derived.split == "test" or derived.of not in learnt
+        return origin not in learnt
 
     @property
     def grounded(self) -> list[str]:

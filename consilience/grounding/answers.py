@@ -35,12 +35,13 @@ def make_answers(  # noqa: PLR0913 - all but the files by name
     dataset: str,
     models: Sequence[str],
     sets: Sequence[Sequence[str]],
+    held_out: bool,
     logit_columns: str = "",
     seed: int = 0,
 ) -> None:
     """Writes grounding/accuracies/{dataset}.parquet and grounding/answers/{dataset}.parquet.
 
-    Answers are the models' own logits on the test samples; on all, where there is no test split.
+    Answers are the models' own logits on samples that no model learnt from.
 
     Args:
         manifest: the dataset's features manifest; features files lie beside it.
@@ -50,6 +51,8 @@ def make_answers(  # noqa: PLR0913 - all but the files by name
         dataset: id of the dataset.
         models: whose answers are read.
         sets: models that are compared with one another.
+        held_out: whether no model learnt from any sample, so that all count, and not those of the
+            test split alone.
         logit_columns: the dataset's cell of that name, see `consilience.probe.parse_columns`.
         seed: of the study.
 
@@ -57,7 +60,8 @@ def make_answers(  # noqa: PLR0913 - all but the files by name
         DataError: the manifest is of other samples.
     """
     samples = read_samples(samples_path)
-    rows = rows_that_count(samples)
+    n = len(samples.table)
+    rows = np.arange(n) if held_out else np.flatnonzero(samples.table["split"] == "test")
     logits = read_logits(Path(manifest), samples, models, logit_columns, rows)
     halves = half_of(samples.table["id"].astype(str).to_numpy()[rows], seed)
     labels = samples.table["label"].to_numpy(float, na_value=np.nan)[rows]
@@ -86,12 +90,6 @@ def _compare(
         for row in table[table["model_x"] != table["model_y"]].itertuples():
             x, y = sorted((row.model_x, row.model_y))
             yield (measure, x, y), row.value
-
-
-def rows_that_count(samples: Samples) -> np.ndarray:
-    """Returns the rows of the test split; all, if there is none."""
-    test = np.flatnonzero(samples.table["split"] == "test")
-    return test if len(test) else np.arange(len(samples.table))
 
 
 def half_of(ids: np.ndarray, seed: int) -> np.ndarray:

@@ -78,6 +78,16 @@ def test_a_plan_asks_for_answers_where_tests_need_them(tmp_path):
     assert plan.thresholds == {"min_labels": 0.03, "min_shortcuts": 0.05, "min_augmentation": 0.03}
 
 
+def test_answers_count_on_samples_that_no_model_learnt_from(tmp_path):
+    """All of a view or an alteration of the test split; of what is learnt, the test split alone."""
+    plan = Plan(load(tmp_path), Results())
+    assert all(plan.held_out(dataset) for dataset in ("part", "odd", "dots"))
+    study = load(tmp_path, BASE.replace("runs_on: [part]", "runs_on: [whole]"),
+                 datasets=("whole", "dots", "odd"))  # fmt: skip
+    plan = Plan(study, Results())
+    assert plan.held_out("dots") and not plan.held_out("whole")
+
+
 def test_nothing_is_grounded_unless_asked_for(tmp_path):
     plan = Plan(load(tmp_path, grounding=None), Results())
     assert not plan.cases and not plan.grounded and not plan.grounding_ranks

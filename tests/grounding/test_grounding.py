@@ -70,6 +70,7 @@ def answered(tmp_path_factory):
     make_answers(
         folder / "manifest.parquet", folder / "d.parquet", folder / "acc.parquet",
         folder / "ans.parquet", dataset="d", models=ALL, sets=[MODELS["standard"]],
+        held_out=False,
     )  # fmt: skip
     return folder, logits
 

@@ -12,6 +12,7 @@ make_answers(
     dataset=snakemake.wildcards.dataset,
     models=snakemake.params.models,
     sets=snakemake.params.sets,
+    held_out=snakemake.params.held_out,
     logit_columns=snakemake.params.logit_columns,
     seed=snakemake.params.seed,
 )
