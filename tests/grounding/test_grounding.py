@@ -91,6 +91,18 @@ def test_answers_count_on_the_test_split(answered):
     assert row["value"] == pytest.approx((x != y).mean(), abs=1e-12)
 
 
+def test_all_samples_count_where_no_model_learnt_from_any(answered, tmp_path):
+    folder, logits = answered
+    make_answers(
+        folder / "manifest.parquet", folder / "d.parquet", tmp_path / "a.parquet",
+        tmp_path / "b.parquet", dataset="d", models=ALL[:3], sets=[], held_out=True,
+    )  # fmt: skip
+    row = read_table(tmp_path / "a.parquet").set_index("model").loc[ALL[1]]
+    right = logits[ALL[1]].argmax(axis=1) == np.arange(N) % K
+    assert row["n"] == N and row["accuracy"] == pytest.approx(right.mean(), abs=1e-12)
+    assert read_table(tmp_path / "b.parquet").empty
+
+
 def test_halves_are_drawn_by_ids():
     ids = np.array([f"p{i}" for i in range(101)])
     first = half_of(ids, 0)
