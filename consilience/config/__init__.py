@@ -20,6 +20,7 @@ from consilience.config.checks import (
     check_sources,
     find_parents,
 )
+from consilience.config.grounded import check_grounding, read_tests
 from consilience.config.origins import DEFAULT, Origins
 from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
 from consilience.config.selection import frame, resolve, select
@@ -67,6 +68,8 @@ class Study:
     """Datasets that the study does not select, but views of them, or models trained on them."""
     trainings: dict[str, Training] = field(default_factory=dict)
     """The models that are trained: those of the study, and those that come with them."""
+    tests: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """For each recipe what is known of its models: see `consilience.config.grounded`."""
 
     @cached_property
     def touched(self) -> dict[str, Row]:
@@ -199,6 +202,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     problems.stop()
     variants = add_own(variants, files, problems)
     trainings = expand(recipes, datasets, settings["seed"], settings["models"], problems)
+    tests = read_tests(recipes, trainings, problems)
     models |= rows_of(trainings, models, problems)
     problems.stop()
     chosen_models = select(settings["models"], models, "models", origins, problems)
@@ -221,10 +225,12 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
         {m: variant.get("label", m) for m, variant in chosen_metrics.items()},
         parents,
         needed,
+        tests,
     )
     check_metrics(study, problems)
     check_sources(study, problems)
     check_across(study, models, origins, problems)
+    check_grounding(study, origins, problems)
     problems.stop()
     return study
 

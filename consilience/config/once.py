@@ -25,4 +25,6 @@ class _Once(yaml.SafeLoader):
                 problem = f"the key {key.value!r} is there twice; rename or remove one"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+            if isinstance(key, yaml.ScalarNode) and key.value == "on":
+                key.tag = "tag:yaml.org,2002:str"  # and not `true`, as YAML 1.1 has it
         return super().construct_mapping(node, deep)

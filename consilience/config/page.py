@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from consilience.config import Study
 
 UNSAID = (
-    "features", "train", "similarity", "fresh", "plots", "explorer", "results", "identifiability",
+    "features", "train", "similarity", "fresh", "plots", "explorer", "results", "grounding",
+    "identifiability",
 )  # fmt: skip
 """Blocks that change no page: how a machine works through a study, and what metrics say already."""
 

@@ -14,6 +14,7 @@ from consilience.alignment import pairs_across
 from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
+from consilience.config.grounded import Grounded
 from consilience.config.groups import Groups
 from consilience.config.identified import Identified
 from consilience.config.origins import Origins
@@ -30,7 +31,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Groups, Identified, Page, Trainings):
+class Plan(Grounded, Groups, Identified, Page, Trainings):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

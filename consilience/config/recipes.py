@@ -39,7 +39,7 @@ STANDARD = "standard"
 ALTERATIONS = ("labels", "shortcut", "augmentation")
 _SPLIT = ("kind", "overlap", "side", "draw")
 """Keys of `overlap` that are metadata columns."""
-_WHOLE = ("options", "columns", "input", "training", "overlap", *ALTERATIONS)
+_WHOLE = ("options", "columns", "input", "training", "overlap", "tests", *ALTERATIONS)
 """Blocks that are laid over each other key by key."""
 
 
@@ -190,7 +190,7 @@ def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[s
         return
     plain = {} if "sweep" in recipe else {STANDARD: {}}
     for variant, given in (recipe.get("variants") or plain).items():
-        if {"variants", "sweep", "extends"} & set(given or {}):
+        if {"variants", "sweep", "extends", "tests"} & set(given or {}):
             problems.add(f"recipe {name!r}, variant {variant!r}", "a variant has none of its own")
             continue
         yield variant, {}, lay(base, given or {})
