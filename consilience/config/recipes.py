@@ -37,8 +37,9 @@ SEEDS = ("init", "order", "draw", "noise")
 STANDARD = "standard"
 """The variant of a recipe without variants."""
 ALTERATIONS = ("labels", "shortcut", "augmentation")
-_SPLIT = ("kind", "overlap", "side", "draw")
-"""Keys of `overlap` that are metadata columns."""
+_RATES = {"labels": "labels_rate", "shortcut": "shortcut_rate"}
+_SPLIT = {"kind": "split_kind", "overlap": "overlap", "side": "side", "draw": "split_draw"}
+"""Metadata columns of alterations, and of keys of `overlap`."""
 _WHOLE = ("options", "columns", "input", "training", "overlap", "tests", *ALTERATIONS)
 """Blocks that are laid over each other key by key."""
 
@@ -345,8 +346,8 @@ def _training(
 def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the metadata columns that say what was altered, as far as anything was."""
     how, split = spec["alterations"], spec["overlap"]
-    rates = {f"{k}_rate": how[k]["rate"] for k in ("labels", "shortcut") if k in how}
-    named = {f"split_{k}" if k in ("kind", "draw") else k: split[k] for k in split if k in _SPLIT}
+    rates = {column: how[key]["rate"] for key, column in _RATES.items() if key in how}
+    named = {column: split[key] for key, column in _SPLIT.items() if key in split}
     varied = how.get("augmentation", {})
     words = " ".join(f"{key}={varied[key]}" for key in sorted(varied) if key != "synonyms")
     return {**rates, **({"augmentation": words} if words else {}), **named}

@@ -31,6 +31,7 @@ from consilience import cli, datasets, docs, models
 from consilience.alterations.spec import FORMS
 from consilience.config.shape import read_schema
 from consilience.metrics import METRICS
+from consilience.networks import list_architectures
 from consilience.results import RESULT_FILES, STEPS
 from consilience.samples.groups import KINDS
 from consilience.samples.views import View
@@ -196,7 +197,9 @@ def _keys():
     study = {part for key in _study() for part in key.split(".")}
     metrics = {"metric", "label", "row_normalize", "center", "clip"}
     cells = {*View.__dataclass_fields__, *KINDS, *FORMS}
-    return study | parameters | metrics | _columns() | cells
+    recipes = _recipe_keys(read_schema("recipes")["$defs"]["recipe"])
+    recipes |= {f"options.{key}" for _, options in list_architectures().values() for key in options}
+    return study | parameters | metrics | _columns() | cells | recipes
 
 
 @cache
@@ -228,10 +231,20 @@ def _words():
         words |= {cell for line in lines for cell in line.split("\t")}
     for name in ("study", "models", "datasets"):
         words |= set(re.findall(r"\w+", str(_values(read_schema(name)))))
+    words |= set(yaml.safe_load((ROOT / "config" / "recipes.yaml").read_text(encoding="utf8")))
     for path in (ROOT / "consilience").rglob("*.py"):
         words |= _names_in(ast.parse(path.read_text(encoding="utf8")))
     words |= {part for path in project_files() for part in (path.stem, *path.parts)}
     return words
+
+
+def _recipe_keys(schema):
+    """Returns keys of recipes, alone and as a sweep names them (`training.lr`)."""
+    found = set()
+    for key, part in schema.get("properties", {}).items():
+        inner = _recipe_keys(part)
+        found |= {key, *inner, *(f"{key}.{name}" for name in inner)}
+    return found
 
 
 def _values(schema):
