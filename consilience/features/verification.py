@@ -127,7 +127,7 @@ class _Check:
             return
         header = read_trained(path).header
         for key, place in (("dataset", "train"), ("test", "test")):
-            dataset, learnt = header["spec"].get(key, ""), header["samples"][place]
+            dataset, learnt = header["spec"].get(key, ""), header["data"][place].get("samples")
             if samples.get(dataset, learnt) != learnt:
                 self._report(path, f"is of other samples than {dataset!r} has now")
 
