@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.features import read_layer
+from consilience.features import read_layer, read_manifest
 from consilience.files import derive_seed, file_digest, read_table, write_table
 from consilience.layers import last_layers
 from consilience.metrics import get_metric
@@ -133,12 +133,7 @@ def _accuracies(paths: Sequence[str | Path]) -> dict[str, float]:
 def _answers(manifest: Path, samples: Samples, logit_columns: str) -> _Answers:
     labels, train = read_labels(samples)
     test, columns = ~train, parse_columns(logit_columns)
-    listed = read_table(manifest)
-    if set(listed["samples_hash"]) != {samples.hash}:
-        raise DataError(
-            f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
-            "delete it and run snakemake again"
-        )
+    listed = read_manifest(manifest, samples)
     rows = np.asarray(listed.attrs.get("rows", np.arange(len(labels))))  # of a view
     logits = {}
     for row in listed.drop_duplicates("model").to_dict("records"):

@@ -4,7 +4,7 @@ Reading imports no deep-learning library; `consilience.features.extract` does.
 """
 
 from consilience.features.container import content_hash
-from consilience.features.manifest import make_manifest, write_manifest
+from consilience.features.manifest import make_manifest, read_manifest, write_manifest
 from consilience.features.reading import check_samples, read_header, read_layer
 from consilience.features.store import write_features
 
@@ -14,6 +14,7 @@ __all__ = [
     "make_manifest",
     "read_header",
     "read_layer",
+    "read_manifest",
     "write_features",
     "write_manifest",
 ]

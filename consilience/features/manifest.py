@@ -10,13 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from consilience.errors import FeaturesError
+from consilience.errors import DataError, FeaturesError
 from consilience.features.container import content_hash
 from consilience.features.reading import check_samples, read_header
 from consilience.features.versions import mixed_versions
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.forms.inputs import has_sample_rows
-from consilience.samples import read_chain
+from consilience.samples import Samples, read_chain
 
 
 def make_manifest(
@@ -104,6 +104,21 @@ def manifest_of(
         "mixed_versions": mixed_versions({h["model"]["model"]: h for h in headers.values()}),
     }
     return table, metadata
+
+
+def read_manifest(manifest: Path, samples: Samples) -> pd.DataFrame:
+    """Returns the table of a manifest.
+
+    Raises:
+        DataError: it is of other samples than these.
+    """
+    table = read_table(manifest)
+    if set(table["samples_hash"]) != {samples.hash}:
+        raise DataError(
+            f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
+            "delete it and run snakemake again"
+        )
+    return table
 
 
 def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from consilience.errors import DataError
-from consilience.features import read_layer
-from consilience.files import derive_seed, read_table, write_table
+from consilience.features import read_layer, read_manifest
+from consilience.files import derive_seed, write_table
 from consilience.grounding.cases import ACCURACY_DIFFERENCE, OUTPUTS
 from consilience.metrics import get_metric
 from consilience.pairs.correlations import correlations
@@ -132,12 +131,7 @@ def read_logits(
     Raises:
         DataError: the manifest is of other samples.
     """
-    table = read_table(manifest)
-    if set(table["samples_hash"]) != {samples.hash}:
-        raise DataError(
-            f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
-            "delete it and run snakemake again"
-        )
+    table = read_manifest(manifest, samples)
     columns = parse_columns(logit_columns)
     own = np.asarray(table.attrs.get("rows", np.arange(len(samples.table))))  # of a view
     files = dict(zip(table["model"], table["file"], strict=True))

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from consilience.errors import DataError, MetricError
-from consilience.features import read_header, read_layer
-from consilience.files import read_table
+from consilience.errors import MetricError
+from consilience.features import read_header, read_layer, read_manifest
 from consilience.forms.inputs import INPUTS
 from consilience.forms.likelihoods import log_probabilities, singular_values
 from consilience.layers import last_layers
@@ -158,12 +157,7 @@ def read_models(
     Raises:
         DataError: the manifest is of other samples.
     """
-    table = read_table(manifest)
-    if set(table["samples_hash"]) != {samples.hash}:
-        raise DataError(
-            f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
-            "delete it and run snakemake again"
-        )
+    table = read_manifest(manifest, samples)
     rows = table.attrs.get("rows")  # of a view
     outputs: dict[str, set[str]] = {}
     for line in table.attrs.get("outputs", ()):
