@@ -21,7 +21,7 @@ def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, R
     """Returns the rows of TSV catalogues by id."""
     rows: dict[str, Row] = {}
     for name in names:
-        text = read_text(name, problems) or ""
+        text = _read_text(name, problems) or ""
         for number, count, cells in read_cells(text, name, f"{key}s", problems):
             row, before = of_row(cells), len(problems.lines)
             place = f"{name} line {number} ({row.get(key, '?')})"
@@ -35,7 +35,7 @@ def read_rows(names: Sequence[str], key: str, problems: Problems) -> dict[str, R
     return rows
 
 
-def read_text(name: str, problems: Problems) -> str | None:
+def _read_text(name: str, problems: Problems) -> str | None:
     """Returns a catalogue's text; None and a problem if there is none."""
     path = find(name)
     if not path.is_file():
@@ -48,17 +48,24 @@ def read_text(name: str, problems: Problems) -> str | None:
         return None
 
 
+def read_yaml(name: str, problems: Problems) -> Any:  # noqa: ANN401
+    """Returns what a YAML catalogue says, {} if it is empty; None and a problem if it cannot be."""
+    text = _read_text(name, problems)
+    if text is None:
+        return None
+    try:
+        return load_once(text) or {}
+    except yaml.YAMLError as error:
+        problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
+        return None
+
+
 def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[str, Any]]:
     """Returns the metric variants of YAML catalogues by id."""
     variants: dict[str, dict[str, Any]] = {}
     for name in names:
-        text = read_text(name, problems)
-        if text is None:
-            continue
-        try:
-            content = load_once(text) or {}
-        except yaml.YAMLError as error:
-            problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
+        content = read_yaml(name, problems)
+        if content is None:
             continue
         check_shape(content, "metrics", name, problems)
         if not isinstance(content, Mapping):

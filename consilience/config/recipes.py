@@ -13,12 +13,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import yaml
-
 from consilience.alterations.spec import check_modality, read_alteration
 from consilience.alterations.splits import read_split
-from consilience.config.catalogs import Row, read_text
-from consilience.config.once import load_once
+from consilience.config.catalogs import Row, read_yaml
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import canonical_json, derive_seed
@@ -63,13 +60,8 @@ def read_recipes(names: Sequence[str], problems: Problems) -> dict[str, Recipe]:
     """Returns the recipes of YAML catalogues by id, with what they extend laid under them."""
     recipes: dict[str, Recipe] = {}
     for name in names:
-        text = read_text(name, problems)
-        if text is None:
-            continue
-        try:
-            content = load_once(text) or {}
-        except yaml.YAMLError as error:
-            problems.add(name, f"not valid YAML ({' '.join(str(error).split())})")
+        content = read_yaml(name, problems)
+        if content is None:
             continue
         before = len(problems.lines)
         check_shape(content, "recipes", name, problems)

@@ -13,6 +13,7 @@ import importlib
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def check_options(architecture: str, options: Mapping[str, Any]) -> None:
             )
 
 
+@cache
 def _options_of(path: Path) -> dict[str, Any]:
     """Returns {option: default}: the keyword arguments of a module's `build`, off its source."""
     for node in ast.parse(path.read_text(encoding="utf8")).body:
