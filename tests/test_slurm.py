@@ -33,7 +33,7 @@ RECIPE = {
     "architecture": "small:cnn",
     "input": {"size": 8, "channels": 1},
     "options": {"width": 4, "depth": 1},
-    "training": {"steps": 5},
+    "training": {"steps": 5, "batch_size": 16},
     "seeds": len(TRAINED),
 }
 
