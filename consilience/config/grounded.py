@@ -8,6 +8,7 @@ from consilience.config.origins import Origins
 from consilience.config.recipes import Recipe, Training
 from consilience.config.shape import Problems
 from consilience.grounding.cases import OUTPUT, OUTPUTS, PREDICTED
+from consilience.metrics import METRICS
 from consilience.registry import did_you_mean
 from consilience.samples.views import parse_view
 
@@ -207,6 +208,20 @@ class Grounded:
     def grounded(self) -> list[str]:
         """The metrics that are grounded: all of the study, if it has any test."""
         return list(self.study.metrics) if self.cases else []
+
+    @property
+    def costed(self) -> bool:
+        """Whether the study says what metrics took to compute."""
+        return any(path.endswith("/costs.parquet") for path in self.grounding_ranks)
+
+    @property
+    def metric_modules(self) -> dict[str, str]:
+        """The module of each metric that is grounded, without its package."""
+        specs = {metric: self.study.metrics[metric] for metric in self.grounded}
+        return {
+            metric: "" if "file" in spec else METRICS[spec["metric"]].__module__.rpartition(".")[2]
+            for metric, spec in specs.items()
+        }
 
     @property
     def thresholds(self) -> dict[str, float]:

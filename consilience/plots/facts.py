@@ -48,6 +48,12 @@ class Plan(Protocol):
         identified: datasets on which pairs of classifiers are compared.
         trend_settings: how closeness is followed over widths; empty if nothing is compared.
         constructions: kinds of constructed models.
+        cases: tests of recipes, as `consilience.grounding.cases.Case` has them.
+        thresholds: by how much their groups must behave differently.
+        grounded_on: datasets on which tests compare models.
+        answered: those, and the ones on which it is seen how groups behave.
+        costed: whether the study says what metrics took to compute.
+        metric_modules: the module of each metric, without its package.
     """
 
     study: Any
@@ -67,6 +73,12 @@ class Plan(Protocol):
     identified: Sequence[str]
     trend_settings: Mapping[str, Any]
     constructions: Sequence[str]
+    cases: Sequence[Mapping[str, Any]]
+    thresholds: Mapping[str, float]
+    grounded_on: Sequence[str]
+    answered: Sequence[str]
+    costed: bool
+    metric_modules: Mapping[str, str]
 
 
 class Results(Protocol):
@@ -196,7 +208,8 @@ class Facts:
         category: its place in the report.
         caption: what it shows, for a reader who sees nothing else of the study.
         when: when a study has what it shows.
-        latex: decimals with which its table is also written as LaTeX; None: it is not.
+        latex: decimals with which its table is also written as LaTeX, or what writes it; None: it
+            is not.
     """
 
     function: Callable[..., tuple[Figure, pd.DataFrame]]
@@ -205,7 +218,7 @@ class Facts:
     category: str
     caption: str
     when: Condition
-    latex: int | None = None
+    latex: int | Callable[[pd.DataFrame], str] | None = None
 
     @property
     def name(self) -> str:
@@ -297,7 +310,7 @@ def register(
     category: str,
     caption: str,
     when: Condition = ALWAYS,
-    latex: int | None = None,
+    latex: int | Callable[[pd.DataFrame], str] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Returns a decorator that registers a figure under the name of its function.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from clones import ROOT, clone_to
+from grounded_study import THRESHOLDS, cases_of, write_grounding
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
@@ -31,6 +32,9 @@ from consilience.sensitivity import make_stability
 HOMES = {facts.module for facts in FIGURES.values()}
 PAIRED = ("bound", "width", "loss", "divergence", "features")
 """What figures of pairs of classifiers show."""
+OF_TESTS = ("pairs", "layers", "learned")
+"""What figures of single tests of grounding show."""
+GROUNDED = cases_of()
 HEAVY = ("matplotlib", "scipy", "sklearn", "torch")
 
 
@@ -61,6 +65,10 @@ def plan_of(study, **changes):
         "trained": ["radial.w8.0"], "identified": ["data_02"], "constructions": ["kl", "perturbed"],
         "vectors": {"data_02": {"row": radial("data_02"), "code": ""}},
         "trend_settings": {"min_accuracy": 0.9},
+        "cases": GROUNDED, "thresholds": THRESHOLDS, "costed": True,
+        "grounded_on": ["fashion_vgg_clean", "fashion_vgg_odd"],
+        "answered": [f"fashion_vgg_{name}" for name in ("clean", "odd", "dots", "noise")],
+        "metric_modules": dict.fromkeys(study["metrics"], "cka"),
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -99,6 +107,7 @@ def made(tmp_path_factory):
         write_table(files, manifest, {})
     make_stability(tables["sensitivity"], results["stability"])
     write_trained(results, "data_02")
+    write_grounding(folder, list(study["metrics"]))
     return plan, results
 
 
@@ -189,6 +198,10 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"identified": []}, {f"identifiability_{k}" for k in PAIRED}),
         ({"constructions": ["kl"]}, {"identifiability_constructed"}),
         ({"constructions": ["perturbed"]}, {"identifiability_kl"}),
+        ({"cases": []}, {f"grounding_{k}" for k in (*OF_TESTS, "overview", "ranks")}),
+        ({"cases": GROUNDED[:2]}, {f"grounding_{k}" for k in OF_TESTS}),
+        ({"cases": GROUNDED[:-1]}, {"grounding_layers"}),
+        ({"costed": False}, {"grounding_cost"}),
     ]
     for changes, absent in lacking:
         other = SimpleNamespace(**vars(plan) | changes)

@@ -1,0 +1,176 @@
+"""What figures of grounding share: their tables, the kinds of metrics, how numbers are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from consilience.grounding.cases import DESIGNED, LAYERS, TESTS
+from consilience.plots import mpl
+from consilience.plots.facts import Condition, Plan, Scope
+from consilience.plots.inputs import read_tables
+from consilience.plots.sources import from_plan, from_tables
+from consilience.plots.style import GREY, PALETTE, minus
+
+if TYPE_CHECKING:
+    from matplotlib.lines import Line2D
+
+SCORES = {test: "auprc" if test in DESIGNED else "spearman" for test in TESTS}
+"""By which metrics are ranked in a test."""
+LOWEST = {"auprc": 0.0, "conformity": 0.0}
+"""Smallest value of a score; of correlations -1. The largest is 1."""
+KEY = ["recipe", "test", "measure"]
+OK, NOT_GROUNDED = "ok", "not_grounded"
+"""A value that counts; one of groups that do not behave differently."""
+OTHER = "other"
+KINDS = {
+    "matrices of similarities": ("cka", "dependence", "bures", "rsa", "rsm", "spectral"),
+    "alignment": ("procrustes", "matching", "regression"),
+    "neighbours": ("neighbors", "neighbor_lists", "cknna"),
+    "canonical correlations": ("cca", "identifiable"),
+    "topology": ("topology", "imd"),
+    "predictions": ("outputs", "likelihood"),
+    "statistics of one model": ("statistics",),
+}
+"""Modules of metrics by what they compare, after the types of Klabunde et al. (2025)."""
+
+
+def domains(plan: Plan) -> Iterable[str]:
+    """Returns the modalities of the models that tests are about."""
+    return sorted({case["domain"] for case in plan.cases})
+
+
+def designed(plan: Plan) -> Iterable[str]:
+    """Returns the metrics, if any test is of groups that are trained differently."""
+    return plan.study.metrics if any(case["test"] in DESIGNED for case in plan.cases) else ()
+
+
+def layered(plan: Plan) -> Iterable[str]:
+    """Returns the metrics, if any test is of layers."""
+    return plan.study.metrics if any(case["test"] == LAYERS for case in plan.cases) else ()
+
+
+DOMAIN = Scope("domain", domains, "modality with tests")
+GROUNDED = Condition("tests of recipes (`grounding`)", lambda plan: plan.cases)
+DESIGNED_METRIC = Scope("metric", designed, "metric")
+LAYERED_METRIC = Scope("metric", layered, "metric")
+TABLES = from_tables("similarity", read_tables, lambda plan: plan.grounded_on)
+CASES = from_plan("cases", lambda plan, _: list(plan.cases))
+MODULES = from_plan("modules", lambda plan, _: dict(plan.metric_modules))
+SCORED = from_tables("grounding")
+RANKS = from_tables("grounding_ranks")
+SUMMARY = from_tables("grounding_summary")
+DIFFERENCES = from_tables("grounding_differences")
+
+
+def headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows that metrics are ranked by: one per metric, recipe, test and measure.
+
+    Those of all groups together, and where models of different groups share starts, those without
+    the pairs that do.
+
+    Args:
+        rows: of results/grounding.
+    """
+    whole = rows[(rows["score"] == rows["test"].map(SCORES)) & (rows["group_x"] == "")]
+    last = whole.sort_values("same_seed", key=lambda names: names == "drop", kind="stable")
+    kept = last.drop_duplicates(["metric", *KEY], keep="last").sort_index()
+    order = kept["test"].map(TESTS.index)
+    return kept.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
+
+
+def from_best(rows: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows of `headline` with what tells each from the best of its test.
+
+    Args:
+        rows: of `headline`.
+        differences: rows of results/grounding/ranks/differences.
+
+    Returns:
+        `rows` with `best` (the first metric with the largest value that counts; empty where none
+        does), `behind, behind_low, behind_high` (value - that of the best, and its interval) and
+        `told` (`best`, also of equal values; `worse`: the interval leaves out 0; `maybe`: it holds
+        0; or empty: not known).
+    """
+    counted = rows[(rows["status"] == OK) & rows["value"].notna()]
+    first = counted.loc[counted.groupby(KEY, sort=False)["value"].idxmax()]
+    found = rows.merge(
+        first[[*KEY, "metric", "value"]].rename(columns={"metric": "best", "value": "top"}),
+        how="left", on=KEY,
+    )  # fmt: skip
+    found["best"] = found["best"].fillna("")
+    equal = found["value"] == found["top"]
+    found["behind"] = found["value"] - found.pop("top")
+    ends = ["behind_low", "behind_high"]
+    found = found.merge(_both_ways(differences), how="left", on=[*KEY, "metric", "best"])
+    counts = (found["status"] == OK) & found["value"].notna() & (found["best"] != "")
+    told = np.where(found["behind_high"] < 0, "worse", np.where(found[ends[1]].isna(), "", "maybe"))
+    found["told"] = np.where(equal, "best", told)
+    found.loc[~counts, "told"] = ""
+    found.loc[~counts | (found["told"] == "best"), ["behind", *ends]] = np.nan
+    return found
+
+
+def _both_ways(differences: pd.DataFrame) -> pd.DataFrame:
+    """Returns {metric, best, behind_low, behind_high} for either metric of a pair as the best."""
+    kept = differences[differences["score"] == differences["test"].map(SCORES)]
+    one = kept.rename(columns={"metric_x": "metric", "metric_y": "best", "low": "behind_low",
+                               "high": "behind_high"})  # fmt: skip
+    other = kept.rename(columns={"metric_y": "metric", "metric_x": "best"})
+    other = other.assign(behind_low=-other["high"], behind_high=-other["low"])
+    columns = [*KEY, "metric", "best", "behind_low", "behind_high"]
+    return pd.concat([one[columns], other[columns]], ignore_index=True)
+
+
+def kind_of(modules: Mapping[str, str]) -> dict[str, str]:
+    """Returns {metric: what it compares} from {metric: module}."""
+    kinds = {module: kind for kind, of in KINDS.items() for module in of}
+    return {metric: kinds.get(module, OTHER) for metric, module in modules.items()}
+
+
+def kind_color(kind: str) -> str:
+    """Returns the colour of a kind of metrics."""
+    names = list(KINDS)
+    return PALETTE[names.index(kind)] if kind in names else GREY
+
+
+def kind_legend(kinds: Iterable[str], marker: str = "s") -> list[Line2D]:
+    """Returns a legend entry for each kind among those given."""
+    found = set(kinds)
+    return [
+        mpl.Line2D(
+            [], [], linestyle="", marker=marker, markersize=4.5, label=kind,
+            color=kind_color(kind), markeredgecolor=GREY, markeredgewidth=0.4,
+        )
+        for kind in (*KINDS, OTHER)
+        if kind in found
+    ]  # fmt: skip
+
+
+def short(value: float, decimals: int = 2) -> str:
+    """Returns a number between -1 and 1 without the 0 before its point: `.43`, `−.07`, `1.00`."""
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return minus(text.replace("0.", ".", 1) if abs(float(text)) < 1 else text)
+
+
+def interval(value: float, low: float, high: float) -> str:
+    """Returns a value with its interval, if it has one, in brackets."""
+    if np.isnan(value):
+        return "no value"
+    ends = f" [{short(low)}, {short(high)}]" if np.isfinite(low) else ""
+    return short(value) + ends
+
+
+def named(metrics: Sequence[str], labels: Mapping[str, str] | None) -> list[str]:
+    """Returns the names of metrics for the reader."""
+    return [(labels or {}).get(metric, metric) for metric in metrics]
+
+
+def ordered(cases: Iterable[Mapping]) -> list[Mapping]:
+    """Returns the tests of recipes, modality by modality, recipe by recipe."""
+    return sorted(cases, key=lambda c: (c["domain"], c["recipe"], TESTS.index(c["test"])))
