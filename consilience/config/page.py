@@ -30,6 +30,8 @@ class Page:
     accuracy: list[str]
     curves: list[str]
     grouped: bool
+    grounded: list[str]
+    cases: list[dict[str, Any]]
 
     def each(self, name: str, **wildcards: Iterable[str]) -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
@@ -41,6 +43,8 @@ class Page:
         features, probe = self.settings["features"], self.settings["probe"]
         settings = {key: value for key, value in self.settings.items() if key not in UNSAID}
         settings["features"] = {key: features[key] for key in ("dtype", "autocast")}
+        if self.cases:
+            settings["grounding"] = self.settings["grounding"]
         settings["probe"] = {k: probe[k] for k in probe if k not in ("device", "datasets")}
         study = self.study
         return {
@@ -65,6 +69,9 @@ class Page:
             "relation": self.each("relation", metric=self.related),
             "accuracy": self.accuracy,
             "sensitivity": self.curves,
+            "grounding": self.each("grounding", metric=self.grounded),
+            "grounding_summary": self.each("grounding_summary") if self.cases else [],
+            "grounding_differences": self.each("grounding_differences") if self.cases else [],
         }
         shown = {name: file.on_page for name, file in RESULT_FILES.items() if file.on_page}
         return {place: made[name] for name, place in shown.items()}

@@ -11,13 +11,13 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.grounding.cases import LAYERS, Case
 from consilience.grounding.closeness import Closeness
+from consilience.grounding.overview import OK
 from consilience.plots import mpl
 from consilience.plots.facts import register
 from consilience.plots.grounded import (
     CASES,
     GROUNDED,
     LAYERED_METRIC,
-    OK,
     SCORED,
     TABLES,
     interval,

@@ -12,20 +12,15 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
+from consilience.grounding.overview import KEY, LOWEST, NOT_GROUNDED, OK, from_best, headline
 from consilience.plots import mpl
 from consilience.plots.facts import register
 from consilience.plots.grounded import (
     DIFFERENCES,
     DOMAIN,
     GROUNDED,
-    KEY,
-    LOWEST,
-    NOT_GROUNDED,
-    OK,
     SCORED,
     SUMMARY,
-    from_best,
-    headline,
     named,
     short,
 )

@@ -11,14 +11,13 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.grounding.cases import DESIGNED, Case
 from consilience.grounding.closeness import Closeness
+from consilience.grounding.overview import NOT_GROUNDED, OK
 from consilience.plots import mpl
 from consilience.plots.facts import register
 from consilience.plots.grounded import (
     CASES,
     DESIGNED_METRIC,
     GROUNDED,
-    NOT_GROUNDED,
-    OK,
     SCORED,
     TABLES,
     interval,

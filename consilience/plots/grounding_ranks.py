@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
+from consilience.grounding.overview import NOT_GROUNDED
 from consilience.plots import mpl
 from consilience.plots.facts import STUDY, register
 from consilience.plots.grounded import (
     GROUNDED,
     MODULES,
-    NOT_GROUNDED,
     OTHER,
     RANKS,
     SUMMARY,

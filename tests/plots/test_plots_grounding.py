@@ -23,15 +23,8 @@ from consilience.config.plan import METRICS as REGISTERED
 from consilience.errors import DataError
 from consilience.files import read_table
 from consilience.grounding.cases import DESIGNED, Case
-from consilience.plots.grounded import (
-    KINDS,
-    OTHER,
-    SCORES,
-    from_best,
-    headline,
-    kind_of,
-    short,
-)
+from consilience.grounding.overview import SCORES, from_best, headline
+from consilience.plots.grounded import KINDS, OTHER, kind_of, short
 from consilience.plots.grounding_cost import grounding_cost, on_front
 from consilience.plots.grounding_latex import escape, latex_overview
 from consilience.plots.grounding_layers import grounding_layers
