@@ -43,17 +43,17 @@ class Plan(Protocol):
         paired: datasets with an alignment.
         curve_datasets: datasets with curves.
         curve_metrics: metrics with curves; empty if the study asks for none.
-        trained: models that the workflow trains.
-        vectors: how to open each dataset of vectors.
-        identified: datasets on which pairs of classifiers are compared.
-        trend_settings: how closeness is followed over widths; empty if nothing is compared.
-        constructions: kinds of constructed models.
         cases: tests of recipes, as `consilience.grounding.cases.Case` has them.
         thresholds: by how much their groups must behave differently.
         grounded_on: datasets on which tests compare models.
         answered: those, and the ones on which it is seen how groups behave.
         costed: whether the study says what metrics took to compute.
         metric_modules: the module of each metric, without its package.
+        trained: models that the workflow trains.
+        vectors: how to open each dataset of vectors.
+        identified: datasets on which pairs of classifiers are compared.
+        trend_settings: how closeness is followed over widths; empty if nothing is compared.
+        constructions: kinds of constructed models.
     """
 
     study: Any
@@ -68,17 +68,17 @@ class Plan(Protocol):
     paired: Sequence[str]
     curve_datasets: Iterable[str]
     curve_metrics: Sequence[str]
-    trained: Sequence[str]
-    vectors: Mapping[str, Any]
-    identified: Sequence[str]
-    trend_settings: Mapping[str, Any]
-    constructions: Sequence[str]
     cases: Sequence[Mapping[str, Any]]
     thresholds: Mapping[str, float]
     grounded_on: Sequence[str]
     answered: Sequence[str]
     costed: bool
     metric_modules: Mapping[str, str]
+    trained: Sequence[str]
+    vectors: Mapping[str, Any]
+    identified: Sequence[str]
+    trend_settings: Mapping[str, Any]
+    constructions: Sequence[str]
 
 
 class Results(Protocol):
