@@ -1,7 +1,7 @@
 """What the explorer's page takes of a study, and what it says of it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from consilience.config.origins import Origins
@@ -30,6 +30,9 @@ class Page:
     accuracy: list[str]
     curves: list[str]
     grouped: bool
+    some_pairs: bool
+    whole: Callable[[list[str]], Any]
+    metrics_of_all_pairs: Callable[[], list[str]]
 
     def each(self, name: str, **wildcards: Iterable[str]) -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
@@ -52,12 +55,18 @@ class Page:
         }
 
     @property
-    def page_tables(self) -> dict[str, list[str]]:
+    def pages(self) -> list[str]:
+        """The page and what it is of; none of a study that has only some pairs of models."""
+        names = ("explorer", "explorer_study")
+        return [] if self.some_pairs else [path for name in names for path in self.each(name)]
+
+    @property
+    def page_tables(self) -> dict[str, Any]:
         """The tables that the page shows, under the names by which it takes them."""
         datasets, metrics = self.study.datasets, self.study.metrics
         made = {
-            "similarity": self.each("similarity", dataset=datasets, metric=metrics),
-            "consistency": self.each("consistency", metric=metrics),
+            "similarity": self.whole(self.each("similarity", dataset=datasets, metric=metrics)),
+            "consistency": self.each("consistency", metric=self.metrics_of_all_pairs()),
             "consistency_differences": (
                 self.each("consistency_differences", metric=metrics) if self.grouped else []
             ),
