@@ -81,6 +81,31 @@ rule grounding_ranks:
         "../workflow/scripts/grounding_ranks.py"
 
 
+rule grounding_costs:
+    """What every metric took to compute, in CPU seconds per pair."""
+    input:
+        PLAN.each("similarity", dataset=PLAN.grounded_on, metric=PLAN.grounded),
+    output:
+        RESULTS["grounding_costs"],
+    log:
+        RESULTS.log("grounding_costs"),
+    benchmark:
+        RESULTS.benchmark("grounding_costs")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
+    params:
+        store=lambda wc: RESULTS.known("similarity"),
+        domains=PLAN.cost_domains,
+        sharers=PLAN.sharers,
+        code=PLAN.code("grounding_costs"),
+    script:
+        "../workflow/scripts/grounding_costs.py"
+
+
 rule all_grounding:
     """What every metric finds of what is known of models, where the study asks for it."""
     input:

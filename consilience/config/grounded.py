@@ -240,5 +240,6 @@ class Grounded:
     @property
     def grounding_ranks(self) -> list[str]:
         """The tables over all metrics, if there are any."""
-        names = ("grounding_ranks", "grounding_summary", "grounding_differences")
+        names = ("grounding_ranks", "grounding_summary", "grounding_differences",
+                 "grounding_costs")  # fmt: skip
         return [self.results[name] for name in names] if self.cases else []

@@ -1,7 +1,7 @@
 """What the explorer's page takes of a study, and what it says of it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from consilience.config.origins import Origins
@@ -32,6 +32,8 @@ class Page:
     grouped: bool
     grounded: list[str]
     cases: list[dict[str, Any]]
+    some_pairs: bool
+    metrics_of_all_pairs: Callable[[], list[str]]
 
     def each(self, name: str, **wildcards: Iterable[str]) -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
@@ -56,12 +58,23 @@ class Page:
         }
 
     @property
+    def pages(self) -> list[str]:
+        """The page and what it is of; none of a study that has nothing to show on it."""
+        names = ("explorer", "explorer_study") if self.cases or not self.some_pairs else ()
+        return [path for name in names for path in self.each(name)]
+
+    @property
     def page_tables(self) -> dict[str, list[str]]:
-        """The tables that the page shows, under the names by which it takes them."""
+        """The tables that the page shows, under the names by which it takes them.
+
+        Of a study that has only some pairs of models these are those of grounding.
+        """
         datasets, metrics = self.study.datasets, self.study.metrics
         made = {
-            "similarity": self.each("similarity", dataset=datasets, metric=metrics),
-            "consistency": self.each("consistency", metric=metrics),
+            "similarity": (
+                [] if self.some_pairs else self.each("similarity", dataset=datasets, metric=metrics)
+            ),
+            "consistency": self.each("consistency", metric=self.metrics_of_all_pairs()),
             "consistency_differences": (
                 self.each("consistency_differences", metric=metrics) if self.grouped else []
             ),

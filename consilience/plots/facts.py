@@ -9,7 +9,7 @@ rule, script, report and documents know no figure by name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -54,6 +54,8 @@ class Plan(Protocol):
         identified: datasets on which pairs of classifiers are compared.
         trend_settings: how closeness is followed over widths; empty if nothing is compared.
         constructions: kinds of constructed models.
+        lacks: kinds of result files that the study has not, as it has only some pairs of models.
+        whole: the paths of what is of all pairs, or a refusal.
     """
 
     study: Any
@@ -79,6 +81,8 @@ class Plan(Protocol):
     identified: Sequence[str]
     trend_settings: Mapping[str, Any]
     constructions: Sequence[str]
+    lacks: Container[str]
+    whole: Callable[[list[str]], Any]
 
 
 class Results(Protocol):
@@ -148,10 +152,17 @@ class Files:
         kind: as results name it, and as the input of the figure's job is called. A place in its
             path that the figure's scope does not fill stands for all datasets or metrics.
         datasets: which datasets count.
+        of_tests: whether the pairs that tests of grounding need are enough, where the files are of
+            pairs of models.
     """
 
     kind: str
     datasets: Callable[[Plan], Iterable[str]] = every_dataset
+    of_tests: bool = False
+
+    def lacking(self, plan: Plan) -> bool:
+        """Returns whether a study has not what is to be read here."""
+        return self.kind in plan.lacks and not self.of_tests
 
     def paths(self, plan: Plan, wildcard: str, results: Results) -> list[str]:
         """Returns the paths, with `{wildcard}` left open."""
@@ -263,10 +274,16 @@ class Facts:
                 )
         return found
 
-    def inputs(self, plan: Plan, results: Results) -> dict[str, list[str]]:
-        """Returns the paths that the figure reads, by kind, as patterns of its wildcard."""
-        wildcard = self.per.wildcard
-        return {kind: files.paths(plan, wildcard, results) for kind, files in self.reads().items()}
+    def inputs(self, plan: Plan, results: Results) -> dict[str, Any]:
+        """Returns the paths that the figure reads, by kind, as patterns of its wildcard.
+
+        Of what the study lacks, a function for the figure's job that refuses it.
+        """
+        found = {}
+        for kind, files in self.reads().items():
+            paths = files.paths(plan, self.per.wildcard, results)
+            found[kind] = plan.whole(paths) if files.lacking(plan) else paths
+        return found
 
     def stem(self, results: Results) -> str:
         """Returns the path of the figure's files without their endings, as a pattern."""
@@ -287,7 +304,8 @@ class Facts:
 
     def values(self, plan: Plan) -> list[str]:
         """Returns for which metrics, datasets or groupings a study has the figure."""
-        return list(self.per.among(plan)) if self.when.holds(plan) else []
+        lacking = any(files.lacking(plan) for files in self.reads().values())
+        return list(self.per.among(plan)) if not lacking and self.when.holds(plan) else []
 
     def said(self, plan: Plan, value: str) -> dict[str, Any]:
         """Returns what the arguments take from the plan, for one metric, dataset or grouping."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from consilience.grounding.cases import DESIGNED, LAYERS, TESTS
 from consilience.plots import mpl
-from consilience.plots.facts import Condition, Plan, Scope
+from consilience.plots.facts import Condition, Files, Plan, Scope, Source
 from consilience.plots.inputs import read_tables
 from consilience.plots.sources import from_plan, from_tables
 from consilience.plots.style import GREY, PALETTE, minus
@@ -49,7 +49,10 @@ DOMAIN = Scope("domain", domains, "modality with tests")
 GROUNDED = Condition("tests of recipes (`grounding`)", lambda plan: plan.cases)
 DESIGNED_METRIC = Scope("metric", designed, "metric")
 LAYERED_METRIC = Scope("metric", layered, "metric")
-TABLES = from_tables("similarity", read_tables, lambda plan: plan.grounded_on)
+TABLES = Source(
+    lambda m: read_tables(m.files["similarity"]),
+    (Files("similarity", lambda plan: plan.grounded_on, of_tests=True),),
+)
 CASES = from_plan("cases", lambda plan, _: list(plan.cases))
 MODULES = from_plan("modules", lambda plan, _: dict(plan.metric_modules))
 SCORED = from_tables("grounding")

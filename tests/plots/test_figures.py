@@ -68,6 +68,7 @@ def plan_of(study, **changes):
         "cases": GROUNDED, "thresholds": THRESHOLDS, "costed": True,
         "grounded_on": ["fashion_vgg_clean", "fashion_vgg_odd"],
         "answered": [f"fashion_vgg_{name}" for name in ("clean", "odd", "dots", "noise")],
+        "lacks": (), "whole": lambda paths: paths,
         "metric_modules": dict.fromkeys(study["metrics"], "cka"),
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
@@ -202,6 +203,7 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"cases": GROUNDED[:2]}, {f"grounding_{k}" for k in OF_TESTS}),
         ({"cases": GROUNDED[:-1]}, {"grounding_layers"}),
         ({"costed": False}, {"grounding_cost"}),
+        ({"lacks": ["relation"]}, {"similarity_behavior"}),
     ]
     for changes, absent in lacking:
         other = SimpleNamespace(**vars(plan) | changes)
