@@ -81,8 +81,37 @@ rule grounding_ranks:
         "../workflow/scripts/grounding_ranks.py"
 
 
+rule grounding_published:
+    """Published tables ranked by the same rules, beside the metrics of the study."""
+    input:
+        tables=PLAN.published_files,
+        cases=RESULTS["grounding_ranks"],
+        domains=RESULTS["grounding_summary"],
+    output:
+        values=RESULTS["grounding_published"],
+        cases=RESULTS["grounding_published_cases"],
+        domains=RESULTS["grounding_published_domains"],
+    log:
+        RESULTS.log("grounding_published"),
+    benchmark:
+        RESULTS.benchmark("grounding_published")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
+    params:
+        sources=PLAN.published,
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("grounding_published"),
+    script:
+        "../workflow/scripts/grounding_published.py"
+
+
 rule all_grounding:
     """What every metric finds of what is known of models, where the study asks for it."""
     input:
         PLAN.each("grounding", metric=PLAN.grounded),
         PLAN.grounding_ranks,
+        PLAN.published_tables,

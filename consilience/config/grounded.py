@@ -227,3 +227,20 @@ class Grounded:
         """The tables over all metrics, if there are any."""
         names = ("grounding_ranks", "grounding_summary", "grounding_differences")
         return [self.results[name] for name in names] if self.cases else []
+
+    @property
+    def published(self) -> dict[str, list[str]]:
+        """For each source the published tables that are to stand beside the study's ranks."""
+        given = self.settings["grounding"]
+        return {name: list(files) for name, files in given["published"].items()} if given else {}
+
+    @property
+    def published_files(self) -> list[str]:
+        """All of these tables."""
+        return [file for files in self.published.values() for file in files]
+
+    @property
+    def published_tables(self) -> list[str]:
+        """What is made of them, if there are any."""
+        names = ("", "_cases", "_domains")
+        return [self.results[f"grounding_published{end}"] for end in names if self.published]
