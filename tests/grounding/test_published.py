@@ -436,7 +436,8 @@ def test_a_store_of_pairs_is_scored_by_our_functions(tmp_path):
     rows, _ = store(random_closeness, ["CKA", "RTD"])
     pd.DataFrame(rows).to_parquet(tmp_path / "results.parquet")
     published = read_published(tmp_path / "results.parquet", draws=100)
-    by = published.scores.set_index(["name", "test", "score", "group_x", "group_y"])
+    kept = published.scores[published.scores["same_seed"] == "keep"]
+    by = kept.set_index(["name", "test", "score", "group_x", "group_y"])
     for test, chosen in (("labels", SETTINGS[:3]), ("shortcuts", SETTINGS[3:])):
         models = [(s, seed, 3) for s in chosen for seed in range(5)]
         matrix = np.array([[random_closeness(*sorted([x, y], key=lambda m: (SETTINGS.index(m[0]),
@@ -454,6 +455,22 @@ def test_a_store_of_pairs_is_scored_by_our_functions(tmp_path):
     assert domains["low"].notna().all() and set(domains["note"]) == {""}
 
 
+@pytest.mark.parametrize(("arch", "matched"), [("GCN", True), ("BERT-L", True), ("ViT_B32", False)])
+def test_models_of_one_seed_share_a_start_where_resi_trained_them_so(tmp_path, arch, matched):
+    rows, _ = store(random_closeness)
+    data = {"GCN": "cora", "BERT-L": "sst2", "ViT_B32": "ImageNet100"}[arch]
+    for row in rows:
+        row["id"] = row["id"].replace("GCN", arch).replace("cora", data)
+    pd.DataFrame(rows).to_parquet(tmp_path / "results.parquet")
+    published = read_published(tmp_path / "results.parquet", draws=100)
+    labels = published.scores[(published.scores["test"] == "labels")]
+    labels = labels[(labels["score"] == "auprc") & (labels["group_x"] == "")]
+    seen = {row.same_seed: round(row.chance, 3) for row in labels.itertuples()}
+    assert seen == ({"keep": 0.219, "drop": 0.257} if matched else {"keep": 0.219})
+    used = published.samples[published.samples["test"] == "labels"]["value"].tolist()
+    assert used == labels["value"].tolist()[-1:]
+
+
 def test_a_planted_store_and_repeated_rows(tmp_path):
     rows, add = store(planted)
     x, y = side("Normal", 0), side("Normal", 1)
@@ -461,7 +478,7 @@ def test_a_planted_store_and_repeated_rows(tmp_path):
     add(y, x, "CKA", -9.0)
     pd.DataFrame(rows).to_parquet(tmp_path / "results.parquet")
     by = read_published(tmp_path / "results.parquet", draws=100).scores
-    by = by[by["group_x"] == ""].set_index(["test", "score"])
+    by = by[(by["group_x"] == "") & (by["same_seed"] == "keep")].set_index(["test", "score"])
     assert by.loc[("labels", "auprc"), "value"] == 1 == by.loc[("shortcuts", "auprc"), "value"]
     assert by.loc[("layers", "spearman"), "value"] == pytest.approx(1, abs=0.2)
     assert by.loc[("labels", "auprc"), "n_failed"] == 0

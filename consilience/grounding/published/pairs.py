@@ -35,6 +35,8 @@ from consilience.pairs.draws import Draws
 STORE = {"id", "metric", "metric_value", "larger_is_more_similar", "is_symmetric"}
 STANDARD = "Normal"
 """ReSi's setting of models that nothing was done to."""
+MATCHED = "BERT"
+"""Of architectures whose models of one seed started from the same weights, besides graphs."""
 UNSEEN = "whether groups behave differently is not in the table"
 RELABELLINGS = 999
 
@@ -70,8 +72,9 @@ def score_pairs(
     """Returns rows of grounding and samples of every measure on every test that a store holds.
 
     Groups of a test are the settings that are called after it, and the standard models where the
-    test has them (labels, augmentation); models of one seed do not count as of one start, for ids
-    do not say it.
+    test has them (labels, augmentation). Models of graphs and of BERT that share a seed started
+    from the same weights, whatever their group, as ReSi trained them; with and without such pairs
+    there is a row, and metrics are ranked without.
 
     Args:
         table: with the columns of `STORE`.
@@ -144,13 +147,17 @@ def cases_of(
     known, domain = dataset_of(trained, dataset, name)
     common = {"recipe": f"{architecture} {known or trained}", "dataset": dataset, "domain": domain}
     across = part[part["model_x"] != part["model_y"]]
-    groups = _groups([*across["model_x"], *across["model_y"]])
+    models = sorted({*across["model_x"], *across["model_y"]})
+    groups = _groups(models)
+    matched = domain == "graph" or architecture.startswith(MATCHED)
+    starts = {model: model.rpartition(".")[2] for model in models} if matched else {}
     for test in DESIGNED:
         chosen = [s for s in groups if test_of(s) == test]
         if test in (LABELS, AUGMENTATION) and chosen and STANDARD in groups:
             chosen = [STANDARD, *chosen]
         if len(chosen) > 1 and _has_cross(across, chosen):
-            yield Case(test=test, groups={s: groups[s] for s in chosen}, **common)
+            named = {setting: groups[setting] for setting in chosen}
+            yield Case(test=test, groups=named, starts=starts, **common)
     given = answers.get(place, {})
     if STANDARD in groups:
         standard = {STANDARD: groups[STANDARD]}
