@@ -37,13 +37,10 @@ def _grounding(arguments: argparse.Namespace) -> int:
     from consilience.grounding.published import as_lines, make_published  # noqa: PLC0415 - not for --help
 
     outs = [Path(arguments.out, RESULT_FILES[kind].pattern) for kind in KINDS]
-    own = _own(Path(arguments.beside)) if arguments.beside else (None, None)
+    own = _own(Path(arguments.beside)) if arguments.beside else []
     for path in outs:
         path.parent.mkdir(parents=True, exist_ok=True)
-    make_published(
-        read_sources(arguments.tables), *outs, own_cases=own[0], own_domains=own[1],
-        seed=arguments.seed,
-    )  # fmt: skip
+    make_published(read_sources(arguments.tables), *outs, own=own, seed=arguments.seed)
     print("\n".join(as_lines(read_table(outs[2]))))
     for path in outs:
         print(f"{path}: {len(read_table(path))} rows")

@@ -48,6 +48,8 @@ class Plan(Protocol):
         identified: datasets on which pairs of classifiers are compared.
         trend_settings: how closeness is followed over widths; empty if nothing is compared.
         constructions: kinds of constructed models.
+        recovery_datasets: datasets on which models are recovered from data.
+        recovering: metrics that can, if the study asks for it.
     """
 
     study: Any
@@ -67,6 +69,8 @@ class Plan(Protocol):
     identified: Sequence[str]
     trend_settings: Mapping[str, Any]
     constructions: Sequence[str]
+    recovery_datasets: Sequence[str]
+    recovering: Sequence[str]
 
 
 class Results(Protocol):

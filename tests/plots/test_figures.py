@@ -15,6 +15,7 @@ from clones import ROOT, clone_to
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
+from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
 
 from consilience.code import closure
@@ -61,6 +62,8 @@ def plan_of(study, **changes):
         "trained": ["radial.w8.0"], "identified": ["data_02"], "constructions": ["kl", "perturbed"],
         "vectors": {"data_02": {"row": radial("data_02"), "code": ""}},
         "trend_settings": {"min_accuracy": 0.9},
+        "recovery_datasets": list(study["datasets"])[:2],
+        "recovering": list(study["metrics"])[:1],
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -99,6 +102,7 @@ def made(tmp_path_factory):
         write_table(files, manifest, {})
     make_stability(tables["sensitivity"], results["stability"])
     write_trained(results, "data_02")
+    write_recovery(results, plan.recovery_datasets, plan.recovering[0])
     return plan, results
 
 
@@ -186,6 +190,7 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"study": single}, {"similarity_spread"}),
         ({"trained": []}, {"training_curves", "training_accuracy"}),
         ({"vectors": {}}, {"identifiability_data"}),
+        ({"recovering": []}, {"grounding_recovery"}),
         ({"identified": []}, {f"identifiability_{k}" for k in PAIRED}),
         ({"constructions": ["kl"]}, {"identifiability_constructed"}),
         ({"constructions": ["perturbed"]}, {"identifiability_kl"}),

@@ -9,7 +9,6 @@ make_published(
     snakemake.output.values,
     snakemake.output.cases,
     snakemake.output.domains,
-    own_cases=snakemake.input.cases,
-    own_domains=snakemake.input.domains,
+    own=snakemake.input.get("own", []),
     seed=snakemake.params.seed,
 )

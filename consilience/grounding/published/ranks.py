@@ -34,8 +34,7 @@ def make_published(
     cases: str | Path,
     domains: str | Path,
     *,
-    own_cases: str | Path | None = None,
-    own_domains: str | Path | None = None,
+    own: Sequence[str | Path] = (),
     seed: int = 0,
 ) -> None:
     """Writes published tables as grounding results: values, and ranks beside those of a study.
@@ -45,8 +44,8 @@ def make_published(
         values: the first table to write: every published score, with the columns of `VALUES`.
         cases: the second: metrics ranked in every case, with the columns of `CASES`.
         domains: the third: by domain, with the columns of `DOMAINS`.
-        own_cases: grounding/ranks/cases.parquet of a study, whose rows come first.
-        own_domains: grounding/ranks/domains.parquet of it.
+        own: grounding/ranks/cases.parquet and domains.parquet of a study, whose rows come first;
+            empty if it has none.
         seed: of resamples, where a file holds pairs.
 
     Raises:
@@ -56,14 +55,14 @@ def make_published(
             for name, paths in sources.items()}  # fmt: skip
     _check(read)
     ranked = [(name, *rank_source(files)) for name, files in read.items()]
-    own = [[_own(path)] if path else [] for path in (own_cases, own_domains)]
+    ours = [[_own(path)] for path in own[:2]] or [[], []]
     found = [file.scores.assign(source=name) for name, files in read.items() for file in files]
     hashes = {name: [[Path(p).name, file_digest(p)] for p in paths]
               for name, paths in sources.items()}  # fmt: skip
     metadata = {"sources": hashes, "seed": seed}
     write_table(_united(found, list(VALUES)).astype(VALUES), values, metadata)
     for i, (path, columns) in enumerate([(cases, CASES), (domains, DOMAINS)]):
-        parts = own[i] + [row[i + 1].assign(source=row[0]) for row in ranked]
+        parts = ours[i] + [row[i + 1].assign(source=row[0]) for row in ranked]
         write_table(_typed(_united(parts, columns)), path, metadata)
     for name, *_ in ranked:
         logger.info("source %r: %d scores", name, sum(len(f.scores) for f in read[name]))
