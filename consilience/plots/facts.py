@@ -56,6 +56,10 @@ class Plan(Protocol):
         constructions: kinds of constructed models.
         lacks: kinds of result files that the study has not, as it has only some pairs of models.
         whole: the paths of what is of all pairs, or a refusal.
+        recovery_datasets: datasets on which models are recovered from data.
+        recovering: metrics that can, if the study asks for it.
+        published_tables: what is made of published tables, if the study names any.
+        published_modules: the module of each metric of these and of the study.
     """
 
     study: Any
@@ -83,6 +87,10 @@ class Plan(Protocol):
     constructions: Sequence[str]
     lacks: Container[str]
     whole: Callable[[list[str]], Any]
+    recovery_datasets: Sequence[str]
+    recovering: Sequence[str]
+    published_tables: Sequence[str]
+    published_modules: Mapping[str, str]
 
 
 class Results(Protocol):

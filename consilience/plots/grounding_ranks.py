@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.grounding.overview import NOT_GROUNDED
+from consilience.grounding.published.names import MEASURES
 from consilience.plots import mpl
-from consilience.plots.facts import STUDY, register
+from consilience.plots.facts import STUDY, Condition, register
 from consilience.plots.grounded import (
     GROUNDED,
     MODULES,
@@ -24,7 +26,7 @@ from consilience.plots.grounded import (
     kind_of,
     named,
 )
-from consilience.plots.sources import LABELS
+from consilience.plots.sources import LABELS, from_plan, from_tables
 from consilience.plots.style import (
     DARK,
     FONT,
@@ -119,6 +121,98 @@ def grounding_ranks(
         handles = [*kind_legend(table["kind"]), *_marks(counted, summary)]
         bottom_legend(figure, handles, "\n".join(_notes(table, ranks, wide)), wide)
     return figure, table
+
+
+@register(
+    per=STUDY,
+    takes={
+        "cases": from_tables("grounding_published_cases"),
+        "means": from_tables("grounding_published_domains"),
+        "modules": from_plan("modules", lambda plan, _: dict(plan.published_modules)),
+        "labels": LABELS,
+    },
+    category="Grounding",
+    caption=(
+        "Ranks of metrics as published, by our rules, beside those of the study: as in "
+        "`grounding_ranks`, a row per source of tables, and a column per modality. Metrics are "
+        "ranked among those of one source, and have the name that the study has for the same "
+        "values, or the published one."
+    ),
+    when=Condition("published tables (`grounding.published`)", lambda plan: plan.published_tables),
+)
+def grounding_published(
+    cases: pd.DataFrame,
+    means: pd.DataFrame,
+    *,
+    modules: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    width: float = PAGE,
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws the boxes of `grounding_ranks` for each source of published tables and the study.
+
+    Args:
+        cases: rows of results/grounding/published/cases.
+        means: rows of results/grounding/published/domains.
+        modules: {metric: module that it is of}, for the colours.
+        labels: {metric: name for the reader}.
+        width: of the figure, in mm.
+
+    Returns:
+        the figure, and its table: that of `grounding_ranks` with the column `source` first.
+
+    Raises:
+        DataError: no source has a rank.
+    """
+    counted = cases[cases["rank"].notna() & (cases["domain"] != ALL)]
+    if counted.empty:
+        raise DataError("no published table has a rank: results/grounding/published says why")
+    kinds = kind_of(modules or {})
+    parts = [
+        rank_boxes(rows, means[(means["source"] == source) & (means["domain"] != ALL)])
+        .assign(source=source)
+        for source, rows in counted.groupby("source", sort=False)
+    ]  # fmt: skip
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(0, "source", table.pop("source"))
+    table.insert(3, "kind", table["metric"].map(kinds).fillna(OTHER))
+    sources = list(dict.fromkeys(table["source"]))
+    found = sorted(table["domain"].unique())
+    high = [table[table["source"] == s]["domain"].value_counts().max() for s in sources]
+    with style():
+        notes = list(_source_notes(means, sources, width))
+        height = sum(ROW * (k + 2) + 15 for k in high) + 24 + 3.2 * len(notes)
+        figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+        grid = figure.subplots(
+            len(sources), len(found), squeeze=False, height_ratios=[ROW * (k + 2) + 8 for k in high]
+        )
+        for (i, source), (j, domain) in product(enumerate(sources), enumerate(found)):
+            own = table[(table["domain"] == domain) & (table["source"] == source)]
+            if own.empty:
+                grid[i, j].set_visible(False)
+                continue
+            rows = counted[(counted["domain"] == domain) & (counted["source"] == source)]
+            names = shorten(_names(own, means, labels), _room(width, len(found)))
+            _panel(grid[i, j], own, rows, names)
+            grid[i, j].set_title(f"{source}: {domain}", loc="left")
+        handles = [*kind_legend(table["kind"]), *_marks(counted, means)]
+        bottom_legend(figure, handles, "\n".join(notes), width)
+    return figure, table
+
+
+def _names(table: pd.DataFrame, means: pd.DataFrame, labels: Mapping[str, str] | None) -> list[str]:
+    """Returns the study's names of metrics, or how tables of ReSi abbreviate them."""
+    published = dict(zip(means["metric"], means["name"], strict=True))
+    short = {m: MEASURES[name].label for m, name in published.items() if name in MEASURES}
+    return named(table["metric"].tolist(), short | dict(labels or {}))
+
+
+def _source_notes(means: pd.DataFrame, sources: Sequence[str], width: float) -> Iterator[str]:
+    """Yields what is to be known of each source."""
+    for source in sources:
+        for note in (
+            means.loc[means["source"] == source, "note"].replace("", np.nan).dropna().unique()
+        ):
+            yield from wrap(f"{source}: {note}", int(width / LETTER))
 
 
 def rank_boxes(ranks: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from grounded_study import THRESHOLDS, cases_of, write_grounding
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
+from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
 
 from consilience.code import closure
@@ -70,6 +71,8 @@ def plan_of(study, **changes):
         "answered": [f"fashion_vgg_{name}" for name in ("clean", "odd", "dots", "noise")],
         "lacks": (), "whole": lambda paths: paths,
         "metric_modules": dict.fromkeys(study["metrics"], "cka"),
+        "recovery_datasets": list(study["datasets"])[:2],
+        "recovering": list(study["metrics"])[:1],
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -109,6 +112,7 @@ def made(tmp_path_factory):
     make_stability(tables["sensitivity"], results["stability"])
     write_trained(results, "data_02")
     write_grounding(folder, list(study["metrics"]))
+    write_recovery(results, plan.recovery_datasets, plan.recovering[0])
     return plan, results
 
 
@@ -196,6 +200,7 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"study": single}, {"similarity_spread"}),
         ({"trained": []}, {"training_curves", "training_accuracy"}),
         ({"vectors": {}}, {"identifiability_data"}),
+        ({"recovering": []}, {"grounding_recovery"}),
         ({"identified": []}, {f"identifiability_{k}" for k in PAIRED}),
         ({"constructions": ["kl"]}, {"identifiability_constructed"}),
         ({"constructions": ["perturbed"]}, {"identifiability_kl"}),
