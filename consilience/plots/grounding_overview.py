@@ -38,7 +38,7 @@ MANY = 14
 """With more columns, names of metrics are cut more, and what is told is counted in short."""
 SHOWN = [
     "domain", *KEY, "score", "same_seed", "metric", "value", "chance", "lift", "low", "high", "p",
-    "n_models", "n_groups", "n_failed", "status", "note", "mean_rank", "best", "behind",
+    "n_models", "n_groups", "n_failed", "status", "note", "mean_rank", "place", "best", "behind",
     "behind_low", "behind_high", "told",
 ]  # fmt: skip
 SIGNS = {"failed": ("×", "× failed"), "constant": ("=", "= all pairs equally close"),
@@ -113,9 +113,10 @@ def grounding_overview(
     rows = headline(scored[scored["domain"] == domain])
     if rows.empty:
         raise DataError(f"no recipe of the modality {domain!r} has a test")
-    ranks = summary[summary["domain"] == domain].set_index("metric")["mean_rank"]
+    ranks = summary[summary["domain"] == domain].set_index("metric")[["mean_rank", "place"]]
     metrics = [*ranks.index, *sorted(set(rows["metric"]) - set(ranks.index))]
-    rows = from_best(rows, differences).assign(mean_rank=rows["metric"].map(ranks))
+    rows = from_best(rows, differences)
+    rows = rows.assign(**{name: rows["metric"].map(ranks[name]) for name in ranks})
     columns = list(_columns(rows, metrics))
     table = pd.concat([column.rows for column in columns], ignore_index=True)
     with style():
@@ -188,11 +189,11 @@ class Sheet:
         return self.top + ROW * row
 
 
-_LEGEND_LINES = 6
+_LEGEND_LINES = 7
 """Lines of text below a table of a page's width, about."""
 
 
-def _draw(sheet: Sheet, columns: Sequence[Column], ranks: pd.Series, domain: str) -> None:
+def _draw(sheet: Sheet, columns: Sequence[Column], ranks: pd.DataFrame, domain: str) -> None:
     recipes = list(dict.fromkeys(column.recipe for column in columns))
     of = recipes[0] if len(recipes) == 1 else f"{len(recipes)} recipes"
     sheet.write(2, 5, f"{domain} ({of}): what metrics find", ha="left", size=FONT + 1.5)
@@ -200,8 +201,9 @@ def _draw(sheet: Sheet, columns: Sequence[Column], ranks: pd.Series, domain: str
     for k, name in enumerate(sheet.names):
         y = sheet.line(k) + ROW / 2
         sheet.write(2, y, name, ha="left")
-        rank = ranks.iloc[k]
-        sheet.write(sheet.left - RANK / 2, y, "–" if np.isnan(rank) else f"{rank:.1f}")
+        rank, place = ranks.iloc[k]
+        text = "–" if pd.isna(rank) else f"{rank:.1f}" if pd.notna(place) else f"({rank:.1f})"
+        sheet.write(sheet.left - RANK / 2, y, text)
     places = {metric: k for k, metric in enumerate(ranks.index)}
     for j, column in enumerate(columns):
         for row in column.rows.to_dict("records"):
@@ -326,6 +328,8 @@ def _notes(columns: Sequence[Column]) -> Iterator[str]:
     )
     if not all(column.counts for column in columns):
         yield "Without colour: the groups do not behave differently, and the test does not count."
+    if rows["place"].isna().any():
+        yield "Mean rank in brackets: values in too few tests for a place."
     signs = [text for status, (_, text) in SIGNS.items() if (rows["status"] == status).any()]
     if signs:
         yield f"No value: {'; '.join(signs)}."

@@ -113,7 +113,7 @@ def grounding_ranks(
         for axes, domain in zip(grid, panels, strict=False):
             own = table[table["domain"] == domain]
             cases = counted if domain == ALL else counted[counted["domain"] == domain]
-            names = shorten(named(own["metric"].tolist(), labels), _room(wide, columns))
+            names = _names(own, labels, _room(wide, columns))
             _panel(axes, own, cases, names)
             axes.set_title(_title(domain, cases), loc="left")
         for axes in grid[len(panels) :]:
@@ -250,16 +250,23 @@ def _box(ranks: pd.Series) -> dict[str, float]:
     return dict(zip(BOX, (inside.min(), q1, median, q3, inside.max()), strict=True))
 
 
+def _names(table: pd.DataFrame, labels: Mapping[str, str] | None, room: int) -> list[str]:
+    """Returns the names of metrics, those without a place with their coverage."""
+    names = named(table["metric"].tolist(), labels)
+    ends = [f" ({row.coverage:.0%})" if pd.isna(row.place) else "" for row in table.itertuples()]
+    cut = zip(shorten(names, room), shorten(names, room - 6), ends, strict=True)
+    return [(less if end else full) + end for full, less, end in cut]
+
+
 def _room(width: float, columns: int) -> int:
     """Returns how many letters of a name fit beside a panel."""
-    return int(0.46 * width / columns / LETTER) if columns > 1 else 34
+    return int(0.45 * width / columns / LETTER) if columns > 1 else 34
 
 
 def _title(domain: str, cases: pd.DataFrame) -> str:
-    """Returns the modality, and how many tests of how many recipes count."""
-    tests, recipes = cases[["recipe", "test"]].drop_duplicates(), cases["recipe"].nunique()
-    name = "all modalities" if domain == ALL else domain
-    return f"{name}: {len(tests)} tests, {recipes} recipe{'s' * (recipes > 1)}"
+    """Returns the modality, and how many tests count."""
+    count = len(cases[["recipe", "test"]].drop_duplicates())
+    return f"{'all modalities' if domain == ALL else domain}: {count} tests"
 
 
 def _panel(axes: Axes, table: pd.DataFrame, cases: pd.DataFrame, names: Sequence[str]) -> None:
@@ -274,11 +281,7 @@ def _panel(axes: Axes, table: pd.DataFrame, cases: pd.DataFrame, names: Sequence
                       markeredgewidth=0)  # fmt: skip
     most = int(max(len(table), cases["rank"].max()))
     _difference(axes, float(table["critical_difference"].iloc[0]), most)
-    labels = [
-        f"{name} ({row.coverage:.0%})" if pd.isna(row.place) else name
-        for name, row in zip(names, table.itertuples(), strict=True)
-    ]
-    axes.set_yticks(range(len(table)), labels)
+    axes.set_yticks(range(len(table)), names)
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(0.5, most + 0.5), ylim=(len(table) - 0.4, -2.1))
     axes.set_xlabel(f"rank (1 = best of {most})")
@@ -323,8 +326,9 @@ def _difference(axes: Axes, difference: float, most: int) -> None:
     axes.plot([1, end], [-0.9, -0.9], color=DARK, linewidth=1.0)
     for x in (1,) if beyond else (1, end):
         axes.plot([x, x], [-1.1, -0.7], color=DARK, linewidth=1.0)
-    text = f"CD {difference:.1f}{': more than all' if beyond else ' (optimistic)'}"
-    axes.text(1, -1.25, text, size=FONT, ha="left", va="bottom")
+    text = f"CD {difference:.1f}{', more than all' if beyond else ''}"
+    label = axes.text(1, -1.25, text, size=FONT, ha="left", va="bottom")
+    label.set_in_layout(False)  # else a narrow panel makes room for it, and has none left itself
     axes.axhline(-0.55, color=LIGHT, linewidth=0.5, zorder=0)
 
 
@@ -337,8 +341,8 @@ def _notes(table: pd.DataFrame, ranks: pd.DataFrame, width: float) -> Iterator[s
                         int(width / LETTER))  # fmt: skip
     if table["critical_difference"].notna().any():
         text = (
-            "CD: Nemenyi's critical difference of two mean ranks (5 %), if tests were independent; "
-            "they share models, so that mean ranks must differ by more"
+            "CD: Nemenyi's critical difference of two mean ranks (5 %), which is optimistic: tests "
+            "share models, and it takes them as independent"
         )
         yield from wrap(text, int(width / LETTER))
     if table["place"].isna().any():
