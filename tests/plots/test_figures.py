@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,7 +61,7 @@ def plan_of(study, **changes):
         "curve_datasets": list(study["datasets"])[1:], "curve_metrics": list(study["metrics"])[:1],
         "trained": ["radial.w8.0"], "identified": ["data_02"], "constructions": ["kl", "perturbed"],
         "vectors": {"data_02": {"row": radial("data_02"), "code": ""}},
-        "trend_settings": {"min_accuracy": 0.9},
+        "trend_settings": {"min_accuracy": 0.9}, "lacks": (), "whole": lambda paths: paths,
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -293,3 +294,28 @@ def test_facts_that_contradict_themselves_are_refused():
     assert "toy" not in FIGURES
     with pytest.raises(AttributeError, match="add it to the table"):
         _ = lazy.pyplot
+
+
+def test_a_study_of_some_pairs_has_no_figure_of_all():
+    """Unless the figure says that the pairs of tests are enough; its files are refused in words."""
+
+    def refuse(paths):
+        return f"refused: {len(paths)}"
+
+    ids = {
+        "models": {"m": dict.fromkeys(("family", "objective"), "")},
+        "labels": {"k": "k", "l": "l"},
+    }
+    study = ids | {"datasets": {"d": {}, "e": {}, "f": {}}, "metrics": {"k": {}, "l": {}}}
+    plan = plan_of(study, lacks={"similarity", "consistency"}, whole=refuse)
+    results = Results()
+    for facts in FIGURES.values():
+        needs_all = {"similarity", "consistency"} & facts.reads().keys()
+        assert not needs_all or facts.values(plan) == [], facts.name
+        assert needs_all or facts.values(plan) == facts.values(plan_of(study)), facts.name
+    heat = FIGURES["similarity_heatmaps"]
+    assert heat.inputs(plan, results)["similarity"].startswith("refused: ")
+    files = Files("similarity", of_tests=True)
+    content = replace(heat, takes={"tables": Source(lambda m: m, (files,))})
+    assert content.values(plan) == heat.values(plan_of(study))
+    assert isinstance(content.inputs(plan, results)["similarity"], list)
