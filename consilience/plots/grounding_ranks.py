@@ -179,6 +179,7 @@ def grounding_published(
     found = sorted(table["domain"].unique())
     high = [table[table["source"] == s]["domain"].value_counts().max() for s in sources]
     with style():
+        known = _labels(means, labels)
         notes = list(_source_notes(means, sources, width))
         height = sum(ROW * (k + 2) + 15 for k in high) + 24 + 3.2 * len(notes)
         figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
@@ -191,7 +192,7 @@ def grounding_published(
                 grid[i, j].set_visible(False)
                 continue
             rows = counted[(counted["domain"] == domain) & (counted["source"] == source)]
-            names = shorten(_names(own, means, labels), _room(width, len(found)))
+            names = _names(own, known, _room(width, len(found)))
             _panel(grid[i, j], own, rows, names)
             grid[i, j].set_title(f"{source}: {domain}", loc="left")
         handles = [*kind_legend(table["kind"]), *_marks(counted, means)]
@@ -199,11 +200,11 @@ def grounding_published(
     return figure, table
 
 
-def _names(table: pd.DataFrame, means: pd.DataFrame, labels: Mapping[str, str] | None) -> list[str]:
-    """Returns the study's names of metrics, or how tables of ReSi abbreviate them."""
+def _labels(means: pd.DataFrame, labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Returns the study's names of metrics, of others how tables of ReSi abbreviate them."""
     published = dict(zip(means["metric"], means["name"], strict=True))
-    short = {m: MEASURES[name].label for m, name in published.items() if name in MEASURES}
-    return named(table["metric"].tolist(), short | dict(labels or {}))
+    found = {m: MEASURES[name].label for m, name in published.items() if name in MEASURES}
+    return found | dict(labels or {})
 
 
 def _source_notes(means: pd.DataFrame, sources: Sequence[str], width: float) -> Iterator[str]:

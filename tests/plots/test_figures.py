@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from grounded_study import THRESHOLDS, cases_of, write_grounding
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
+from test_plots_grounding import write_published
 from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
 
@@ -70,6 +72,7 @@ def plan_of(study, **changes):
         "grounded_on": ["fashion_vgg_clean", "fashion_vgg_odd"],
         "answered": [f"fashion_vgg_{name}" for name in ("clean", "odd", "dots", "noise")],
         "lacks": (), "whole": lambda paths: paths,
+        "published_tables": ["values"], "published_modules": dict.fromkeys(study["metrics"], "cka"),
         "metric_modules": dict.fromkeys(study["metrics"], "cka"),
         "recovery_datasets": list(study["datasets"])[:2],
         "recovering": list(study["metrics"])[:1],
@@ -112,6 +115,7 @@ def made(tmp_path_factory):
     make_stability(tables["sensitivity"], results["stability"])
     write_trained(results, "data_02")
     write_grounding(folder, list(study["metrics"]))
+    write_published(results, folder)
     write_recovery(results, plan.recovery_datasets, plan.recovering[0])
     return plan, results
 
@@ -208,6 +212,7 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"cases": GROUNDED[:2]}, {f"grounding_{k}" for k in OF_TESTS}),
         ({"cases": GROUNDED[:-1]}, {"grounding_layers"}),
         ({"costed": False}, {"grounding_cost"}),
+        ({"published_tables": []}, {"grounding_published"}),
         ({"lacks": ["relation"]}, {"similarity_behavior"}),
     ]
     for changes, absent in lacking:
@@ -313,3 +318,28 @@ def test_facts_that_contradict_themselves_are_refused():
     assert "toy" not in FIGURES
     with pytest.raises(AttributeError, match="add it to the table"):
         _ = lazy.pyplot
+
+
+def test_a_study_of_some_pairs_has_no_figure_of_all():
+    """Unless the figure says that the pairs of tests are enough; its files are refused in words."""
+
+    def refuse(paths):
+        return f"refused: {len(paths)}"
+
+    ids = {
+        "models": {"m": dict.fromkeys(("family", "objective"), "")},
+        "labels": {"k": "k", "l": "l"},
+    }
+    study = ids | {"datasets": {"d": {}, "e": {}, "f": {}}, "metrics": {"k": {}, "l": {}}}
+    plan = plan_of(study, lacks={"similarity", "consistency"}, whole=refuse)
+    results = Results()
+    for facts in FIGURES.values():
+        needs_all = {"similarity", "consistency"} & facts.reads().keys()
+        assert not needs_all or facts.values(plan) == [], facts.name
+        assert needs_all or facts.values(plan) == facts.values(plan_of(study)), facts.name
+    heat = FIGURES["similarity_heatmaps"]
+    assert heat.inputs(plan, results)["similarity"].startswith("refused: ")
+    files = Files("similarity", of_tests=True)
+    content = replace(heat, takes={"tables": Source(lambda m: m, (files,))})
+    assert content.values(plan) == heat.values(plan_of(study))
+    assert isinstance(content.inputs(plan, results)["similarity"], list)

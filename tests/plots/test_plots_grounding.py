@@ -24,6 +24,7 @@ from consilience.errors import DataError
 from consilience.files import read_table
 from consilience.grounding.cases import DESIGNED, Case
 from consilience.grounding.overview import SCORES, from_best, headline
+from consilience.grounding.published.ranks import make_published
 from consilience.plots.grounded import KINDS, OTHER, kind_of, short
 from consilience.plots.grounding_cost import grounding_cost, on_front
 from consilience.plots.grounding_latex import escape, latex_overview
@@ -31,7 +32,8 @@ from consilience.plots.grounding_layers import grounding_layers
 from consilience.plots.grounding_learned import grounding_learned
 from consilience.plots.grounding_overview import grounding_overview
 from consilience.plots.grounding_pairs import grounding_pairs
-from consilience.plots.grounding_ranks import grounding_ranks, rank_boxes
+from consilience.plots.grounding_ranks import grounding_published, grounding_ranks, rank_boxes
+from consilience.results import Results
 
 LABELS = {metric: label for metric, (label, _) in METRICS.items()}
 MODULES = {metric: module for metric, (_, module) in METRICS.items()}
@@ -333,6 +335,51 @@ def test_ranks_can_be_read_at_any_size(metrics, recipes):
     check_texts(grounding_ranks(cases[kept], lacking[lacking["domain"] != "graph"])[0])
     boxes = rank_boxes(cases, summary)
     assert len(boxes) == len(summary)
+
+
+PUBLISHED = """\
+domain,order_in_figure,measure_abbrev,whisker_low,q1,median,q3,whisker_high
+Vision,1,Jaccard,1,3,6.9,12,21
+Vision,2,CKA,2,5,10,14,23
+Vision,3,SVCCA,4,11,14.5,19,24
+Language,1,CKA,1,3,5.5,11,20
+Language,2,SVCCA,2,6,9.4,15,22
+"""
+"""Boxes of ranks, as a figure of ReSi has them."""
+
+
+def write_published(results, folder):
+    """Writes the tables of one published figure beside the ranks of a planted study."""
+    path = folder / "boxes.csv"
+    path.write_text(PUBLISHED, encoding="utf8")
+    outs = [results[f"grounding_published{end}"] for end in ("", "_cases", "_domains")]
+    own = [folder / "grounding" / "ranks" / f"{name}.parquet" for name in ("cases", "domains")]
+    make_published({"paper": [path]}, *outs, own=own)
+    return [read_table(path) for path in outs[1:]]
+
+
+@pytest.mark.figure("grounding_published")
+def test_published_boxes_stand_below_those_of_the_study(small, tmp_path):
+    folder = small.paths["grounding_ranks"][0].parents[2]
+    results = Results(str(tmp_path), str(tmp_path))
+    cases, means = write_published(results, folder)
+    figure, table = grounding_published(cases, means, modules=MODULES, labels=LABELS)
+    check_texts(figure)
+    boxes = pd.read_csv(folder / "boxes.csv")
+    paper = table[table["source"] == "paper"]
+    assert len(paper) == len(boxes) and len(table) == len(boxes) + len(METRICS)
+    for row, box in zip(paper.sort_values(["domain", "median"]).to_dict("records"),
+                        boxes.sort_values(["domain", "median"], ascending=[False, True])
+                        .to_dict("records"), strict=True):  # fmt: skip
+        for name in ("whisker_low", "q1", "median", "q3", "whisker_high"):
+            assert row[name] == pytest.approx(box[name]), (row, box)
+    titles = [axes.get_title("left") for axes in figure.axes if axes.get_visible()]
+    assert titles == ["this study: image", "paper: image", "paper: text"]
+    names = [label.get_text() for label in figure.axes[2].get_yticklabels()]
+    assert names == ["Jaccard", "CKA", "SVCCA"]
+    assert "paper: read off a figure" in texts(figure)
+    with pytest.raises(DataError, match="no published table has a rank"):
+        grounding_published(cases.assign(rank=np.nan), means)
 
 
 # --- pairs ----------------------------------------------------------------------------------------
