@@ -22,16 +22,18 @@ class Simulation:
         draws: data sets of each model at each number.
         units: channels.
         mixing: whether a channel is a random mixture of all units, or one unit.
-        noise: variance of the noise of a channel over that of the signal.
+        noise: variance of the noise of a channel over that of the signal. By default channels are
+            so few and noisy that eight small networks on digits are told apart from 200 stimuli on
+            by CKA and Procrustes distances; with 100 channels and a noise of 1, from 20 on.
         bound: share of data sets that are to be recovered.
         models: if there are more, so many are drawn.
     """
 
     stimuli: Sequence[int] = (20, 50, 100, 200, 500)
     draws: int = 10
-    units: int = 100
+    units: int = 20
     mixing: bool = True
-    noise: float = 1.0
+    noise: float = 10.0
     bound: float = 0.95
     models: int = 20
 

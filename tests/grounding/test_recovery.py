@@ -47,7 +47,7 @@ def alike():
 def run(models, name="cka", simulation=None, ids=IDS, groups=None, **parameters):
     metric = get_metric(name, **parameters)
     items = [items_of(metric, model, x)[0] for model, x in models.items()]
-    simulation = simulation or Simulation(stimuli=(20, 60, 120), draws=4, noise=0.2)
+    simulation = simulation or Simulation(stimuli=(20, 60, 120), draws=4, units=100, noise=0.2)
     return recover(Task(metric, groups=groups), items, ids, simulation)
 
 
@@ -180,7 +180,7 @@ def test_only_so_many_models_are_drawn():
 
 def test_what_a_metric_is_not_defined_for_has_failed():
     """Thirty neighbours of twenty stimuli."""
-    simulation = Simulation(stimuli=(20, 120), draws=2, noise=0.1)
+    simulation = Simulation(stimuli=(20, 120), draws=2, units=100, noise=0.1)
     confused, rows = run(unlike(), "mutual_knn", simulation, k=30)
     assert rows[0]["status"] == "failed" and "accuracy" not in rows[0] and ":" in rows[0]["note"]
     assert rows[1]["status"] == "ok" and rows[1]["n_recovered"] == 120
@@ -219,7 +219,7 @@ def make(folder, tmp_path, spec):
     make_recovery(
         folder / "manifest.parquet", folder / "d.parquet", *outs, dataset="d", metric_id="mine",
         spec={"parameters": {}, "preprocessing": {"row_normalize": True, "center": False}, **spec},
-        simulation=Simulation(stimuli=(20, 120), draws=2, noise=0.2), seed=3,
+        simulation=Simulation(stimuli=(20, 120), draws=2, units=100, noise=0.2), seed=3,
     )  # fmt: skip
     return [read_table(out) for out in outs]
 
