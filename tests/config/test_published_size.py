@@ -8,6 +8,7 @@ from clones import ROOT
 
 from consilience.config import load_study
 from consilience.config.plan import Plan
+from consilience.networks import Task, build
 from consilience.results import Results
 
 LEVELS = {
@@ -67,7 +68,7 @@ def test_levels_are_those_published(studies, domain):
 
 
 def test_metrics_are_the_papers(studies):
-    ours = {name for name in studies["graph"].metrics}
+    ours = set(studies["graph"].metrics)
     assert len(ours) == 24 and "rtd" in ours
     assert ours == set(studies["language"].metrics) == set(studies["vision"].metrics)
     assert ours - {"rtd"} == set(read("resi_cpu")["metrics"]) - CPU
@@ -109,3 +110,14 @@ def test_shared_starts(studies):
             by_number.setdefault(model.rpartition(".")[2], set()).add(start)
         assert all(len(found) == 1 for found in by_number.values())
         assert len(set.union(*by_number.values())) == 10
+
+
+@pytest.mark.parametrize(
+    "recipe", ["c100_resnet18", "c100_resnet34", "c100_vgg11", "c100_vgg19", "in100_resnet34"]
+)
+def test_layers_are_there(studies, recipe):
+    training = studies["vision"].trainings[f"published_{recipe}.standard.0"]
+    spec, layers = training.spec, training.row["layers"].split(",")
+    network = build(spec["architecture"], spec["options"], Task("image", (3, 64, 64), 100))
+    assert set(layers) <= {name for name, _ in network.named_modules()}
+    assert len(layers) == (5 if recipe.endswith(("18", "11")) else 6)
