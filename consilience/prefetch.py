@@ -21,6 +21,8 @@ Row = Mapping[str, str]
 
 LOCAL_MODELS = frozenset({"imported", "raw"})
 """Sources whose models are never fetched."""
+TRAINED = "trained"
+"""The source of models that are trained here: `weights` of their rows is what they start from."""
 _LOCAL_PREFIXES = ("package:", "sdist:", "local-dir:")
 
 
@@ -28,10 +30,16 @@ def list_remote(model_rows: Mapping[str, Row], dataset_rows: Mapping[str, Row]) 
     """Returns the rows that need something from elsewhere, each with its `kind`.
 
     A dataset does if its name is an address or a hub repository; a model if it has the library's
-    own weights, or random ones in an architecture that only the hub describes.
+    own weights, or random ones in an architecture that only the hub describes; one that is trained
+    if it starts from weights of an address or of the hub.
     """
     rows = [{"kind": "dataset", **row} for row in dataset_rows.values() if _is_remote_data(row)]
-    return rows + [{"kind": "model", **r} for r in model_rows.values() if _is_remote_model(r)]
+    models = [r for r in model_rows.values() if r["source"] != TRAINED and _is_remote_model(r)]
+    starts: dict[str, Row] = {}  # many models start from the same
+    for row in model_rows.values():
+        if row["source"] == TRAINED and _is_elsewhere(row):
+            starts.setdefault(row["weights"], {**row, "name": row["weights"]})
+    return rows + [{"kind": "model", **row} for row in (*models, *starts.values())]
 
 
 def _is_remote_data(row: Row) -> bool:
@@ -46,7 +54,7 @@ def _is_remote_model(row: Row) -> bool:
     weights, name = row.get("weights", ""), row["name"]
     if row["source"] in LOCAL_MODELS:
         return False
-    if "://" in weights or weights.startswith("hf-hub:"):
+    if _is_elsewhere(row):
         return True
     if _is_local(name) or _is_local(weights):
         return False
@@ -54,6 +62,11 @@ def _is_remote_model(row: Row) -> bool:
         return row["source"] == "transformers"
     # what is left is blank or the library's name for weights, unless it reads like a path
     return not weights or not ("/" in weights or Path(weights).suffix)
+
+
+def _is_elsewhere(row: Row) -> bool:
+    weights = row.get("weights", "")
+    return "://" in weights or weights.startswith("hf-hub:")
 
 
 def _is_local(name: str) -> bool:

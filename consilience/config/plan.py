@@ -386,7 +386,8 @@ class Plan(Compared, Grounded, Groups, Identified, Page, Trainings):
     def remote(self) -> Sequence[Mapping[str, str]]:
         """Rows of models and datasets that need something from elsewhere."""
         own = {d: row for d, row in self.study.sampling.items() if not row.get("parent")}
-        return list_remote(self.study.extraction, own)
+        models = {m: {**row, **self.start_of(m)} for m, row in self.study.extraction.items()}
+        return list_remote(models, own)
 
     @property
     def fetched(self) -> str:

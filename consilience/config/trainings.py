@@ -78,6 +78,11 @@ class Trainings:
         """Returns the weights that a model's features are made from, if the workflow makes them."""
         return self.each("train", model=[model]) if model in self.study.trainings else []
 
+    def start_of(self, model: str) -> dict[str, str]:
+        """Returns the cell `weights` of what a model's training starts from, if it is trained."""
+        training = self.study.trainings.get(model)
+        return {"weights": training.spec["weights"]} if training else {}
+
     def training_inputs(self, group: Group) -> dict[str, Any]:
         """Returns the samples that a job learns from and scores on."""
         names = {"samples": group.dataset, **({"test": group.test} if group.test else {})}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -15,11 +15,8 @@ from consilience.alterations.spec import Derived, check_modality, parse_cell
 from consilience.alterations.synonyms import read_synonyms
 from consilience.alterations.texts import edit_text
 from consilience.datasets import Dataset, Sample
-from consilience.datasets._graph import Graph, dense_row
+from consilience.datasets._graph import Graph, Nodes, dense_row
 from consilience.errors import ConfigError
-
-if TYPE_CHECKING:
-    from consilience.datasets.graph import Nodes
 
 
 class Altered:

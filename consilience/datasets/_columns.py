@@ -12,12 +12,13 @@ from consilience.registry import did_you_mean
 
 log = logging.getLogger(__name__)
 
-KINDS = ("image", "text", "label", "id")
+KINDS = ("image", "text", "pair", "label", "id")
 _LABELS = ("label", "class", "target", "category", "intent")
 """Words in the names of columns that are labels in many datasets."""
 _ONE = {
     "image": "one picture (bytes, or a record of bytes and path)",
     "text": "a text, or a list of texts",
+    "pair": "one text",
     "label": "one label",
     "id": "one id (a whole number or a text)",
     "group": "one name of what it belongs to",
@@ -97,7 +98,7 @@ def _check_column(schema: pa.Schema, kind: str, column: str, name: str, first: s
     if schema.names.count(column) > 1:
         raise DataError(f"{name} has two columns {column!r}; rename one")
     found = _plain(schema.field(column).type)
-    single = kind in ("label", "id", "group")
+    single = kind in ("pair", "label", "id", "group")
     holds = not pa.types.is_nested(found) if single else _holds(found, kind)
     binary = pa.types.is_binary(found) or pa.types.is_large_binary(found)
     if kind == "id" and binary:

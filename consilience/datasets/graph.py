@@ -19,9 +19,7 @@ messages.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +29,14 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from consilience import files
-from consilience.datasets import Sample
-from consilience.datasets._base import split_roles
 from consilience.datasets._graph import (
-    PARTS,
     Graph,
-    dense_row,
+    Nodes,
     draw_parts,
     make_edges,
     map_ids,
     normalize_rows,
+    part_roles,
 )
 from consilience.errors import ConfigError, DataError
 from consilience.registry import did_you_mean
@@ -64,37 +60,6 @@ SIZES = {"train": 20, "validation": 500, "test": 1000}
 _FORMS = {**dict.fromkeys(SIZES, r"\d{1,7}"), "seed": r"\d{1,9}"}
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """The nodes of a graph, of which some are samples."""
-
-    graph: Graph
-    ids: tuple[str, ...]
-    """Of all n nodes, in the order of `graph.x`."""
-    labels: np.ndarray
-    """(n,) int64, classes of all nodes."""
-    classes: tuple[str, ...]
-    parts: Mapping[str, np.ndarray]
-    """{`train`, `validation`, `test` or `rest`: rows}, all nodes."""
-    roles: Mapping[str, str]
-    """{part: split of its samples}; empty where all nodes are one pool."""
-    verified: bool = True
-
-    @cached_property
-    def samples(self) -> tuple[tuple[int, str], ...]:
-        """(row, split) of the samples, in the order of rows."""
-        if not self.roles:
-            return tuple((row, "") for row in range(len(self.ids)))
-        chosen = [(int(r), role) for part, role in self.roles.items() for r in self.parts[part]]
-        return tuple(sorted(chosen))
-
-    def __iter__(self) -> Iterator[Sample]:
-        for row, split in self.samples:
-            id_, vector = self.ids[row], dense_row(self.graph.x, row)
-            label = int(self.labels[row])
-            yield Sample(id_, f"node {id_}", split, label, vector=vector, node=row)
-
-
 def open(row: Mapping[str, Any]) -> Nodes:
     """Returns the graph that `row["name"]` names.
 
@@ -103,7 +68,7 @@ def open(row: Mapping[str, Any]) -> Nodes:
         DataError: files that are missing, others than pinned, or no graph; too few nodes.
     """
     place, name, cells = _parse(row)
-    roles = _roles(row, place)
+    roles = part_roles(row, place)
     try:
         nodes, relations, classes = _read(name)
         ids, labels, graph = _graph(nodes, relations, name)
@@ -117,7 +82,7 @@ def open(row: Mapping[str, Any]) -> Nodes:
 def look_for(row: Mapping[str, Any]) -> None:
     """Raises an error if the column `name` says something that there is not."""
     place, name, _ = _parse(row)
-    _roles(row, place)
+    part_roles(row, place)
     try:
         _paths(name)
     except DataError as error:
@@ -137,15 +102,6 @@ def _parse(row: Mapping[str, Any]) -> tuple[str, str, dict[str, int]]:
             raise ConfigError(f"{place}: {part!r} does not have the form {key}={_FORMS[key]}")
         cells[key] = int(value)
     return place, name, cells
-
-
-def _roles(row: Mapping[str, Any], place: str) -> dict[str, str]:
-    roles = split_roles(row)
-    for part in roles:
-        if part not in PARTS:
-            hint = did_you_mean(part, PARTS)
-            raise ConfigError(f"{place}: the column splits names an unknown part {part!r}{hint}")
-    return roles
 
 
 def _paths(name: str) -> list[Path]:

@@ -9,8 +9,9 @@ that their names count (`00000-of-00002`) are there.
 `columns` says what holds what, by default `image=image text=text label=label`; a label column that
 is not named may be absent. Images are bytes, or the hub's records of bytes and path. Texts may be
 lists: `captions` picks the first (default), the one of a number, or `all`, each with the picture as
-a sample of its own. Class names are those that the hub's library wrote into the file; else classes
-are numbers, or the texts in alphabetical order.
+a sample of its own. `pair=hypothesis` puts a second text behind the first one, with ` [SEP] `
+between, by which tokenizers of BERT part two texts. Class names are those that the hub's library
+wrote into the file; else classes are numbers, or the texts in alphabetical order.
 
 The id of a sample is `FILE:ROW` (which a commit fixes), or the column `id=…`; captions but one of
 `all` add `#NUMBER`, and those of one picture are a group.
@@ -42,6 +43,7 @@ from consilience.errors import DataError
 from consilience.files import natural_order
 
 _COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?(.*)\.parquet")
+PART = " [SEP] "
 _CLASSES = 100_000  # more class numbers than that need samples
 _ROWS = 64  # read at a time: pictures may be large
 
@@ -77,6 +79,8 @@ class Tables:
             raise DataError(f"{origin}: its {self.columns['id']!r} is blank; write an id for each")
         id_ = str(cells["id"]) if "id" in cells else origin
         texts = self._texts(cells.get("text"), origin)
+        if "pair" in cells:
+            texts = [self._joined(text, cells["pair"], origin) for text in texts]
         image = partial(_picture, cells["image"], origin, self.span) if "image" in cells else None
         several = self.captions == "all" and "text" in cells
         group = cells.get("group", id_ if several else None)
@@ -99,6 +103,11 @@ class Tables:
         if wanted >= len(texts):
             raise DataError(f"{origin}: it has {len(texts)} captions, none of the number {wanted}")
         return [texts[wanted]]
+
+    def _joined(self, text: str | None, pair: Any, origin: str) -> str:  # noqa: ANN401
+        if text is None or not isinstance(pair, str):
+            raise DataError(f"{origin}: it has no two texts, which `columns` names; write both")
+        return f"{text}{PART}{pair}"
 
     def _label(self, cell: Any, origin: str) -> int:  # noqa: ANN401
         if isinstance(cell, int):

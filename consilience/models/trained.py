@@ -34,6 +34,7 @@ from consilience.models._trained_graphs import NodeExtractor
 from consilience.models._trained_noise import NoiseExtractor, read_times
 from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
 from consilience.networks import CLASSES, NOISE, TOKENS, Task, unembedding_of, versions_of
+from consilience.networks.hub import find_folder, is_repository
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.weights import Trained, read_trained
 
@@ -215,7 +216,8 @@ def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool 
 
     Args:
         network: to be filled.
-        uri: a file of tensors, or a folder of the network's library; see `files.locate`.
+        uri: a file of tensors, or a folder of the network's library; see `_weights.read_weights`
+            and `find_folder`.
         keys: how its names become the network's, as in the column `keys` of models.tsv.
         model: its id, for messages.
         new_head: whether the head may stay as it was drawn, if there is none or one of another
@@ -224,7 +226,7 @@ def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool 
     Raises:
         ModelError: the file cannot be read without running code, or does not fit the network.
     """
-    row = {"model": model, "weights": uri, "keys": keys}
+    row = {"model": model, "weights": _local(uri), "keys": keys}
     state, head = _start_of(row, network)
     own = network.state_dict()
     if new_head and any(n not in state or state[n].shape != own[n].shape for n in head):
@@ -250,7 +252,16 @@ def fill(network: nn.Module, uri: str, keys: str, model: str, *, new_head: bool 
 
 def start_digest(uri: str, model: str) -> str:
     """Returns the SHA-256 of the weights that `fill` takes."""
-    return _weights.read_weights({"model": model, "weights": uri}).sha256
+    return _weights.read_weights({"model": model, "weights": _local(uri)}).sha256
+
+
+def prefetch(row: Mapping[str, Any]) -> None:
+    """Fetches the weights that a training starts from, which `row["weights"]` names."""
+    start_digest(_weights.cell(row, "weights"), str(row.get("model", "")))
+
+
+def _local(uri: str) -> str:
+    return str(find_folder(uri)) if is_repository(uri) else uri
 
 
 def _start_of(row: Mapping[str, Any], network: nn.Module) -> tuple[dict[str, Tensor], list[str]]:

@@ -46,7 +46,7 @@ class Task:
     words: tuple[str, ...] = ()
     """Those of the training texts that have a symbol of their own; see `networks.symbols`."""
     tokenizer: str = ""
-    """A local folder of transformers (see `files.locate`), whose tokenizer reads texts instead."""
+    """A folder of transformers (see `networks.hub`), whose tokenizer reads texts instead."""
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the task in plain JSON types."""

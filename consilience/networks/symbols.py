@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from consilience import files
 from consilience.errors import ConfigError
 from consilience.networks import Task
+from consilience.networks.hub import find_folder
 
 PADDING, UNKNOWN, CLASS = range(3)
 SPECIAL = 3
@@ -95,14 +95,14 @@ def reader_of(task: Task) -> Words | Tokens:
 
 
 def tokenizer_of(folder: str) -> Any:  # noqa: ANN401
-    """Returns the tokenizer of a local folder of transformers."""
+    """Returns the tokenizer of a folder of transformers; see `find_folder`."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes seconds, and few need it
 
-    return AutoTokenizer.from_pretrained(files.locate(folder), local_files_only=True)
+    return AutoTokenizer.from_pretrained(find_folder(folder), local_files_only=True)
 
 
 def vocabulary_of(folder: str) -> dict[str, int]:
-    """Returns {token: symbol} of the tokenizer of a local folder of transformers."""
+    """Returns {token: symbol} of the tokenizer of a folder of transformers."""
     return tokenizer_of(folder).get_vocab()
 
 

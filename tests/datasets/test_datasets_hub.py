@@ -495,3 +495,16 @@ def test_names_of_repositories_and_of_folders(tmp_path, monkeypatch):
     assert _hub.named_repo("hf://datasets/lab/birds/sub") == "lab/birds/sub"
     for local in ("data/birds", "./lab/birds", "/lab/birds", "http://x/lab", "birds"):
         assert _hub.named_repo(local) == ""
+
+
+def test_two_texts_are_one_sample(tmp_path):
+    table = {"one": ["It rains.", "b"], "two": ["It is wet.", "c"], "label": [0, 1]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    cells = {"modality": "text", "columns": "text=one pair=two", "splits": ""}
+    row = {"dataset": "d", "source": "huggingface", "name": str(tmp_path)} | cells
+    assert [s.text for s in open_dataset(row)] == ["It rains. [SEP] It is wet.", "b [SEP] c"]
+    pq.write_table(pa.table(table | {"two": ["x", None]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="it has no two texts"):
+        list(open_dataset(row))
+    with pytest.raises(DataError, match="no column 'three' for the pair"):
+        open_dataset(row | {"columns": "text=one pair=three"})

@@ -152,3 +152,17 @@ def test_planning_imports_no_source():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_what_trainings_start_from_is_fetched_once():
+    def trained(number, weights):
+        return model("trained", "transformers:bert", weights, model=f"r.standard.{number}")
+
+    hub_one, hub_two = "hf-hub:lab/seed_0", "hf-hub:lab/seed_1"
+    rows = [trained(0, hub_one), trained(1, hub_two), trained(2, hub_one), trained(3, "")]
+    rows.append(trained(4, "weights/folder"))
+    found = list_remote({row["model"]: row for row in rows}, {})
+    assert [(row["model"], row["weights"]) for row in found] == [
+        ("r.standard.0", hub_one),
+        ("r.standard.1", hub_two),
+    ]

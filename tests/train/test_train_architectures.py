@@ -5,10 +5,12 @@ import multiprocessing
 import os
 import random
 import signal
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from given import INPUT, extractor_of, pictures, texts, verses
 from given import spec as given_spec
 from given import train as train_given
@@ -256,6 +258,38 @@ def test_published_sizes():
     options = {"width": 16, "blocks": [1, 1, 1], "stem": 4}
     assert parameters("small:resnet", options, grey) == 77_866 - 650
     assert parameters("small:vgg", {}, grey) == 72_666 - 650
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "reference"),
+    [
+        ("small:vgg", {"width": 64, "stages": [1, 1, 2, 2, 2]}, "vgg11_bn"),
+        ("small:vgg", {"width": 64, "stages": [2, 2, 4, 4, 4]}, "vgg19_bn"),
+        ("small:resnet", {"blocks": [3, 4, 6, 3]}, "resnet34"),
+        ("small:resnet", {"blocks": [3, 4, 23, 3], "bottleneck": True}, "resnet101"),
+    ],
+)
+def test_convolutions_are_those_of_torchvision_but_for_the_stem(architecture, options, reference):
+    def shapes(network):
+        return Counter(tuple(w.shape) for w in network.parameters() if w.ndim == 4)
+
+    ours = shapes(build(architecture, options, Task("image", (3, 32, 32), 10), 0))
+    theirs = shapes(torchvision.models.get_model(reference, weights=None))
+    if reference.startswith("resnet"):
+        theirs -= Counter({(64, 3, 7, 7): 1})
+        theirs += Counter({(64, 3, 3, 3): 1})
+    assert ours == theirs
+
+
+def test_a_stage_of_vgg_halves_the_side():
+    task = Task("image", (3, 32, 32), 10)
+    network = build("small:vgg", {"width": 4, "stages": [1, 2, 1]}, task, 0).eval()
+    sides = []
+    for name in network.parts.blocks:
+        part = network.get_submodule(name)
+        part.register_forward_hook(lambda _, inputs, out: sides.append(tuple(out.shape[1:])))
+    network(torch.zeros(1, 3, 32, 32))
+    assert sides == [(4, 16, 16), (8, 16, 16), (8, 8, 8), (16, 4, 4)]
 
 
 @pytest.mark.parametrize(

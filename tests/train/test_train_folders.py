@@ -1,5 +1,6 @@
 """Text networks of transformers: built of a type, or fine-tuned from a folder."""
 
+import huggingface_hub
 import pytest
 import torch
 import transformers
@@ -7,6 +8,7 @@ from given import INPUT, extractor_of, spec, texts, train
 
 from consilience.errors import ConfigError, DataError, ModelError
 from consilience.files import file_digest
+from consilience.models.trained import prefetch
 from consilience.networks import Task, build
 from consilience.networks.weights import read_header, read_trained
 
@@ -132,3 +134,33 @@ def test_a_folder_is_no_start_of_other_networks(tmp_path):
     wanted = spec("small:transformer", {}, modality="text", weights=str(tmp_path / "folder"))
     with pytest.raises(ModelError, match="is a folder"):
         train(tmp_path, texts(), wanted)
+
+
+def test_a_repository_of_the_hub_is_a_folder(tmp_path, monkeypatch):
+    make_folder(tmp_path / "folder")
+    asked = []
+
+    def fetched(repository, allow_patterns):
+        asked.append(repository)
+        assert "*.safetensors" in allow_patterns
+        return str(tmp_path / "folder")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
+    few = {"training": {"lr": 0.005, "steps": 2, "batch_size": 20}}
+    path = train(tmp_path / "hub", texts(), given(weights="hf-hub:lab/seed_0", **few))
+    same = train(tmp_path / "local", texts(), given(weights=str(tmp_path / "folder"), **few))
+    assert set(asked) == {"lab/seed_0"}
+    assert read_header(path)["task"]["tokenizer"] == "hf-hub:lab/seed_0"
+    one, other = (read_trained(p).state for p in (path, same))
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    extractor = extractor_of(path)
+    extractor.extract([extractor.preprocess(sample) for sample in list(texts())[:2]])
+    asked.clear()
+    prefetch({"model": "m", "source": "trained", "weights": "hf-hub:lab/seed_1"})
+    assert set(asked) == {"lab/seed_1"}
+
+
+def test_a_repository_that_was_never_fetched(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"hf-hub:lab/never was never fetched .*all_prefetch"):
+        prefetch({"model": "m", "source": "trained", "weights": "hf-hub:lab/never"})

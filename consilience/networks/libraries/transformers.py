@@ -1,10 +1,11 @@
 """Text networks of transformers that tell classes, by type (Wolf et al. 2020): `transformers:bert`.
 
-With `weights`, a local folder of the library as in models.tsv, the network is what its config.json
-says, but for the head: it reads texts by the folder's tokenizer, at most `input.tokens` tokens, and
-begins at the folder's weights; what they lack, such as the head, is drawn. Without, the options are
-those of the type's configuration, such as `hidden_size`, and texts are read by words, as in
-`small:transformer`. The features are what enters the last linear map of the head.
+With `weights`, a local folder of the library as in models.tsv, or `hf-hub:OWNER/REPOSITORY` for one
+of the hub (`all_prefetch` fetches it), the network is what its config.json says, but for the head:
+it reads texts by the folder's tokenizer, at most `input.tokens` tokens, and begins at the folder's
+weights; what they lack, such as the head, is drawn. Without, the options are those of the type's
+configuration, such as `hidden_size`, and texts are read by words, as in `small:transformer`. The
+features are what enters the last linear map of the head.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PretrainedConfig
 from transformers.utils import logging
 
-from consilience import files
 from consilience.errors import ConfigError
 from consilience.networks import Task
 from consilience.networks.classifier import Parts, expect
+from consilience.networks.hub import find_folder
 from consilience.networks.symbols import PADDING, vocabulary_of
 
 PACKAGES = ("transformers", "tokenizers")
@@ -56,7 +57,7 @@ def build(name: str, options: Mapping[str, Any], task: Task) -> nn.Module:
 def _config(name: str, options: Mapping[str, Any], task: Task) -> PretrainedConfig:
     given = {"num_labels": task.classes, **options}
     if task.tokenizer:
-        folder = files.locate(task.tokenizer)
+        folder = find_folder(task.tokenizer)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, **given)
         if config.model_type != name:
             raise ConfigError(f"{task.tokenizer} is of type {config.model_type!r}, not {name!r}")

@@ -1,4 +1,4 @@
-"""A residual network on small pictures, with basic blocks and batch normalisation (He et al. 2016).
+"""A residual network on small pictures, with batch normalisation (He et al. 2016).
 
 A stem, which is a convolution of `stem` x `stem` to `width` channels, of stride 1 if `stem` is 3
 and 2 if it is 4; a stage for every number in `blocks`, of so many blocks of `width`, 2 `width`, …
@@ -6,7 +6,8 @@ channels and half the side of the stage before; the mean over positions; a linea
 `dimension` features if that is not 0; and a head: linear (with or without `bias`), or with `labels`
 (a width) a perceptron over the labels, as in `small:mlp`. The defaults are ResNet-18 for pictures
 of 32 pixels; with `dimension` 2 its embedding has 11,169,858 weights. With `stem` 4, `blocks`
-[1, 1, 1] and `width` 16 it is a network of 78 thousand.
+[1, 1, 1] and `width` 16 it is a network of 78 thousand. With `bottleneck` a block narrows to its
+channels, convolves, and widens to four times as many: `blocks` [3, 4, 23, 3] are ResNet-101 then.
 """
 
 from collections import OrderedDict
@@ -23,6 +24,8 @@ from consilience.networks.maps import ConvNorm, MeanOverMap, channels_last
 class Block(nn.Module):
     """Two convolutions and what goes past them, with ReLU behind their sum."""
 
+    WIDER = 1
+
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.one, self.two = ConvNorm(inputs, outputs, 3, stride), ConvNorm(outputs, outputs)
@@ -34,12 +37,31 @@ class Block(nn.Module):
         return (self.two(self.one(x).relu()) + self.past(x)).relu()
 
 
+class Bottleneck(nn.Module):
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1 and what goes past them, with ReLU behind the sum."""
+
+    WIDER = 4
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        outputs = self.WIDER * width
+        self.one, self.two = ConvNorm(inputs, width, 1), ConvNorm(width, width, 3, stride)
+        self.three = ConvNorm(width, outputs, 1)
+        alike = inputs == outputs and stride == 1
+        self.past = nn.Identity() if alike else ConvNorm(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns (b, 4 width, h / stride, w / stride)."""
+        return (self.three(self.two(self.one(x).relu()).relu()) + self.past(x)).relu()
+
+
 def build(
     task: Task,
     *,
     width: int = 64,
     blocks: Sequence[int] = (2, 2, 2, 2),
     stem: int = 3,
+    bottleneck: bool = False,
     dimension: int = 0,
     bias: bool = True,
     labels: int = 0,
@@ -56,8 +78,9 @@ def build(
         for block in range(count):
             outputs = width * 2 ** (stage - 1)
             stride = 2 if stage > 1 and block == 0 else 1
-            parts[f"block{stage}_{block + 1}"] = Block(channels, outputs, stride)
-            channels = outputs
+            kind = Bottleneck if bottleneck else Block
+            parts[f"block{stage}_{block + 1}"] = kind(channels, outputs, stride)
+            channels = kind.WIDER * outputs
     names = tuple(f"embedding.{name}" for name in parts)
     parts["mean"] = MeanOverMap()
     parts["out"], dimension = output_map(channels, dimension)
