@@ -4,7 +4,7 @@ Pairs that share a model are not independent, so neither the usual interval nor 
 of a correlation holds. Here the unit that is resampled and relabelled is the model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class PairSet:
         second: (p,) position of each pair's second model.
         sizes: numbers of models: (m,) for pairs within one set of models, (m, k) for pairs
             between two disjoint sets, whose models are numbered 0 .. m-1 and m .. m+k-1.
+        families: (m,) number of each model's family; None if models are the sample.
     """
 
     x: Floats
@@ -41,6 +42,7 @@ class PairSet:
     first: Ints
     second: Ints
     sizes: tuple[int, ...]
+    families: Ints | None = None
 
     @property
     def valid(self) -> np.ndarray:
@@ -52,7 +54,8 @@ class PairSet:
         keep = self.valid
         values = np.stack([self.x[keep], self.y[keep]])
         ends = np.array([0]), np.array([1])
-        return Block(values, self.first[keep], self.second[keep], self.sizes, *ends)
+        pairs = self.first[keep], self.second[keep]
+        return Block(values, *pairs, self.sizes, *ends, self.families)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Estimate:
         drawn: (q, b) z of resampled models; NaN where a replicate carries too little.
         variance: (q,) variance of z over models.
         freedom: (q,) its degrees of freedom.
-        influence: (q, p) derivatives of p z with respect to each pair's weight.
+        influence: (q, p) derivatives of p z with respect to each pair's weight; none by family.
+        by_family: (q, k) z without each family in turn; none where models are the sample.
     """
 
     value: Floats
@@ -76,6 +80,7 @@ class Estimate:
     variance: Floats
     freedom: Floats
     influence: Floats
+    by_family: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def estimate(block: Block, method: str, draws: Floats) -> Estimate:
@@ -211,7 +216,8 @@ def interval(z: Floats, drawn: Floats, variance: Floats, freedom: Floats) -> tup
 
     Args:
         z: (q,) Fisher's z.
-        drawn: (q, b) z of resampled models, NaN where not defined.
+        drawn: (q, b) z of resampled models, NaN where not defined. With b = 0 (by family) both ends
+            are equally far from z.
         variance: (q,) of z.
         freedom: (q,) its degrees of freedom.
 
@@ -221,6 +227,10 @@ def interval(z: Floats, drawn: Floats, variance: Floats, freedom: Floats) -> tup
     """
     from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need no interval
 
+    if not drawn.shape[1]:
+        known = variance > ROUNDING
+        half = np.sqrt(np.where(known, variance, np.nan)) * stdtrit(freedom, (1 + LEVEL) / 2)
+        return z - half, z + half
     low, high = np.full((2, len(z)), np.nan)
     defined = np.isfinite(drawn).sum(axis=1)
     known = (defined * 2 >= drawn.shape[1]) & (defined >= 2) & (variance > ROUNDING)
