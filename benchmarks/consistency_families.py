@@ -82,7 +82,7 @@ def geometric(families: np.ndarray, icc: float, rho: float, rng: Rng) -> np.ndar
 
 
 def of_features(families: np.ndarray, icc: float, rho: float, rng: Rng) -> np.ndarray:
-    """Returns (2, p) debiased CKA of features Z diag(w) + noise on 80 stimuli; log w are effects."""
+    """Returns (2, p) debiased CKA of features Z diag(w) + noise, 80 stimuli; log w are effects."""
     weights = np.exp(effects(families, icc, 4 / 3 * rho, rng, 12))
     found = []
     for w in weights:
@@ -123,7 +123,7 @@ def families_of(layout: str) -> np.ndarray:
 
 def blocks(
     kind: str, icc: float, layout: str, rho: float, studies: int, rng: Rng
-) -> Iterator[Block]:  # noqa: E501
+) -> Iterator[Block]:
     """Yields studies of two datasets each, some at a time."""
     families = families_of(layout)
     i, j = np.triu_indices(len(families), 1)
@@ -211,7 +211,7 @@ def differences(kind: str, icc: float, layout: str, rng: Rng) -> dict:
         values = three(kind, families, icc, rng)
         similarities = {
             f"d{k}": Similarity(tuple(names), square(row)) for k, row in enumerate(values)
-        }  # noqa: E501
+        }
         data = Data("k", similarities, clusters=clusters)
         draws = Draws(number, 1, 0, clusters)
         found = [measure_set(data, chosen, settings, draws) for chosen in sets]
@@ -384,13 +384,13 @@ def page(done: dict[str, dict]) -> str:
 
 HEAD = """# Consistency with families of models: truth, measured
 
-Made by `python benchmarks/consistency.py families`; its docstrings say how zoos are made. Percent of
-studies; a share of 95 % has a standard error of 0.9 with 600 studies, one of 5 % of 0.7 with 1,000 and
-of 0.9 with 600. `between`: over pairs of models of different families. Bounds: coverage 93 to 98,
-shares of p and of differences 3.5 to 6.5."""
+Made by `python benchmarks/consistency.py families`; its docstrings say how zoos are made. Percent
+of studies; a share of 95 % has a standard error of 0.9 with 600 studies, one of 5 % of 0.7 with
+1,000 and of 0.9 with 600. `between`: over pairs of models of different families. Bounds: coverage
+93 to 98, shares of p and of differences 3.5 to 6.5."""
 
 
 def check_metric() -> float:
     """Returns how far `debiased_cka` here is from the metric of the package."""
     x = np.random.default_rng(0).normal(size=(2, 30, 6))
-    return abs(float(debiased_cka(x)[0]) - float(get_metric("cka", debiased=True)(x[0], x[1])))
+    return abs(float(debiased_cka(x)[0]) - float(get_metric("cka")(x[0], x[1])))

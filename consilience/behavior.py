@@ -157,7 +157,7 @@ def _answers(manifest: Path, samples: Samples, logit_columns: str) -> _Answers:
     return _Answers(logits, labels[test] if columns else None)
 
 
-def relate(
+def relate(  # noqa: PLR0913
     similarity: pd.DataFrame,
     behavior: pd.DataFrame,
     *,

@@ -1,6 +1,6 @@
 """The tables of a consistency file: rows, means over dataset pairs, influence of each model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -271,18 +271,20 @@ def _mean_row(data: Data, result: SetResult, method: str, draws: bool) -> dict[s
 
 def influence_table(data: Data, result: SetResult) -> pd.DataFrame:
     """Returns the consistency of all models without each model in turn, and what that changes."""
-    parts = list(_influences(data, result))
-    if not parts:
-        return pd.DataFrame(columns=list(INFLUENCE)).astype(INFLUENCE)
-    return pd.concat(parts, ignore_index=True)[list(INFLUENCE)].astype(INFLUENCE)
-
-
-def _influences(data: Data, result: SetResult) -> Iterator[pd.DataFrame]:
-    models = result.chosen.members[0]
-    for row, (x, y) in enumerate(data.pairs):
-        for method, sheet in result.sheets.items():
-            value = np.tanh(sheet.left_out[row])
-            frame = pd.DataFrame({"model": models, "value": value})
-            frame["change"] = value - sheet.value[row]
-            frame = frame[np.isfinite(value)]
-            yield frame.assign(metric=data.metric, dataset_x=x, dataset_y=y, method=method)
+    pairs, methods, models = data.pairs, list(result.sheets), result.chosen.members[0]
+    sheets = result.sheets.values()
+    shape = len(pairs), len(methods), len(models)
+    values = np.stack([np.tanh(sheet.left_out) for sheet in sheets], axis=1).reshape(shape)
+    change = values - np.stack([sheet.value for sheet in sheets], axis=1)[:, :, None]
+    known = np.isfinite(values)
+    row, method, model = np.nonzero(known)
+    cells = {
+        "metric": data.metric,
+        "dataset_x": np.array([x for x, _ in pairs], dtype=object)[row],
+        "dataset_y": np.array([y for _, y in pairs], dtype=object)[row],
+        "method": np.array(methods, dtype=object)[method],
+        "model": np.array(models, dtype=object)[model],
+        "value": values[known],
+        "change": change[known],
+    }
+    return pd.DataFrame(cells, columns=list(INFLUENCE)).astype(INFLUENCE)
