@@ -8,6 +8,7 @@ from consilience import models as model_sources
 from consilience.alignment import alignment_problems
 from consilience.alterations.spec import check_modality
 from consilience.config.catalogs import Row
+from consilience.config.groups import AUTO
 from consilience.config.origins import Origins
 from consilience.config.selection import frame, run_query
 from consilience.config.shape import Problems, read_schema
@@ -157,7 +158,7 @@ def check_across(
     settings = study.settings["consistency"]
     group = study.settings["plots"]["group"]
     places = [("consistency.groups", column) for column in settings["groups"]]
-    if settings["clusters"] not in (None, NONE):
+    if settings["clusters"] not in (AUTO, NONE):
         places.append(("consistency.clusters", settings["clusters"]))
     for place, column in places + ([("plots.group", group)] if group else []):
         if column not in columns:

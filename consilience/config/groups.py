@@ -18,6 +18,8 @@ CONSISTENCY_SETTINGS = (
     "groups", "anchors", "methods", "bootstrap", "permutations", "min_models",
 )  # fmt: skip
 """Keys of the block `consistency` that its step takes as they are."""
+AUTO = "auto"
+"""As a column of families: `FAMILY` where most models have one."""
 FAMILY = "family"
 """The column of the families where a study names no other one."""
 
@@ -52,7 +54,7 @@ class Groups:
     def clusters(self) -> str:
         """The column that says which models are of one family, or `none`."""
         settings = self.settings["consistency"]
-        if settings["clusters"] is not None:
+        if settings["clusters"] != AUTO:
             return settings["clusters"]
         cells = [row[FAMILY] for row in self.study.groups([FAMILY], settings["models"]).values()]
         return FAMILY if cells and 2 * sum(map(bool, cells)) >= len(cells) else NONE

@@ -314,11 +314,13 @@ def level_of_all(deviations: Floats, freedom: Floats, generator: np.random.Gener
         generator: for the draws.
     """
     scores = deviations / np.sqrt((deviations**2).sum(axis=1, keepdims=True))
+    scores = scores.astype(np.float32)
     shared = float(np.clip(np.median(freedom), 1, MOST_FREEDOM))
     n = int(np.ceil(shared))
     largest = np.zeros(SIMULATED_ERRORS)
     for start in range(0, SIMULATED_ERRORS, 100):
-        drawn = scores @ generator.standard_normal((scores.shape[1], 100 * (1 + n)))
+        normal = generator.standard_normal((scores.shape[1], 100 * (1 + n)), dtype=np.float32)
+        drawn = scores @ normal
         drawn = drawn.reshape(len(scores), 1 + n, 100)
         error = np.sqrt((drawn[:, 1:] ** 2).mean(axis=1))
         largest[start : start + 100] = (np.abs(drawn[:, 0]) / error).max(axis=0)
