@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import fdtri
 
 from consilience.pairs.correlations import Block, Floats, blocks_of, correlations
 from consilience.pairs.families import Clusters, family_variance, units_of
-from consilience.pairs.inference import Estimate, fisher, spread_of_left_out
+from consilience.pairs.inference import LEVEL, Estimate, fisher, spread_of_left_out
 
 TIMES_WIDER = 1.5
 """A column is named where the variance by its groups is more than this times the one in use."""
@@ -23,7 +24,8 @@ def note_clustering(
 ) -> None:
     """Adds, by column, the variance by its groups and the one in use, over all dataset pairs.
 
-    Both are jackknives: of z without each group, and without each model or family.
+    Both are jackknives: of z without each group, and without each model or family. Then their
+    degrees of freedom, and the number of dataset pairs.
 
     Args:
         sums: what to add to.
@@ -43,21 +45,29 @@ def note_clustering(
             continue
         part = replace(block, families=None)
         z = fisher(correlations(part, units.counts, method), len(block.first), method)
-        variance, _ = family_variance(z, units)
+        variance, freedom = family_variance(z, units)
         known = np.isfinite(variance) & np.isfinite(base)
-        both = np.array([variance[known].sum(), base[known].sum()])
-        sums[other.column] = sums.get(other.column, 0) + both
+        numbers = np.stack([variance, base, freedom, found.freedom, known])
+        sums[other.column] = sums.get(other.column, 0) + numbers[:, known].sum(axis=1)
 
 
 def warning(sums: Mapping[str, Floats], used: str) -> str:
     """Returns what to say of the column by which models cluster most, or "".
 
+    A column of few groups has a ratio above `TIMES_WIDER` by chance (in a fifth of the cases with
+    4 groups), so the ratio must also be beyond the 95 % quantile of F.
+
     Args:
-        sums: by column, the variance by its groups and the one in use.
+        sums: by column, of `note_clustering`.
         used: the column in use, or `none`.
     """
-    ratios = {name: both[0] / both[1] for name, both in sums.items() if both[1] > 0}
-    if not ratios or max(ratios.values()) <= TIMES_WIDER:
+    ratios = {}
+    for name, (variance, base, *freedom, count) in sums.items():
+        if count and base > 0:
+            beyond = fdtri(*(np.array(freedom) / count), LEVEL)
+            if variance / base > max(TIMES_WIDER, beyond):
+                ratios[name] = variance / base
+    if not ratios:
         return ""
     column = max(ratios, key=ratios.__getitem__)
     unit = "model" if used == "none" else f"`{used}`"

@@ -155,7 +155,7 @@ class SetResult:
     n_pairs_between: Floats
     arrangements: Floats
     clustering: dict[str, Floats] = field(default_factory=dict)
-    """By column, sums over the dataset pairs of the variance by its groups and of the one used."""
+    """By column, sums over the dataset pairs (see `clustering.note_clustering`)."""
 
     def forget_draws(self) -> None:
         """Frees the resampled values."""

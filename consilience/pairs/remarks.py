@@ -12,8 +12,6 @@ from consilience.pairs.inference import LEVEL, Estimate
 
 LEAST_UNITS = 6
 """Fewest models, or families, of which one can be called an outlier."""
-TIMES_WIDER = 1.5
-"""A column clusters models where its variance by group is more than this times the one in use."""
 ALPHA = 1 - LEVEL
 
 
