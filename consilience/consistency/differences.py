@@ -61,7 +61,6 @@ class _Side:
     """What is left out in turn: models or families."""
     known: np.ndarray
     """Whether there is a value over all pairs of models."""
-    by_family: bool = False
 
 
 def is_compared(chosen: ModelSet) -> bool:
@@ -106,6 +105,7 @@ def _family(
     """Yields the differences of one grouping by one method: dataset pairs, then means."""
     grouping, method = names
     columns = sorted({name for result in members for name in result.families.names})
+    columns = columns if settings.bootstrap else []  # no intervals are asked for
     generator = np.random.default_rng(
         derive_seed(settings.seed, "simultaneous", data.metric, grouping, method)
     )
@@ -166,7 +166,7 @@ def _each_pair(result: SetResult, method: str, *, between: bool = False) -> _Sid
         return _Side(s.z, s.variance, s.freedom, s.drawn, s.left_out, models, np.isfinite(s.z))
     part, known = s.between if between else s, np.isfinite(s.z)
     numbers = part.z, part.variance, part.freedom, s.drawn, part.by_family
-    return _Side(*numbers, families.names, known, by_family=True)
+    return _Side(*numbers, families.names, known)
 
 
 def _mean(result: SetResult, method: str, *, between: bool = False) -> _Side:
@@ -177,9 +177,9 @@ def _mean(result: SetResult, method: str, *, between: bool = False) -> _Side:
     if not mean.count:
         nothing, drawn = np.full(1, np.nan), np.full((1, sheet.drawn.shape[1]), np.nan)
         left_out = np.full((1, len(names)), np.nan)
-        return _Side(nothing, nothing, nothing, drawn, left_out, names, known, not single)
+        return _Side(nothing, nothing, nothing, drawn, left_out, names, known)
     numbers = mean.variance, mean.freedom, mean.drawn[None], mean.left_out[None]
-    return _Side(np.array([mean.z]), *numbers, names, known, not single)
+    return _Side(np.array([mean.z]), *numbers, names, known)
 
 
 def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
@@ -193,24 +193,24 @@ def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, 
     value = a.z - b.z
     spread = (np.sqrt(a.variance) - np.sqrt(b.variance)) ** 2
     variance = np.maximum(a.variance + b.variance - 2 * _covariance(a, b), spread)
-    if a.by_family:
+    if columns:
         variance = variance * _shrinkage(a, b)
     each = a.variance**2 / a.freedom + b.variance**2 / b.freedom
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = (a.variance + b.variance) ** 2 / each
     enough = (known.sum(axis=1) * 2 >= drawn.shape[1]) & (variance > 0)
-    enough &= a.by_family or drawn.shape[1] > 1
+    enough &= bool(columns) or drawn.shape[1] > 1
     frame = pd.DataFrame(
         {
             "value": value,
             "value_x": np.tanh(a.z),
             "value_y": np.tanh(b.z),
-            "centre": value if a.by_family else 2 * value - mean,
+            "centre": value if columns else 2 * value - mean,
             "error": np.where(enough, np.sqrt(np.maximum(variance, 0)), np.nan),
             "freedom": freedom,
         }
     )
-    if a.by_family:
+    if columns:
         return frame, _among(a, columns) - _among(b, columns)
     return frame, np.where(known, drawn - mean[:, None], 0.0)
 

@@ -300,6 +300,9 @@ def test_means_and_differences_leave_out_families_of_all_datasets_together():
     )
     assert row["low_simultaneous"] <= row["low"]
     assert found.differences["low_between_simultaneous"].notna().all()
+    bare = measure(values, models, names, clusters="family", groups=["kind"], bootstrap=0)
+    for frame in (bare.table, bare.means, bare.differences):
+        assert frame["value"].notna().all() and frame["low"].isna().all()
 
 
 def test_the_level_of_one_row_is_its_own_and_that_of_two_is_larger():
