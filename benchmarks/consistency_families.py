@@ -21,13 +21,12 @@ from consilience.consistency.differences import differences_table
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.stimuli import joint_variance, stimulus_part
 from consilience.metrics import get_metric
-from consilience.pairs.correlations import Block
+from consilience.pairs.correlations import Block, correlations
 from consilience.pairs.draws import Draws
 from consilience.pairs.families import (
     Clusters,
     between_families,
     estimate_between,
-    estimate_set,
     family_relabellings,
 )
 from consilience.pairs.inference import Estimate, interval, mantel
@@ -48,6 +47,10 @@ STUDIES = {"coverage": 600, "null": 1000, "power": 200, "differences": 600, "joi
 FEW = {"coverage": 600, "null": 600, "power": 100}
 """Of CKA values, which take real features."""
 BATCH = 10
+SHAPED = (
+    ("additive", 0.0, "8x8"), ("additive", 0.6, "8x8"), ("additive", 0.9, "8x8"),
+    ("additive", 0.6, "unequal"), ("geometric", 0.9, "8x8"), ("additive", 0.6, "4x8"),
+)  # fmt: skip
 STORE = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).with_suffix(".md")
 BOUNDS = {"coverage": (93, 98), "null": (3.5, 6.5), "differences": (3.5, 6.5), "joint": (93, 98)}
@@ -160,7 +163,7 @@ def coverage(kind: str, icc: float, layout: str, rng: Rng, method: str = "pearso
     truth, hits, width = truths(kind, icc, layout, method), np.zeros(2), []
     studies = studies_of("coverage", kind)
     for block in blocks(kind, icc, layout, RHO, studies, rng):
-        found = estimate_set(block, method, np.empty((0, 0)))
+        found = estimate_between(block, method)  # as `estimate_set`, but for left-out models
         far = estimate_between(between_families(block), method)
         hits += [holds(found, truth[0]), holds(far, truth[1])]
         width.append(np.subtract(*interval(found.z, found.drawn, found.variance, found.freedom)))
@@ -171,6 +174,41 @@ def coverage(kind: str, icc: float, layout: str, rng: Rng, method: str = "pearso
 def rank_coverage(kind: str, icc: float, layout: str, rng: Rng) -> dict:
     """As `coverage`, of Spearman's."""
     return coverage(kind, icc, layout, rng, "spearman")
+
+
+class Resampled(Block):
+    """Pairs of resampled families: a pair within a family that is drawn k times counts k times."""
+
+    def weights(self, counts: np.ndarray) -> np.ndarray:
+        """Returns how often each pair counts."""
+        first, second = (counts.T[:, side] for side in (self.first, self.second))
+        return np.where(
+            self.families[self.first] == self.families[self.second], first, first * second
+        )
+
+
+def shapes(kind: str, icc: float, layout: str, rng: Rng) -> dict:
+    """Shares that hold the truth: t alone, t shaped by a bootstrap of families, its percentiles."""
+    truth, hits = truths(kind, icc, layout, "pearson")[0], np.zeros(3)
+    families = families_of(layout)
+    count, replicates, studies = families.max() + 1, 200, STUDIES["coverage"]
+    for block in blocks(kind, icc, layout, RHO, studies, rng):
+        found = estimate_between(block, "pearson")
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=replicates).T[families]
+        again = Resampled(**vars(block))
+        z = np.arctanh(
+            np.clip(correlations(again, drawn.astype(float), "pearson"), -0.999999, 0.999999)
+        )
+        low, high = interval(found.z, found.drawn, found.variance, found.freedom)
+        ends = np.nanquantile(z, [0.025, 0.975], axis=1)
+        below, above = ends - np.nanmean(z, axis=1)
+        factor = (high - low) / (above - below)
+        for place, (left, right) in enumerate(
+            [(low, high), (found.z + factor * below, found.z + factor * above), ends]
+        ):
+            hits[place] += ((np.tanh(left) <= truth) & (truth <= np.tanh(right))).sum()
+    alone, shaped, percentiles = 100 * hits / studies
+    return {"t": alone, "shape": shaped, "percentiles": percentiles, "studies": studies}
 
 
 def reached(kind: str, icc: float, layout: str, rho: float, studies: int, rng: Rng) -> dict:
@@ -288,7 +326,7 @@ def joint(kind: str, icc: float, layout: str, rng: Rng) -> dict:
     for _ in range(STUDIES["joint"]):
         values, halves = with_stimuli(families, icc, rng)
         block = Block(values, i, j, (len(families),), *ends, families)
-        found = estimate_set(block, "pearson", np.empty((0, 0)))
+        found = estimate_between(block, "pearson")
         part = stimulus_part(block, halves, "pearson")
         spread = found.variance, found.freedom
         both = joint_variance(*spread, part.variance, part.shared, part.splits)
@@ -302,6 +340,7 @@ def joint(kind: str, icc: float, layout: str, rng: Rng) -> dict:
 PARTS: dict[str, Callable[..., dict]] = {
     "coverage": coverage,
     "spearman": rank_coverage,
+    "shapes": shapes,
     "null": null,
     "power": power,
     "differences": differences,
@@ -320,6 +359,7 @@ def cells() -> list[tuple[str, str, float, str]]:
     wanted += [("null", k, i, n) for k, i, n in product(KINDS, ICC, LAYOUTS)]
     wanted += [("power", k, 0.6, n) for k, n in product(KINDS, LAYOUTS)]
     wanted += [("spearman", k, 0.6, "8x8") for k in KINDS]
+    wanted += [("shapes", k, i, n) for k, i, n in SHAPED]
     wanted += [("differences", "additive", i, n) for i, n in product(ICC, ("8x8", "16x4"))]
     wanted += [("joint", "additive", i, n) for i, n in product(ICC, LAYOUTS)]
     return wanted
@@ -328,7 +368,7 @@ def cells() -> list[tuple[str, str, float, str]]:
 def run(words: list[str]) -> None:
     """Runs the cells that have all the words and are not yet stored; writes the page."""
     done = json.loads(STORE.read_text(encoding="utf8")) if STORE.exists() else {}
-    for cell in cells():
+    for cell in sorted(cells(), key=lambda cell: (cell[3] not in ("8x8", "16x4"), cell[1])):
         key = " ".join(map(str, cell))
         if key in done or not all(word in key for word in words):
             continue
