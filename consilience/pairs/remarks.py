@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from consilience.pairs.correlations import ROUNDING, Floats, Ints, blocks_of
 from consilience.pairs.families import Units
@@ -33,6 +32,8 @@ def allowances(left_out: Floats, side: Ints) -> Floats:
         left_out: (q, k) z without each one.
         side: (k,) the side of the set that it belongs to.
     """
+    from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need none of it
+
     half = np.full(left_out.shape, np.nan)
     parts = []
     for number in np.unique(side):
