@@ -21,6 +21,8 @@ from consilience.pairs.correlations import (
 )
 
 LEVEL = 0.95
+RELABELLED = 2**19
+"""Numbers that are relabelled at once: as many as stay near the processor."""
 
 
 @dataclass(frozen=True)
@@ -272,22 +274,24 @@ def mantel(block: Block, method: str, labels: Ints) -> Floats:
     squares[:, block.first, block.second] = squares[:, block.second, block.first] = values
     squares = squares.reshape(len(values), m * m)
     reached, observed = np.zeros(len(block.left)), None
-    for label in labels.T:
-        cells = label[block.first] * m + label[block.second]
-        r = np.abs(_relabelled(block, values, np.take(squares, cells, axis=1), method))
-        observed = r if observed is None else observed
-        reached += r >= observed - ROUNDING
+    for chunk in chunks(values.size, labels.shape[1], RELABELLED):
+        cells = labels[block.first, chunk].T * m + labels[block.second, chunk].T
+        relabelled = np.take(squares, cells.ravel(), axis=1).reshape(len(values), *cells.shape)
+        r = np.abs(_relabelled(block, values, relabelled, method))
+        observed = r[:, :1] if observed is None else observed
+        reached += (r >= observed - ROUNDING).sum(axis=1)
     return reached / labels.shape[1]
 
 
 def _relabelled(block: Block, x: Floats, y: Floats, method: str) -> Floats:
-    """Returns (q,) correlations of x (d, p) with relabelled y (d, p), both standardised."""
+    """Returns (q, b) correlations of x (d, p) with relabelled y (d, b, p), both standardised."""
     if method == "kendall":
         from scipy.stats import kendalltau  # noqa: PLC0415 - as above
 
         pairs = zip(block.left, block.right, strict=True)
-        return np.array([kendalltau(x[a], y[b]).statistic for a, b in pairs])
-    return (x @ y.T / x.shape[1])[block.left, block.right]  # relabelling keeps mean and variance
+        return np.array([[kendalltau(x[a], row).statistic for row in y[b]] for a, b in pairs])
+    d, b, p = y.shape  # relabelling keeps mean and variance
+    return (x @ y.reshape(d * b, p).T / p).reshape(d, d, b)[block.left, block.right]
 
 
 def mantel_incomplete(pairs: PairSet, method: str, labels: Ints) -> float:
