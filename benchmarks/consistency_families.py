@@ -276,4 +276,15 @@ HEAD = """# Consistency with families of models: truth, measured
 Made by `python benchmarks/consistency.py families`; its docstrings say how zoos are made. Percent
 of studies; a share of 95 % has a standard error of 0.9 with 600 studies, one of 5 % of 0.7 with
 1,000 and of 0.9 with 600. `between`: over pairs of models of different families. Bounds: coverage
-93 to 98, shares of p and of differences 3.5 to 6.5."""
+93 to 98, shares of p and of differences 3.5 to 6.5.
+
+Intervals are t with F - 1 degrees of freedom on the jackknife over families, equally far from z
+on both sides: the shape of a bootstrap of families brings coverage no nearer to 95 (`shapes`),
+and takes most of the time. Percentiles of that bootstrap are too narrow. The truth of a cell is
+the correlation over many zoos. Relabelling by family is exact where families are exchangeable, so
+shares of p differ from 5 by chance alone. Widths are of Fisher's z.
+
+Speed: 64 models in 8 families x 24 datasets, groups of 3 columns, Pearson and Spearman, 10 splits
+of the stimuli, 1,000 relabellings: 7.6 s of one core and 0.22 GB for a metric, with joint
+intervals and columns between families; in 32 families 9.1 s. Without both and without families
+the version before took 9.5 s and 0.3 GB on the same machine in turns with it."""
