@@ -267,7 +267,9 @@ def page(done: dict[str, dict]) -> str:
     text.append(f"\n## Cells beyond the bounds: {len(missed)} of {len(done)}\n")
     text += [f"- {line}" for line in missed]
     seconds = sum(numbers["seconds"] for numbers in done.values())
-    text.append(f"\nAll cells: {seconds / 60:.0f} minutes of one core.")
+    text.append(
+        f"\nCells run: {len(done)} of {len(cells())}; {seconds / 60:.0f} minutes of one core."
+    )
     return "\n".join(text) + "\n"
 
 
@@ -279,8 +281,8 @@ of studies; a share of 95 % has a standard error of 0.9 with 600 studies, one of
 93 to 98, shares of p and of differences 3.5 to 6.5.
 
 Intervals are t with F - 1 degrees of freedom on the jackknife over families, equally far from z
-on both sides: the shape of a bootstrap of families brings coverage no nearer to 95 (`shapes`),
-and takes most of the time. Percentiles of that bootstrap are too narrow. The truth of a cell is
+on both sides: the shape of a bootstrap of families brings coverage on the whole no nearer to 95
+(`shapes`), and takes most of the time. Percentiles of that bootstrap are too narrow. The truth of a cell is
 the correlation over many zoos. Relabelling by family is exact where families are exchangeable, so
 shares of p differ from 5 by chance alone. Widths are of Fisher's z.
 
