@@ -3,6 +3,7 @@
 Parts: `speed` (64 models x 24 datasets x 4 metrics), `coverage` (intervals over models), `joint`
 (intervals over models and stimuli), `null` (p-values), `power` (differences of groups). Without a
 part, all of them (about ten minutes on one core). Results: benchmarks/consistency.md.
+`families [WORD …]`: the cells of consistency_families.py that have the words.
 """
 
 import resource
@@ -245,6 +246,11 @@ def speed(m: int = 64, datasets: int = 24, metrics: int = 4) -> None:
 PARTS = {"speed": speed, "coverage": coverage, "joint": joint, "null": null, "power": power}
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["families"]:
+        import consistency_families
+
+        with threadpool_limits(1):
+            sys.exit(consistency_families.run(sys.argv[2:]))
     for part in sys.argv[1:] or PARTS:
         print(f"\n## {part}\n")
         with threadpool_limits(1):

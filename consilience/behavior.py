@@ -20,6 +20,7 @@ from consilience.features import read_layer, read_manifest
 from consilience.files import derive_seed, file_digest, read_table, write_table
 from consilience.layers import last_layers
 from consilience.metrics import get_metric
+from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.relate import correlate_pairs
 from consilience.pairs.sets import ALL, ModelSet, pair_set
@@ -46,6 +47,17 @@ RELATION = {
     "n_pairs": "int64",
     "n_models": "int64",
     "status": "str",
+    "clusters": "str",
+    "n_families": "int64",
+    "value_between": "float64",
+    "low_between": "float64",
+    "high_between": "float64",
+    "p_between": "float64",
+    "n_pairs_between": "float64",
+    "arrangements": "float64",
+    "p_least": "float64",
+    "outlier": "str",
+    "value_without": "float64",
 }
 
 
@@ -145,7 +157,7 @@ def _answers(manifest: Path, samples: Samples, logit_columns: str) -> _Answers:
     return _Answers(logits, labels[test] if columns else None)
 
 
-def relate(
+def relate(  # noqa: PLR0913
     similarity: pd.DataFrame,
     behavior: pd.DataFrame,
     *,
@@ -155,6 +167,7 @@ def relate(
     bootstrap: int = 1000,
     permutations: int = 999,
     seed: int = 0,
+    clusters: Clusters | None = None,
 ) -> pd.DataFrame:
     """Correlates the similarity of model pairs on a dataset with how far their behavior differs.
 
@@ -170,6 +183,7 @@ def relate(
         bootstrap: resamples of the models for the interval.
         permutations: relabellings of the models for the p-value.
         seed: study seed.
+        clusters: which models are of one family; then these are the sample, as for consistency.
 
     Returns:
         One row per measure and method with the columns of `RELATION`; where `value` is missing,
@@ -189,9 +203,11 @@ def relate(
             bootstrap=bootstrap,
             permutations=permutations,
             seed=derive_seed(seed, "behavior", metric, dataset, measure),
+            models=common,
+            clusters=clusters,
         )
         rows += [{**names, "method": method, **row} for method, row in found.items()]
-    table = pd.DataFrame(rows, columns=list(RELATION)).astype(RELATION)
+    table = pd.DataFrame(rows, columns=list(RELATION)).fillna({"outlier": ""}).astype(RELATION)
     failed = table[table["value"].isna()]
     for row in failed.itertuples():
         logger.info("%s, %s: %s", row.dataset, row.measure, row.status)
@@ -228,6 +244,8 @@ def make_relation(
     summary: str | Path,
     *,
     domains: Mapping[str, str],
+    models: pd.DataFrame | None = None,
+    clusters: str | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> None:
     """Writes results/behavior/relation/{metric}.parquet and its summary by domain.
@@ -238,6 +256,8 @@ def make_relation(
         out: the table of `relate`, all datasets together.
         summary: the table of `summarize`.
         domains: {dataset: domain}.
+        models: metadata of the models, for the column of their families.
+        clusters: that column; None or `none` to take models one by one.
         **settings: keyword arguments of `relate`.
 
     Raises:
@@ -249,8 +269,10 @@ def make_relation(
         names = {*similarity["dataset"].unique(), *behavior["dataset"].unique()}
         if len(names) > 1 or not len(similarity):
             raise DataError(f"{ours} and {theirs} are not of one dataset: {sorted(names)}")
+        here = sorted({*similarity["model_x"], *similarity["model_y"]})
+        families = Clusters() if models is None else read_clusters(models, clusters, here)
         how = {"layers": last_layers(similarity), "domain": domains.get(names.pop(), "")}
-        tables.append(relate(similarity, behavior, **how, **settings))
+        tables.append(relate(similarity, behavior, clusters=families, **how, **settings))
     table = pd.concat(tables, ignore_index=True)
     hashes = {str(Path(path).parent.name): file_digest(path) for path in similarity_paths}
     metadata = {"settings": {k: v for k, v in settings.items() if k != "methods"}}

@@ -39,6 +39,7 @@ STUDY_KEYS = {
     "metrics": "metrics",
     "consistency.models": "models",
     "consistency.groups": "columns",
+    "consistency.clusters": "columns",
     "consistency.sets": "models",
     "consistency.anchors": "models",
     "alignment.metrics": "metrics",

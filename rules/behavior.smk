@@ -43,6 +43,8 @@ rule relation:
         runtime=PLAN.growing(60),
     params:
         domains=PLAN.domains,
+        models=PLAN.models_by_family,
+        clusters=PLAN.clusters,
         settings=STUDY.settings["behavior"],
         seed=STUDY.settings["seed"],
         code=PLAN.code("relation"),

@@ -8,12 +8,14 @@ from consilience import models as model_sources
 from consilience.alignment import alignment_problems
 from consilience.alterations.spec import check_modality
 from consilience.config.catalogs import Row
+from consilience.config.groups import AUTO
 from consilience.config.origins import Origins
 from consilience.config.selection import frame, run_query
 from consilience.config.shape import Problems, read_schema
 from consilience.errors import ConfigError
 from consilience.files import find
 from consilience.metrics import METRICS, get_metric
+from consilience.pairs.families import NONE
 from consilience.registry import did_you_mean
 from consilience.renames import problems as problems_of_renames
 from consilience.samples.draw import read_derived
@@ -156,6 +158,8 @@ def check_across(
     settings = study.settings["consistency"]
     group = study.settings["plots"]["group"]
     places = [("consistency.groups", column) for column in settings["groups"]]
+    if settings["clusters"] not in (AUTO, NONE):
+        places.append(("consistency.clusters", settings["clusters"]))
     for place, column in places + ([("plots.group", group)] if group else []):
         if column not in columns:
             hint = did_you_mean(column, columns)

@@ -5,6 +5,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from consilience.config.catalogs import Row
+from consilience.config.shape import read_schema
+from consilience.pairs.families import MIN_FAMILIES, NONE
 from consilience.plots import FIGURES, targets
 from consilience.plots.facts import Facts
 from consilience.results import Results
@@ -16,6 +18,10 @@ CONSISTENCY_SETTINGS = (
     "groups", "anchors", "methods", "bootstrap", "permutations", "min_models",
 )  # fmt: skip
 """Keys of the block `consistency` that its step takes as they are."""
+AUTO = "auto"
+"""As a column of families: `FAMILY` where most models have one."""
+FAMILY = "family"
+"""The column of the families where a study names no other one."""
 
 
 class Groups:
@@ -35,12 +41,46 @@ class Groups:
     def consistency_models(self) -> dict[str, Row]:
         """The models that consistency counts, with the columns that it is measured for."""
         settings = self.settings["consistency"]
-        return self.study.groups(settings["groups"], settings["models"])
+        columns = [*settings["groups"], *self.clustered, *self.warned]
+        return self.study.groups(list(dict.fromkeys(columns)), settings["models"])
 
     @property
     def consistency_settings(self) -> dict[str, Any]:
-        """What the step takes as it is."""
-        return {key: self.settings["consistency"][key] for key in CONSISTENCY_SETTINGS}
+        """What the step takes as it is, and the columns by which models may go together."""
+        taken = {key: self.settings["consistency"][key] for key in CONSISTENCY_SETTINGS}
+        return taken | {"clusters": self.clusters, "warn": self.warned}
+
+    @cached_property
+    def clusters(self) -> str:
+        """The column that says which models are of one family, or `none`."""
+        settings = self.settings["consistency"]
+        if settings["clusters"] != AUTO:
+            return settings["clusters"]
+        cells = [row[FAMILY] for row in self.study.groups([FAMILY], settings["models"]).values()]
+        return FAMILY if cells and 2 * sum(map(bool, cells)) >= len(cells) else NONE
+
+    @property
+    def clustered(self) -> list[str]:
+        """The column of the families, if there is one."""
+        return [self.clusters] if self.clusters != NONE else []
+
+    @property
+    def models_by_family(self) -> dict[str, Row]:
+        """All models with their family, for steps that take models for the sample."""
+        return self.study.groups(self.clustered)
+
+    @cached_property
+    def warned(self) -> list[str]:
+        """Further metadata columns by which models may cluster: filled, with repeated values."""
+        known = {*read_schema("models")["properties"], *self.clustered}
+        rows = self.study.groups([], self.settings["consistency"]["models"])
+        columns = dict.fromkeys(c for m in rows for c in self.study.models[m] if c not in known)
+        found = []
+        for column in columns:
+            cells = [cell for m in rows if (cell := self.study.models[m].get(column))]
+            if 2 * len(cells) >= len(rows) and MIN_FAMILIES <= len(set(cells)) < len(cells):
+                found.append(column)
+        return sorted(found)
 
     @property
     def group(self) -> str | None:

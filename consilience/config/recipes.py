@@ -330,7 +330,8 @@ def _training(
         "init": str(number),
     }
     of_rows = read_schema("models")["properties"]  # what a swept `weights` names is in the spec
-    row = {**{k: str(v) for k, v in free.items() if k not in of_rows}, **fixed}
+    family = {"family": f"{recipe}.{variant}"}  # seeds of one variant, unless `columns` say more
+    row = {**family, **{k: str(v) for k, v in free.items() if k not in of_rows}, **fixed}
     # The order of keys in a recipe means nothing.
     return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}")
 

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from consilience.consistency.analysis import Data, SetResult, Settings
+from consilience.consistency.sheets import Data, SetResult, Settings
 from consilience.consistency.tables import Mean, range_matched
 from consilience.files import derive_seed
 from consilience.pairs.correlations import Floats
@@ -32,10 +32,20 @@ COLUMNS = {
     "value_y": "float64",
     "matched_x": "float64",
     "matched_y": "float64",
+    "clusters": "str",
+    "value_between": "float64",
+    "low_between": "float64",
+    "high_between": "float64",
+    "low_between_simultaneous": "float64",
+    "high_between_simultaneous": "float64",
 }
 MEAN = "*"
 """In the columns of the datasets: the mean over all dataset pairs. No id has this character."""
 SIMULATED = 4000
+SIMULATED_ERRORS = 2000
+"""Draws where errors are drawn too."""
+MOST_FREEDOM = 12
+"""Errors of more degrees of freedom are drawn with these."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,10 @@ class _Side:
     freedom: Floats
     drawn: Floats
     left_out: Floats
-    models: tuple[str, ...]
+    names: tuple[str, ...]
+    """What is left out in turn: models or families."""
+    known: np.ndarray
+    """Whether there is a value over all pairs of models."""
 
 
 def is_compared(chosen: ModelSet) -> bool:
@@ -60,10 +73,11 @@ def differences_table(data: Data, results: Sequence[SetResult], settings: Settin
 
     For groups A and B and each dataset pair, and for the mean over all dataset pairs (`*`): the
     difference of Fisher's z within A and within B. Both groups are resampled together, so models
-    that they share move both. `low, high` hold for one row; `low_simultaneous,
-    high_simultaneous` for all rows of one grouping and method together (the dataset pairs, and
-    apart from them the means): the largest deviation of all of them is within it in 95 % of the
-    resamples.
+    that they share move both; with families, these are left out of both together. `low, high` hold
+    for one row; `low_simultaneous, high_simultaneous` for all rows of one grouping and method
+    together (the dataset pairs, and apart from them the means): the largest deviation of all of
+    them is within it in 95 % of the resamples. The columns `…_between` compare the consistency
+    over pairs of models of different families.
     """
     within: dict[str, list[SetResult]] = {}
     for result in results:
@@ -90,6 +104,8 @@ def _family(
 ) -> Iterator[pd.DataFrame]:
     """Yields the differences of one grouping by one method: dataset pairs, then means."""
     grouping, method = names
+    columns = sorted({name for result in members for name in result.families.names})
+    columns = columns if settings.bootstrap else []  # no intervals are asked for
     generator = np.random.default_rng(
         derive_seed(settings.seed, "simultaneous", data.metric, grouping, method)
     )
@@ -100,7 +116,7 @@ def _family(
         sides = [side_of(result, method) for result in members]
         rows, scores = [], []
         for a, b in combinations(range(len(members)), 2):
-            frame, deviations = _compare(sides[a], sides[b])
+            frame, deviations = _compare(sides[a], sides[b], columns)
             frame = frame.assign(
                 dataset_x=[x for x, _ in datasets],
                 dataset_y=[y for _, y in datasets],
@@ -114,62 +130,122 @@ def _family(
             scores.append(deviations[known])
         if rows and sum(map(len, rows)):
             table = pd.concat(rows, ignore_index=True)
-            table = _with_ends(table, np.concatenate(scores), generator)
-            yield table.assign(metric=data.metric, grouping=grouping, method=method)
+            table = _with_ends(table, np.concatenate(scores), generator, by_family=bool(columns))
+            if columns:
+                far = [side_of(result, method, between=True) for result in members]
+                table = _with_between(table, far, columns, generator)
+            yield table.assign(
+                metric=data.metric, grouping=grouping, method=method, clusters=data.clusters.column
+            )
 
 
-def _each_pair(result: SetResult, method: str) -> _Side:
-    s = result.sheets[method]
-    models = result.chosen.members[0]
-    return _Side(s.z, s.variance, s.freedom, s.drawn, s.left_out, models)
+def _with_between(
+    table: pd.DataFrame,
+    sides: Sequence[_Side],
+    columns: Sequence[str],
+    generator: np.random.Generator,
+) -> pd.DataFrame:
+    """Adds the differences over pairs of models of different families, for the same rows."""
+    frames, scores = [], []
+    for a, b in combinations(sides, 2):
+        frame, deviations = _compare(a, b, columns)
+        frames.append(frame[known := a.known & b.known])
+        scores.append(deviations[known])
+    frame = pd.concat(frames, ignore_index=True)
+    frame = _with_ends(frame, np.concatenate(scores), generator, by_family=True)
+    for end in ("", "_simultaneous"):
+        for name in ("low", "high"):
+            table[f"{name}_between{end}"] = frame[f"{name}{end}"]
+    return table.assign(value_between=frame["value"])
 
 
-def _mean(result: SetResult, method: str) -> _Side:
-    sheet, models = result.sheets[method], result.chosen.members[0]
-    mean = Mean(result, sheet)
+def _each_pair(result: SetResult, method: str, *, between: bool = False) -> _Side:
+    s, families = result.sheets[method], result.families
+    if families.codes is None:
+        models = result.chosen.members[0]
+        return _Side(s.z, s.variance, s.freedom, s.drawn, s.left_out, models, np.isfinite(s.z))
+    part, known = s.between if between else s, np.isfinite(s.z)
+    numbers = part.z, part.variance, part.freedom, s.drawn, part.by_family
+    return _Side(*numbers, families.names, known)
+
+
+def _mean(result: SetResult, method: str, *, between: bool = False) -> _Side:
+    sheet, families = result.sheets[method], result.families
+    single = families.codes is None
+    names = result.chosen.members[0] if single else families.names
+    mean, known = Mean(result, sheet, between=between), np.array([Mean(result, sheet).count > 0])
     if not mean.count:
         nothing, drawn = np.full(1, np.nan), np.full((1, sheet.drawn.shape[1]), np.nan)
-        return _Side(nothing, nothing, nothing, drawn, np.full((1, len(models)), np.nan), models)
-    z = np.array([mean.z])
-    return _Side(z, mean.variance, mean.freedom, mean.drawn[None], mean.left_out[None], models)
+        left_out = np.full((1, len(names)), np.nan)
+        return _Side(nothing, nothing, nothing, drawn, left_out, names, known)
+    numbers = mean.variance, mean.freedom, mean.drawn[None], mean.left_out[None]
+    return _Side(np.array([mean.z]), *numbers, names, known)
 
 
-def _compare(a: _Side, b: _Side) -> tuple[pd.DataFrame, Floats]:
-    """Returns differences with centre, variance and freedom, and their resampled deviations."""
+def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
+    """Returns differences with centre, variance and freedom, and their deviations.
+
+    Those are of resamples, or by family: what leaving out each of `columns` does.
+    """
     drawn = a.drawn - b.drawn
     known = np.isfinite(drawn)
     mean = np.where(known, drawn, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     value = a.z - b.z
     spread = (np.sqrt(a.variance) - np.sqrt(b.variance)) ** 2
     variance = np.maximum(a.variance + b.variance - 2 * _covariance(a, b), spread)
+    if columns:
+        variance = variance * _shrinkage(a, b)
     each = a.variance**2 / a.freedom + b.variance**2 / b.freedom
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = (a.variance + b.variance) ** 2 / each
-    enough = (known.sum(axis=1) * 2 >= drawn.shape[1]) & (variance > 0) & (drawn.shape[1] > 1)
+    enough = (known.sum(axis=1) * 2 >= drawn.shape[1]) & (variance > 0)
+    enough &= bool(columns) or drawn.shape[1] > 1
     frame = pd.DataFrame(
         {
             "value": value,
             "value_x": np.tanh(a.z),
             "value_y": np.tanh(b.z),
-            "centre": 2 * value - mean,
+            "centre": value if columns else 2 * value - mean,
             "error": np.where(enough, np.sqrt(np.maximum(variance, 0)), np.nan),
             "freedom": freedom,
         }
     )
+    if columns:
+        return frame, _among(a, columns) - _among(b, columns)
     return frame, np.where(known, drawn - mean[:, None], 0.0)
 
 
+def _shrinkage(a: _Side, b: _Side) -> float:
+    """Returns 1 - 1 / 2F of the smaller group, by which the variance of a difference is too large.
+
+    With few families the jackknife takes the curvature of z for noise. One interval is the better
+    for it, since z and its error go together; a difference of two such z is not. Without the factor
+    equal groups of 4 families differ in 1 to 5 % of studies, depending on how strong families are;
+    with 1 - 1 / F in 2 to 8 (benchmarks/consistency_families.md).
+    """
+    return 1 - 1 / max(2 * min(len(a.names), len(b.names)), 2)
+
+
 def _covariance(a: _Side, b: _Side) -> Floats | float:
-    """Returns the jackknife covariance of both z over the models that both groups have."""
-    if not (shared := sorted(set(a.models) & set(b.models))):
+    """Returns the jackknife covariance of both z over what both groups have."""
+    if not (shared := sorted(set(a.names) & set(b.names))):
         return 0.0
-    deviations = []
-    for side in (a, b):
-        n = np.maximum(np.isfinite(side.left_out).sum(axis=1), 1)
-        values = np.where(np.isfinite(side.left_out), side.left_out, side.z[:, None])
-        change = (values - values.mean(axis=1, keepdims=True)) * np.sqrt((n - 1) / n)[:, None]
-        deviations.append(change[:, [side.models.index(model) for model in shared]])
+    deviations = [_changes(side)[:, [side.names.index(name) for name in shared]] for side in (a, b)]
     return (deviations[0] * deviations[1]).sum(axis=1)
+
+
+def _changes(side: _Side) -> Floats:
+    """Returns (q, k) deviations of the left-out values; their squares sum to the variance."""
+    n = np.maximum(np.isfinite(side.left_out).sum(axis=1), 1)
+    values = np.where(np.isfinite(side.left_out), side.left_out, side.z[:, None])
+    return (values - values.mean(axis=1, keepdims=True)) * np.sqrt((n - 1) / n)[:, None]
+
+
+def _among(side: _Side, columns: Sequence[str]) -> Floats:
+    """Returns the deviations by family, one column for each of these; 0 where it has none."""
+    found = np.zeros((len(side.z), len(columns)))
+    found[:, [columns.index(name) for name in side.names]] = np.nan_to_num(_changes(side))
+    return found
 
 
 def _with_matched(
@@ -189,14 +265,18 @@ def _with_matched(
 
 
 def _with_ends(
-    table: pd.DataFrame, deviations: Floats, generator: np.random.Generator
+    table: pd.DataFrame, deviations: Floats, generator: np.random.Generator, *, by_family: bool
 ) -> pd.DataFrame:
     """Adds the ends of each row's interval, for itself and for all rows together."""
     error, freedom, centre = (table[name].to_numpy() for name in ("error", "freedom", "centre"))
     known = np.isfinite(error)
     levels = {"": (1 + LEVEL) / 2, "_simultaneous": np.nan}
     if known.any():
-        levels["_simultaneous"] = ndtr(largest_of_all(deviations[known], generator))
+        levels["_simultaneous"] = (
+            level_of_all(deviations[known], freedom[known], generator)
+            if by_family
+            else ndtr(largest_of_all(deviations[known], generator))
+        )
     for name, level in levels.items():
         half = error * stdtrit(freedom, level)
         table[f"low{name}"], table[f"high{name}"] = centre - half, centre + half
@@ -220,3 +300,29 @@ def largest_of_all(deviations: Floats, generator: np.random.Generator) -> float:
         normal = generator.standard_normal((b, 500))
         largest[start : start + 500] = np.abs(scores @ normal).max(axis=0)
     return max(float(np.quantile(largest, LEVEL)), float(ndtri((1 + LEVEL) / 2)))
+
+
+def level_of_all(deviations: Floats, freedom: Floats, generator: np.random.Generator) -> float:
+    """Returns the level of t at which the largest of all rows' |t| has its 95 % quantile.
+
+    Few families make the standard errors of all rows too small, or too large, together. So the
+    rows' errors are drawn too, by as many degrees of freedom as they have (their median), and with
+    the correlations that the rows have.
+
+    Args:
+        deviations: (k, f) deviations by family, whose squares sum to the variance.
+        freedom: (k,) degrees of freedom.
+        generator: for the draws.
+    """
+    scores = deviations / np.sqrt((deviations**2).sum(axis=1, keepdims=True))
+    scores = scores.astype(np.float32)
+    shared = float(np.clip(np.median(freedom), 1, MOST_FREEDOM))
+    n = int(np.ceil(shared))
+    largest = np.zeros(SIMULATED_ERRORS)
+    for start in range(0, SIMULATED_ERRORS, 100):
+        normal = generator.standard_normal((scores.shape[1], 100 * (1 + n)), dtype=np.float32)
+        drawn = scores @ normal
+        drawn = drawn.reshape(len(scores), 1 + n, 100)
+        error = np.sqrt((drawn[:, 1:] ** 2).mean(axis=1))
+        largest[start : start + 100] = (np.abs(drawn[:, 0]) / error).max(axis=0)
+    return max(float(stdtr(n, np.quantile(largest, LEVEL))), (1 + LEVEL) / 2)

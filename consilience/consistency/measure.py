@@ -9,15 +9,17 @@ from typing import Any
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from consilience.consistency.analysis import Data, Settings, measure_set
+from consilience.consistency.analysis import measure_set
 from consilience.consistency.differences import differences_table, is_compared
 from consilience.consistency.overlap import read_overlaps
+from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.stimuli import read_halves
 from consilience.consistency.tables import influence_table, main_table, means_table
 from consilience.errors import DataError
 from consilience.files import digest, file_digest, read_table, write_table
 from consilience.layers import last_layers
 from consilience.pairs.draws import Draws
+from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import read_similarity
 from consilience.pairs.relate import DEFAULT_METHODS, MIN_MODELS
 from consilience.pairs.sets import model_sets
@@ -57,6 +59,8 @@ def consistency_tables(  # noqa: PLR0913
     layers: Mapping[str, str] | None = None,
     halves: Mapping[str, pd.DataFrame] | None = None,
     overlap: Mapping[tuple[str, str], float] | None = None,
+    clusters: str | None = None,
+    warn: Sequence[str] = (),
 ) -> Consistency:
     """Correlates the similarities of model pairs between every two datasets.
 
@@ -71,6 +75,10 @@ def consistency_tables(  # noqa: PLR0913
     models (see `inference.mantel`). With halves of the stimuli, `low_joint, high_joint` are the
     interval over models and stimuli, and `corrected` the consistency without the noise of the
     stimuli (see `stimuli`).
+
+    With `clusters`, models of one family are no independent examples: the intervals leave out one
+    family at a time, the p-value relabels by family, and the columns `…_between` hold what pairs of
+    models of different families say alone (see `pairs.families`).
 
     Args:
         tables: {dataset: similarity table} of one metric (columns of `results/similarity`).
@@ -88,6 +96,9 @@ def consistency_tables(  # noqa: PLR0913
         layers: {model: layer}, usually the last; a model with one layer needs no entry.
         halves: {dataset: table of `results/reliability`}.
         overlap: {(dataset_x, dataset_y): share of common stimuli}.
+        clusters: the metadata column that says which models are of one family, with an empty cell
+            for a family of its own; None or `none` to take models one by one.
+        warn: metadata columns of which to say so where models cluster by them too.
 
     Returns:
         the tables. In `table`, dataset pairs and groups are in alphabetical order; where `value`
@@ -98,18 +109,22 @@ def consistency_tables(  # noqa: PLR0913
         DataError: a table that is not the similarity of one metric, or an unknown model.
     """
     settings = Settings(tuple(methods), bootstrap, permutations, seed, min_models)
+    read = {name: read_similarity(tables[name], name, layers) for name in sorted(tables)}
+    known = sorted({model for s in read.values() for model in s.models})
+    families = read_clusters(models, clusters, known)
     data = Data(
         _metric_of(tables),
-        {name: read_similarity(tables[name], name, layers) for name in sorted(tables)},
+        read,
         {name: read_halves(table, name, layers) for name, table in (halves or {}).items()},
+        families,
+        _others(models, warn, families, known) if bootstrap else (),
     )
-    known = sorted({model for s in data.similarities.values() for model in s.models})
-    draws = Draws(seed, bootstrap, permutations)
+    draws = Draws(seed, bootstrap, permutations, families)
     with threadpool_limits(1):  # sums split over threads would differ in the last bit
         results, means = [], []
         for chosen in model_sets(known, models, groups, sets, anchors):
             result = measure_set(data, chosen, settings, draws)
-            means.append(means_table(data.metric, [result], settings))
+            means.append(means_table(data, [result], settings))
             if not is_compared(chosen):
                 result.forget_draws()  # hundreds of sets of anchors would not fit into memory
             results.append(result)
@@ -123,6 +138,19 @@ def consistency_tables(  # noqa: PLR0913
             differences_table(data, results, settings),
             influence_table(data, results[0]),
         )
+
+
+def _others(
+    table: pd.DataFrame, columns: Sequence[str], used: Clusters, models: Sequence[str]
+) -> list[Clusters]:
+    """Returns the families by other columns than the one in use, where they are others."""
+    found, seen = [], {tuple(used.codes(models))} if used else set()
+    for column in columns:
+        other = read_clusters(table, column, models)
+        if other and (codes := tuple(other.codes(models))) not in seen:
+            seen.add(codes)
+            found.append(other)
+    return found
 
 
 def measure_consistency(
@@ -173,7 +201,8 @@ def make_consistency(
         overlap=read_overlaps(samples_paths),
         **settings,
     )
-    used = models[list(settings["groups"])].astype(str)
+    columns = [*settings["groups"], settings.get("clusters"), *settings.get("warn", ())]
+    used = models[[c for c in dict.fromkeys(columns) if c in models]].astype(str)
     metadata = {
         "settings": _plain(settings),
         "similarity": {name: table.attrs["file"] for name, table in tables.items()},

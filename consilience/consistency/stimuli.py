@@ -13,7 +13,8 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.pairs.correlations import Block, Floats, correlations, influences, scores
-from consilience.pairs.inference import fisher, model_variance
+from consilience.pairs.families import units_of, variance_of
+from consilience.pairs.inference import fisher
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.sets import ModelSet, pair_values
 
@@ -108,7 +109,7 @@ def stimulus_part(block: Block, halves: Floats, method: str) -> Stimuli:
         (z_a, slope_a), (z_b, slope_b) = (_on_half(block, values, method) for values in both)
         difference = z_a - z_b
         change.append(difference[:, 0])
-        shared.append(model_variance(block, difference[:, 1:], slope_a - slope_b)[0] / 4)
+        shared.append(variance_of(block, difference[:, 1:], slope_a - slope_b)[0] / 4)
     known = np.isfinite(change)
     splits = known.sum(axis=0)
     enough = splits >= LEAST_SPLITS
@@ -120,14 +121,19 @@ def stimulus_part(block: Block, halves: Floats, method: str) -> Stimuli:
 
 
 def _on_half(block: Block, values: Floats, method: str) -> tuple[Floats, Floats]:
-    """Returns z of all models and without each (q, 1 + m), NaN where undefined; influences."""
-    m = sum(block.sizes)
-    counts = np.hstack([np.ones((m, 1)), 1 - np.eye(m)])
+    """Returns z of all models and without each, or each family, NaN where undefined; influences.
+
+    (q, 1 + m) or (q, 1 + k), and (q, p), which families do not need.
+    """
+    m, by_model = sum(block.sizes), block.families is None
+    without = 1 - np.eye(m) if by_model else units_of(block.families, block.sizes).counts
+    counts = np.hstack([np.ones((m, 1)), without])
     usable = _usable(values)
     part = replace(block, values=np.where(usable[:, None], values, 0.0))
     z = fisher(correlations(part, counts, method), len(block.first), method)
     both = usable[block.left] & usable[block.right]
-    return np.where(both[:, None], z, np.nan), influences(part, method)
+    slopes = influences(part, method) if by_model else np.zeros((len(z), 0))
+    return np.where(both[:, None], z, np.nan), slopes
 
 
 def joint_variance(

@@ -1,15 +1,18 @@
 """The tables of a consistency file: rows, means over dataset pairs, influence of each model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from consilience.consistency.analysis import Data, SetResult, Settings, Sheet
+from consilience.consistency.clustering import warning
+from consilience.consistency.sheets import Between, Data, SetResult, Settings, Sheet
 from consilience.consistency.stimuli import LEAST_SPLITS, corrected, joint_variance
 from consilience.pairs.correlations import Block, Floats
-from consilience.pairs.inference import interval, model_variance
+from consilience.pairs.families import variance_of
+from consilience.pairs.inference import interval
+from consilience.pairs.remarks import disagreement
 from consilience.pairs.sets import pair_positions
 
 COLUMNS = {
@@ -38,6 +41,17 @@ COLUMNS = {
     "matched_x": "float64",
     "matched_y": "float64",
     "overlap": "float64",
+    "clusters": "str",
+    "n_families": "int64",
+    "value_between": "float64",
+    "low_between": "float64",
+    "high_between": "float64",
+    "p_between": "float64",
+    "n_pairs_between": "float64",
+    "arrangements": "float64",
+    "p_least": "float64",
+    "outlier": "str",
+    "value_without": "float64",
 }
 MEANS = {
     "metric": "str",
@@ -55,6 +69,11 @@ MEANS = {
     "sd": "float64",
     "n_dataset_pairs": "int64",
     "n_models": "int64",
+    "clusters": "str",
+    "n_families": "int64",
+    "value_between": "float64",
+    "low_between": "float64",
+    "high_between": "float64",
 }
 INFLUENCE = {
     "metric": "str",
@@ -79,7 +98,7 @@ def main_table(
     parts = []
     for number, result in enumerate(results):
         for order, method in enumerate(settings.methods):
-            frame = _frame(data.metric, pairs, result, method)
+            frame = _frame(data, pairs, result, method, settings.permutations)
             frame["overlap"] = shared
             reference = results[0].sd_x, results[0].sd_y
             if method == "pearson":
@@ -93,13 +112,16 @@ def main_table(
 
 
 def _frame(
-    metric: str, pairs: Sequence[tuple[str, str]], result: SetResult, method: str
+    data: Data,
+    pairs: Sequence[tuple[str, str]],
+    result: SetResult,
+    method: str,
+    permutations: int,
 ) -> pd.DataFrame:
     sheet, chosen = result.sheets[method], result.chosen
     values, notes = corrected(sheet.value, sheet.reliability_x, sheet.reliability_y)
-    status = [a + b for a, b in zip(result.status, result.notes[method], strict=True)]
     cells: dict[str, Any] = {
-        "metric": metric,
+        "metric": data.metric,
         "dataset_x": [x for x, _ in pairs],
         "dataset_y": [y for _, y in pairs],
         "grouping": chosen.grouping,
@@ -109,18 +131,47 @@ def _frame(
     }
     for name in ("value", "low", "high", "p", "low_joint", "high_joint"):
         cells[name] = getattr(sheet, name)
+    least = np.full(len(pairs), np.nan)
+    if permutations:
+        least = np.maximum(1 / (permutations + 1), 1 / result.arrangements)
     cells |= {
         "n_pairs": result.n_pairs,
         "n_models": result.n_models,
-        "status": status,
+        "status": _statuses(data, result, method, least),
         "reliability_x": sheet.reliability_x,
         "reliability_y": sheet.reliability_y,
         "corrected": values,
         "corrected_status": notes,
         "sd_x": result.sd_x,
         "sd_y": result.sd_y,
+        "clusters": data.clusters.column,
+        "n_families": result.n_families,
+        "n_pairs_between": result.n_pairs_between,
+        "arrangements": result.arrangements,
+        "p_least": least,
+        "outlier": [outlier.name for outlier in sheet.outliers],
+        "value_without": [outlier.value for outlier in sheet.outliers],
     }
+    for name in ("value", "low", "high", "p"):
+        cells[f"{name}_between"] = getattr(sheet.between, name)
     return pd.DataFrame(cells)
+
+
+def _statuses(data: Data, result: SetResult, method: str, least: Floats) -> list[str]:
+    """Returns what each row says of itself."""
+    sheet, between = result.sheets[method], result.sheets[method].between
+    clustered = warning(result.clustering, data.clusters.column)
+    said = []
+    for row, status in enumerate(result.status):
+        text = status + result.notes[method][row]
+        if np.isfinite(sheet.value[row]):
+            ends = sheet.p[row], sheet.low[row], sheet.high[row]
+            text += disagreement(*ends, least[row], sheet.outliers[row])
+            ends = between.p[row], between.low[row], between.high[row]
+            other = disagreement(*ends, least[row])
+            text += other.replace("; ", "; between families: ", 1) + clustered
+        said.append(text)
+    return said
 
 
 def range_matched(r: Floats, sd: Floats, reference: Floats) -> Floats:
@@ -139,23 +190,30 @@ def range_matched(r: Floats, sd: Floats, reference: Floats) -> Floats:
 class Mean:
     """The mean of Fisher's z over all dataset pairs that have a value, with its variance.
 
-    All dataset pairs share the resampled models, so the mean's variance holds their dependence;
-    nothing takes the dataset pairs for independent. With no value: `count` is 0.
+    All dataset pairs share the models, or families, that are left out or resampled, so the mean's
+    variance holds their dependence; nothing takes the dataset pairs for independent. With no value:
+    `count` is 0.
     """
 
-    def __init__(self, result: SetResult, sheet: Sheet) -> None:
-        used = np.isfinite(sheet.z) & np.isfinite(sheet.variance)
+    def __init__(self, result: SetResult, sheet: Sheet, *, between: bool = False) -> None:
+        single = result.families.codes is None
+        part: Sheet | Between = sheet.between if between else sheet
+        used = np.isfinite(part.z) & (np.isfinite(part.variance) | (not single))
         self.count = int(used.sum())
         if not self.count:
             return
-        z = sheet.z[used]
+        z = part.z[used]
         self.z = z.mean()
-        self.left_out = self.z + _mean_change(sheet.left_out[used], z)
+        left_out = sheet.left_out if single else part.by_family
+        self.left_out = self.z + _mean_change(left_out[used], z)
         self.drawn = self.z + _mean_change(sheet.drawn[used], z)
         sizes = tuple(map(len, result.chosen.members))
-        design = Block(np.empty((0, 0)), *pair_positions(sizes), sizes, *np.empty((2, 0), int))
+        ends = np.empty((2, 0), int)
+        design = Block(
+            np.empty((0, 0)), *pair_positions(sizes), sizes, *ends, result.families.codes
+        )
         h = sheet.influence[None] / self.count
-        self.variance, self.freedom = model_variance(design, self.left_out[None], h)
+        self.variance, self.freedom = variance_of(design, self.left_out[None], h)
         change = sheet.change[:, used]
         known = np.isfinite(change)
         splits = known.any(axis=1)
@@ -179,23 +237,24 @@ def _mean_change(values: Floats, z: Floats) -> Floats:
     return np.where(np.isfinite(values).any(axis=0), change, np.nan)
 
 
-def means_table(metric: str, results: Sequence[SetResult], settings: Settings) -> pd.DataFrame:
+def means_table(data: Data, results: Sequence[SetResult], settings: Settings) -> pd.DataFrame:
     """Returns the mean over all dataset pairs of every model set and method."""
     rows = [
-        _mean_row(metric, result, method, settings.bootstrap > 0)
+        _mean_row(data, result, method, settings.bootstrap > 0)
         for result in results
         for method in settings.methods
     ]
     return pd.DataFrame(rows, columns=list(MEANS)).astype(MEANS)
 
 
-def _mean_row(metric: str, result: SetResult, method: str, draws: bool) -> dict[str, Any]:
+def _mean_row(data: Data, result: SetResult, method: str, draws: bool) -> dict[str, Any]:
     sheet, chosen = result.sheets[method], result.chosen
-    names = (metric, chosen.grouping, chosen.group_x, chosen.group_y, method)
+    names = (data.metric, chosen.grouping, chosen.group_x, chosen.group_y, method)
     row = dict(zip(MEANS, names, strict=False))
     r = sheet.value[np.isfinite(sheet.value)]
     mean = Mean(result, sheet)
     row |= {"n_dataset_pairs": len(r), "n_models": int(result.n_models.max(initial=0))}
+    row |= {"clusters": data.clusters.column, "n_families": int(result.n_families.max(initial=0))}
     if not mean.count:
         return row
     row |= {"value": np.tanh(mean.z), "mean": r.mean(), "median": np.median(r)}
@@ -203,23 +262,29 @@ def _mean_row(metric: str, result: SetResult, method: str, draws: bool) -> dict[
     if draws:
         row["low"], row["high"] = mean.ends()
         row["low_joint"], row["high_joint"] = mean.ends(joint=True)
+    if result.families.codes is not None and (far := Mean(result, sheet, between=True)).count:
+        row["value_between"] = np.tanh(far.z)
+        if draws:
+            row["low_between"], row["high_between"] = far.ends()
     return row
 
 
 def influence_table(data: Data, result: SetResult) -> pd.DataFrame:
     """Returns the consistency of all models without each model in turn, and what that changes."""
-    parts = list(_influences(data, result))
-    if not parts:
-        return pd.DataFrame(columns=list(INFLUENCE)).astype(INFLUENCE)
-    return pd.concat(parts, ignore_index=True)[list(INFLUENCE)].astype(INFLUENCE)
-
-
-def _influences(data: Data, result: SetResult) -> Iterator[pd.DataFrame]:
-    models = result.chosen.members[0]
-    for row, (x, y) in enumerate(data.pairs):
-        for method, sheet in result.sheets.items():
-            value = np.tanh(sheet.left_out[row])
-            frame = pd.DataFrame({"model": models, "value": value})
-            frame["change"] = value - sheet.value[row]
-            frame = frame[np.isfinite(value)]
-            yield frame.assign(metric=data.metric, dataset_x=x, dataset_y=y, method=method)
+    pairs, methods, models = data.pairs, list(result.sheets), result.chosen.members[0]
+    sheets = result.sheets.values()
+    shape = len(pairs), len(methods), len(models)
+    values = np.stack([np.tanh(sheet.left_out) for sheet in sheets], axis=1).reshape(shape)
+    change = values - np.stack([sheet.value for sheet in sheets], axis=1)[:, :, None]
+    known = np.isfinite(values)
+    row, method, model = np.nonzero(known)
+    cells = {
+        "metric": data.metric,
+        "dataset_x": np.array([x for x, _ in pairs], dtype=object)[row],
+        "dataset_y": np.array([y for _, y in pairs], dtype=object)[row],
+        "method": np.array(methods, dtype=object)[method],
+        "model": np.array(models, dtype=object)[model],
+        "value": values[known],
+        "change": change[known],
+    }
+    return pd.DataFrame(cells, columns=list(INFLUENCE)).astype(INFLUENCE)

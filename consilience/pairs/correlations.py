@@ -32,6 +32,7 @@ class Block:
             between two disjoint sets, whose models are numbered 0 .. m-1 and m .. m+k-1.
         left: (q,) the first dataset of each dataset pair.
         right: (q,) the second one.
+        families: (m,) number of each model's family; None if models are the sample.
     """
 
     values: Floats
@@ -40,6 +41,7 @@ class Block:
     sizes: tuple[int, ...]
     left: Ints
     right: Ints
+    families: Ints | None = None
 
     def weights(self, counts: Floats) -> Floats:
         """Returns how often each pair counts: (b, p) from counts of models (m, b)."""

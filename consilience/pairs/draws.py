@@ -10,7 +10,7 @@ import numpy as np
 
 from consilience.files import derive_seed
 from consilience.pairs.correlations import Floats, Ints
-from consilience.pairs.inference import relabellings
+from consilience.pairs.families import Clusters, family_relabellings
 
 ARRIVALS = 16
 """Arrivals drawn per model: that one model fills more places has odds below 1e-13."""
@@ -24,22 +24,36 @@ class Draws:
     just as in drawing with replacement, and yet sets that share models share their arrivals.
     """
 
-    def __init__(self, seed: int, replicates: int, permutations: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        replicates: int,
+        permutations: int,
+        clusters: Clusters | None = None,
+    ) -> None:
         self.replicates = replicates
         self.permutations = permutations
+        self.clusters = clusters or Clusters()
         self._seed = seed
         self._times: dict[str, Floats] = {}
         self._counts: dict[tuple[str, ...], Floats] = {}
 
     def counts(self, members: Sequence[tuple[str, ...]]) -> Floats:
-        """Returns (m, b) how often each model is drawn, each side by itself."""
+        """Returns (m, b) how often each model is drawn, each side by itself; by family never."""
+        if self.clusters:
+            return np.empty((sum(map(len, members)), 0))
         return np.vstack([self._side(tuple(side)) for side in members])
 
     def labels(self, members: Sequence[tuple[str, ...]]) -> Ints:
-        """Returns (m, 1 + permutations) labels, each side by itself; the first are the data."""
+        """Returns (m, 1 + permutations) labels, each side by itself; the first are the data.
+
+        Families are swapped and relabelled within, see `families.family_relabellings`.
+        """
         names = [model for side in members for model in (*side, "")]
         generator = np.random.default_rng(derive_seed(self._seed, "relabel", *names))
-        return relabellings(tuple(map(len, members)), self.permutations, generator)
+        codes = self.clusters.codes([model for side in members for model in side])
+        sizes = tuple(map(len, members))
+        return family_relabellings(codes, sizes, self.permutations, generator)
 
     def _side(self, models: tuple[str, ...]) -> Floats:
         if models not in self._counts:

@@ -4,7 +4,7 @@ Pairs that share a model are not independent, so neither the usual interval nor 
 of a correlation holds. Here the unit that is resampled and relabelled is the model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from consilience.pairs.correlations import (
 )
 
 LEVEL = 0.95
+RELABELLED = 2**19
+"""Numbers that are relabelled at once: as many as stay near the processor."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class PairSet:
         second: (p,) position of each pair's second model.
         sizes: numbers of models: (m,) for pairs within one set of models, (m, k) for pairs
             between two disjoint sets, whose models are numbered 0 .. m-1 and m .. m+k-1.
+        families: (m,) number of each model's family; None if models are the sample.
     """
 
     x: Floats
@@ -41,6 +44,7 @@ class PairSet:
     first: Ints
     second: Ints
     sizes: tuple[int, ...]
+    families: Ints | None = None
 
     @property
     def valid(self) -> np.ndarray:
@@ -52,7 +56,8 @@ class PairSet:
         keep = self.valid
         values = np.stack([self.x[keep], self.y[keep]])
         ends = np.array([0]), np.array([1])
-        return Block(values, self.first[keep], self.second[keep], self.sizes, *ends)
+        pairs = self.first[keep], self.second[keep]
+        return Block(values, *pairs, self.sizes, *ends, self.families)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Estimate:
         drawn: (q, b) z of resampled models; NaN where a replicate carries too little.
         variance: (q,) variance of z over models.
         freedom: (q,) its degrees of freedom.
-        influence: (q, p) derivatives of p z with respect to each pair's weight.
+        influence: (q, p) derivatives of p z with respect to each pair's weight; none by family.
+        by_family: (q, k) z without each family in turn; none where models are the sample.
     """
 
     value: Floats
@@ -76,6 +82,7 @@ class Estimate:
     variance: Floats
     freedom: Floats
     influence: Floats
+    by_family: Floats = field(default_factory=lambda: np.empty((0, 0)))
 
 
 def estimate(block: Block, method: str, draws: Floats) -> Estimate:
@@ -211,7 +218,8 @@ def interval(z: Floats, drawn: Floats, variance: Floats, freedom: Floats) -> tup
 
     Args:
         z: (q,) Fisher's z.
-        drawn: (q, b) z of resampled models, NaN where not defined.
+        drawn: (q, b) z of resampled models, NaN where not defined. With b = 0 (by family) both ends
+            are equally far from z.
         variance: (q,) of z.
         freedom: (q,) its degrees of freedom.
 
@@ -221,6 +229,10 @@ def interval(z: Floats, drawn: Floats, variance: Floats, freedom: Floats) -> tup
     """
     from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need no interval
 
+    if not drawn.shape[1]:
+        known = variance > ROUNDING
+        half = np.sqrt(np.where(known, variance, np.nan)) * stdtrit(freedom, (1 + LEVEL) / 2)
+        return z - half, z + half
     low, high = np.full((2, len(z)), np.nan)
     defined = np.isfinite(drawn).sum(axis=1)
     known = (defined * 2 >= drawn.shape[1]) & (defined >= 2) & (variance > ROUNDING)
@@ -262,22 +274,24 @@ def mantel(block: Block, method: str, labels: Ints) -> Floats:
     squares[:, block.first, block.second] = squares[:, block.second, block.first] = values
     squares = squares.reshape(len(values), m * m)
     reached, observed = np.zeros(len(block.left)), None
-    for label in labels.T:
-        cells = label[block.first] * m + label[block.second]
-        r = np.abs(_relabelled(block, values, np.take(squares, cells, axis=1), method))
-        observed = r if observed is None else observed
-        reached += r >= observed - ROUNDING
+    for chunk in chunks(values.size, labels.shape[1], RELABELLED):
+        cells = labels[block.first, chunk].T * m + labels[block.second, chunk].T
+        relabelled = np.take(squares, cells.ravel(), axis=1).reshape(len(values), *cells.shape)
+        r = np.abs(_relabelled(block, values, relabelled, method))
+        observed = r[:, :1] if observed is None else observed
+        reached += (r >= observed - ROUNDING).sum(axis=1)
     return reached / labels.shape[1]
 
 
 def _relabelled(block: Block, x: Floats, y: Floats, method: str) -> Floats:
-    """Returns (q,) correlations of x (d, p) with relabelled y (d, p), both standardised."""
+    """Returns (q, b) correlations of x (d, p) with relabelled y (d, b, p), both standardised."""
     if method == "kendall":
         from scipy.stats import kendalltau  # noqa: PLC0415 - as above
 
         pairs = zip(block.left, block.right, strict=True)
-        return np.array([kendalltau(x[a], y[b]).statistic for a, b in pairs])
-    return (x @ y.T / x.shape[1])[block.left, block.right]  # relabelling keeps mean and variance
+        return np.array([[kendalltau(x[a], row).statistic for row in y[b]] for a, b in pairs])
+    d, b, p = y.shape  # relabelling keeps mean and variance
+    return (x @ y.reshape(d * b, p).T / p).reshape(d, d, b)[block.left, block.right]
 
 
 def mantel_incomplete(pairs: PairSet, method: str, labels: Ints) -> float:

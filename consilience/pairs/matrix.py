@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.pairs.correlations import Floats
+from consilience.pairs.correlations import Floats, Ints
 from consilience.registry import did_you_mean
 
 COLUMNS = ("metric", "model_x", "layer_x", "model_y", "layer_y", "value")
@@ -55,14 +55,19 @@ def read_similarity(
             "delete the file and run snakemake again"
         )
     chosen = _chosen_layers(table, dataset, layers or {})
-    keep = (table["layer_x"] == table["model_x"].map(chosen)) & (
-        table["layer_y"] == table["model_y"].map(chosen)
-    )
-    rows = table[keep]
+    rows = table
+    for side in "xy":  # columns as lists: text columns are slow, and this is read for every half
+        sides = zip(rows[f"model_{side}"].tolist(), rows[f"layer_{side}"].tolist(), strict=True)
+        kept = [chosen[model] == layer for model, layer in sides]
+        rows = rows if all(kept) else rows[kept]
     models = tuple(sorted(chosen))
-    directed = _directed(rows, models, dataset)
+    place = {model: number for number, model in enumerate(models)}
+    i, j = (
+        np.array([place[model] for model in rows[column].tolist()], dtype=np.intp)
+        for column in ("model_x", "model_y")
+    )
+    directed = _directed(rows, (i, j), len(models), dataset)
     present = np.zeros(directed.shape, dtype=bool)
-    i, j = (pd.Index(models).get_indexer(rows[column]) for column in ("model_x", "model_y"))
     present[i, j] = True
     only_here = present & ~present.T
     values = np.where(only_here, directed, np.where(only_here.T, directed.T, 0.0))
@@ -73,10 +78,10 @@ def read_similarity(
     return Similarity(models, values)
 
 
-def _directed(rows: pd.DataFrame, models: Sequence[str], dataset: str) -> Floats:
-    """Returns (m, m) values as they stand: row model_x, column model_y."""
-    twice = rows.duplicated(["model_x", "model_y"])
-    if twice.any():
+def _directed(rows: pd.DataFrame, ends: tuple[Ints, Ints], m: int, dataset: str) -> Floats:
+    """Returns (m, m) values as they stand: row model_x, column model_y, at these places."""
+    if len(np.unique(ends[0] * m + ends[1])) < len(rows):
+        twice = rows.duplicated(["model_x", "model_y"])
         pair = rows.loc[twice, ["model_x", "model_y"]].iloc[0].tolist()
         raise DataError(
             f"dataset {dataset!r} has more than one row for the models {pair[0]!r} and "
@@ -89,21 +94,21 @@ def _directed(rows: pd.DataFrame, models: Sequence[str], dataset: str) -> Floats
             f"dataset {dataset!r}: the similarity of {pair[0]!r} and {pair[1]!r} is infinite; "
             "a metric must record such a pair as failed"
         )
-    index = pd.Index(models)
-    square = np.full((len(models), len(models)), np.nan)
-    square[index.get_indexer(rows["model_x"]), index.get_indexer(rows["model_y"])] = value
+    square = np.full((m, m), np.nan)
+    square[ends] = value
     return square
 
 
 def _chosen_layers(table: pd.DataFrame, dataset: str, layers: Mapping[str, str]) -> dict[str, str]:
     """Returns {model: layer} for every model of the table."""
-    sides = [
-        table[[f"model_{side}", f"layer_{side}"]].set_axis(["model", "layer"], axis=1)
-        for side in "xy"
-    ]
-    found = pd.concat(sides).drop_duplicates().groupby("model", sort=True)["layer"].agg(list)
+    found: dict[str, dict[str, None]] = {}
+    for side in "xy":
+        cells = zip(table[f"model_{side}"].tolist(), table[f"layer_{side}"].tolist(), strict=True)
+        for model, layer in dict.fromkeys(cells):
+            found.setdefault(model, {})[layer] = None
     chosen = {}
-    for model, known in found.items():
+    for model, layers_of in sorted(found.items()):
+        known = list(layers_of)
         layer = known[0] if len(known) == 1 else layers.get(model)
         if layer is None:
             raise DataError(

@@ -1,6 +1,7 @@
 """How two numbers per pair of models go together, the models being the sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -8,16 +9,26 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from consilience.errors import ConfigError
-from consilience.pairs.correlations import ROUNDING, Floats
+from consilience.pairs.correlations import ROUNDING, Block, Floats, Ints
+from consilience.pairs.families import (
+    Clusters,
+    arrangements,
+    between_families,
+    estimate_between,
+    estimate_set,
+    family_relabellings,
+    nobody,
+    units_of,
+)
 from consilience.pairs.inference import (
+    Estimate,
     PairSet,
-    estimate,
     interval,
     mantel,
     mantel_incomplete,
-    relabellings,
     resample_counts,
 )
+from consilience.pairs.remarks import disagreement, outliers
 from consilience.registry import did_you_mean
 
 METHODS = ("pearson", "spearman", "kendall")
@@ -27,7 +38,14 @@ MIN_MODELS = 4
 MIN_BETWEEN = 3
 """Fewest models in each of two groups."""
 LEAST = {"bootstrap": 0, "permutations": 0, "min_models": MIN_MODELS}
+LEAST_PAIRS = 6
+"""Fewest pairs of models of different families for a value of their own."""
 NO_SPREAD = "no interval: resampling the models shows no spread"
+FURTHER = (
+    "clusters", "n_families", "value_between", "low_between", "high_between", "p_between",
+    "n_pairs_between", "arrangements", "p_least", "outlier", "value_without",
+)  # fmt: skip
+"""Columns about families and outliers."""
 
 
 def check_settings(where: str, methods: Sequence[str], **counts: int) -> None:
@@ -54,8 +72,10 @@ def correlate_pairs(
     bootstrap: int = 1000,
     permutations: int = 1000,
     seed: int = 0,
+    models: Sequence[str] = (),
+    clusters: Clusters | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Correlates two numbers per model pair, models being the sample.
+    """Correlates two numbers per model pair, models being the sample, or families of them.
 
     Args:
         pairs: the numbers and the models of each pair.
@@ -64,6 +84,8 @@ def correlate_pairs(
         bootstrap: number of resamples of the models; 0 for no interval.
         permutations: number of relabellings; 0 for no p-value.
         seed: seed of this set alone.
+        models: (m,) ids of the models, for the columns of `FURTHER`; without them, none of these.
+        clusters: which models are of one family.
 
     Returns:
         {method: row} with `value, low, high, p, n_pairs, n_models, status`; those without a number
@@ -73,9 +95,13 @@ def correlate_pairs(
         ConfigError: an unknown method, or a number out of range.
     """
     check_settings("correlation", methods, bootstrap=bootstrap, permutations=permutations)
+    clusters = clusters or Clusters()
+    pairs = replace(pairs, families=clusters.codes(models) if models else None)
     block = pairs.block()
     n_pairs, failed = len(block.first), len(pairs.x) - len(block.first)
     row: dict[str, Any] = {"n_pairs": n_pairs, "n_models": sum(pairs.sizes)}
+    if models:
+        row |= further(pairs.sizes, pairs.families, clusters, permutations)
     obstacle = too_few(block.first, block.second, pairs.sizes, MIN_MODELS, anchor=False)
     for values, name in zip(block.values, names, strict=True):
         if not obstacle and not varies(values):
@@ -84,29 +110,95 @@ def correlate_pairs(
         return {method: row | {"status": obstacle} for method in methods}
     row["status"] = f"ok; {failed} failed pairs left out" if failed else "ok"
     for_resampling, for_relabelling = np.random.default_rng(seed).spawn(2)
-    rows: dict[str, dict[str, Any]] = {}
     with threadpool_limits(1):
-        counts = resample_counts(pairs.sizes, bootstrap, for_resampling)
-        labels = relabellings(pairs.sizes, permutations, for_relabelling)
-        for method in methods:
-            found = estimate(block, method, counts)
-            rows[method] = row | {"value": float(found.value[0])}
-            if bootstrap:
-                low, high = interval(found.z, found.drawn, found.variance, found.freedom)
-                rows[method] |= _ends(float(np.tanh(low[0])), float(np.tanh(high[0])), row)
-            if permutations:
-                complete = not failed
-                p = mantel(block, method, labels)[0] if complete else mantel_incomplete(
-                    pairs, method, labels
-                )  # fmt: skip
-                rows[method]["p"] = float(p)
-    return rows
+        replicates = bootstrap if pairs.families is None else 0
+        counts = resample_counts(pairs.sizes, replicates, for_resampling)
+        labels = family_relabellings(pairs.families, pairs.sizes, permutations, for_relabelling)
+        one = _One(pairs, block, tuple(models), clusters, counts, labels, bootstrap > 0)
+        return {method: row | one.measure(method, row["status"]) for method in methods}
 
 
-def _ends(low: float, high: float, row: Mapping[str, Any]) -> dict[str, Any]:
-    if np.isnan(low):
-        return {"status": f"{row['status']}; {NO_SPREAD}"}
-    return {"low": low, "high": high}
+def further(
+    sizes: tuple[int, ...], families: Ints | None, clusters: Clusters, permutations: int
+) -> dict[str, Any]:
+    """Returns the cells of a row that depend on nothing but its models.
+
+    Args:
+        sizes: numbers of models of the sides.
+        families: (m,) number of each model's family, None for models one by one.
+        clusters: which column they are of.
+        permutations: number of relabellings.
+    """
+    ways = arrangements(families, sizes)
+    count = sum(sizes) if families is None else len(np.unique(families))
+    least = max(1 / (permutations + 1), 1 / ways) if permutations else np.nan
+    return {"clusters": clusters.column, "n_families": count, "arrangements": ways,
+            "p_least": least}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _One:
+    """One set of pairs, with what is drawn for it."""
+
+    pairs: PairSet
+    block: Block
+    models: tuple[str, ...]
+    clusters: Clusters
+    counts: Floats
+    labels: Ints
+    intervals: bool
+
+    def measure(self, method: str, status: str) -> dict[str, Any]:
+        """Returns the cells of a method."""
+        found = estimate_set(self.block, method, self.counts)
+        row = self._numbers(self.pairs, self.block, found, method)
+        obstacle, units, names = "", nobody(), []
+        if self.block.families is not None:
+            units = units_of(self.block.families, self.block.sizes)
+            labels = np.unique(self.clusters.names(self.models))
+            obstacle, names = units.few, [labels[k] for k in units.family]
+        if self.intervals and "low" not in row:
+            status = f"{status}; {obstacle or NO_SPREAD}"
+        if self.models and self.intervals:
+            (who,) = outliers(found, self.models, self.block.sizes, (units, names))
+            least = further(self.block.sizes, self.block.families, self.clusters,
+                            self.labels.shape[1] - 1)["p_least"]  # fmt: skip
+            ends = [row.get(name, np.nan) for name in ("p", "low", "high")]
+            status += disagreement(*ends, least, who)
+            row |= {"outlier": who.name, "value_without": who.value}
+        if self.block.families is not None:
+            row |= self._between(method)
+        return row | {"status": status}
+
+    def _numbers(
+        self, pairs: PairSet, block: Block, found: Estimate, method: str
+    ) -> dict[str, Any]:
+        """Returns value, interval and p; an interval that is not there is absent."""
+        row = {"value": float(found.value[0])}
+        if self.intervals:
+            low, high = interval(found.z, found.drawn, found.variance, found.freedom)
+            if not np.isnan(low[0]):
+                row |= {"low": float(np.tanh(low[0])), "high": float(np.tanh(high[0]))}
+        if self.labels.shape[1] > 1:
+            complete = len(block.first) == len(pairs.x)
+            p = mantel(block, method, self.labels)[0] if complete else mantel_incomplete(
+                pairs, method, self.labels
+            )  # fmt: skip
+            row["p"] = float(p)
+        return row
+
+    def _between(self, method: str) -> dict[str, Any]:
+        """Returns the cells of the pairs of models of different families."""
+        block = between_families(self.block)
+        cells: dict[str, Any] = {"n_pairs_between": len(block.first)}
+        if len(block.first) < LEAST_PAIRS or not all(map(varies, block.values)):
+            return cells
+        pairs = self.pairs
+        keep = pairs.families[pairs.first] != pairs.families[pairs.second]
+        kept = (side[keep] for side in (pairs.x, pairs.y, pairs.first, pairs.second))
+        pairs = PairSet(*kept, pairs.sizes, pairs.families)
+        found = self._numbers(pairs, block, estimate_between(block, method), method)
+        return cells | {f"{name}_between": number for name, number in found.items()}
 
 
 def varies(values: Floats) -> bool:

@@ -143,7 +143,8 @@ def pair_values(similarities: Sequence[Similarity], chosen: ModelSet) -> Floats:
     first, second = pair_positions(tuple(map(len, chosen.members)))
     values = np.full((len(similarities), len(first)), np.nan)
     for row, similarity in zip(values, similarities, strict=True):
-        where = pd.Index(similarity.models).get_indexer(models)
+        known = {model: place for place, model in enumerate(similarity.models)}
+        where = np.array([known.get(model, -1) for model in models], dtype=np.intp)
         here = (where[first] >= 0) & (where[second] >= 0)
         row[here] = similarity.matrix[where[first[here]], where[second[here]]]
     return values

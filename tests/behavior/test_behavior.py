@@ -143,6 +143,31 @@ def test_no_relation_is_found_where_none_was_planted():
     assert inside >= 50
 
 
+def test_families_are_the_sample_of_a_relation_too(tmp_path):
+    similarity, behavior = tables(-1.0)
+    models = sorted({*similarity["model_x"], *similarity["model_y"]})
+    makers = pd.DataFrame({"maker": [f"f{k // 2}" for k in range(14)]}, index=models)
+    paths = [tmp_path / "toys" / name for name in ("s.parquet", "b.parquet")]
+    paths[0].parent.mkdir()
+    similarity.attrs = {"layers": {}}
+    for path, table in zip(paths, (similarity, behavior), strict=True):
+        write_table(table, path, table.attrs)
+    out, summary = tmp_path / "relation.parquet", tmp_path / "domains.parquet"
+    make_relation(paths[:1], paths[1:], out, summary, domains={}, models=makers,
+                  clusters="maker", bootstrap=100, permutations=99)  # fmt: skip
+    row = read_table(out).set_index("method").loc["pearson"]
+    family = dict(zip(models, makers["maker"], strict=True))
+    x, y = (similarity[side].map(family) for side in ("model_x", "model_y"))
+    apart = (x != y).to_numpy()
+    s, b = similarity["value"].to_numpy(), behavior["value"].to_numpy()
+    assert row["value_between"] == pytest.approx(stats.pearsonr(s[apart], b[apart])[0], abs=1e-12)
+    left = [(x != f) & (y != f) for f in makers["maker"].unique()]
+    left = np.arctanh([stats.pearsonr(s[k], b[k])[0] for k in left])
+    half = stats.t(6).ppf(0.975) * np.sqrt(6 / 7 * ((left - left.mean()) ** 2).sum())
+    assert row["high"] == pytest.approx(np.tanh(np.arctanh(row["value"]) + half), abs=1e-10)
+    assert (row["clusters"], row["n_families"]) == ("maker", 7)
+
+
 def test_too_few_models_get_a_reason_and_no_number():
     row = relate(*tables(-1.0, m=3)).iloc[0]
     assert np.isnan(row["value"]) and "at least 4 models are needed" in row["status"]

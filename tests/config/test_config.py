@@ -106,6 +106,7 @@ def test_variant_overrides_the_study(tmp_path):
         ({"seed": "x"}, "my.yaml: seed: 'x' is not of type 'integer'"),
         ({"consistency": {"methd": 1}}, "consistency: unknown key 'methd'; did you mean 'methods'?"),
         ({"consistency": {"groups": ["objectiv"]}}, "no column 'objectiv' in the models; did you mean 'objective'?"),
+        ({"consistency": {"clusters": "famly"}}, "consistency.clusters: no column 'famly' in the models; did you mean 'family'?"),
         ({"consistency": {"models": "modality == 'sound'"}}, "selects nothing; values there are: modality: image"),
         ({"plots": {"group": "colour"}}, "plots.group: no column 'colour'"),
         ({"sensitivity": {"metrics": ["rsa_spearman"]}}, "sensitivity.metrics: 'rsa_spearman' is not in the study"),

@@ -250,3 +250,30 @@ def test_two_studies_of_one_name_do_not_share_a_folder(tmp_path, monkeypatch):
         places(second)
     said.write_text("{}")  # of an earlier version, which did not say
     assert places(second).folder == "results/mine"
+
+
+def test_families_are_the_column_of_that_name_where_most_models_have_one():
+    models = ["lite0", "lite1", "lite2", "squeezenet", "pixels"]
+    plan = plan_of(models=models)
+    assert plan.consistency_settings["clusters"] == plan.clusters == "family"
+    assert plan.consistency_models["lite1"]["family"] == "EfficientNet-Lite"
+    assert plan.models_by_family["pixels"] == {"family": "pixels"}
+    assert plan_of(models=models, consistency={"clusters": "none"}).models_by_family["lite0"] == {}
+    asked = plan_of(
+        models=models, consistency={"clusters": "architecture", "groups": ["objective"]}
+    )
+    assert asked.clusters == "architecture" and set(asked.consistency_models["lite0"]) >= {
+        "architecture", "objective",
+    }  # fmt: skip
+    for row in plan.study.models.values():
+        row["family"] = "" if row["model"] != "lite0" else "one"
+    assert Plan(plan.study, Results()).clusters == "none"
+
+
+def test_columns_by_which_models_may_cluster_repeat_themselves_and_are_filled():
+    study = load_study({**BASE, "models": "collection == 'similarity_consistency'",
+                        "datasets": ["photo_crops"]})  # fmt: skip
+    plan = Plan(study, Results())
+    assert plan.clusters == "family"
+    assert {"training_data", "dimension", "backbone"} <= set(plan.warned)
+    assert not {"objective", "family", "seed_had", "name"} & set(plan.warned)  # three, used, rare

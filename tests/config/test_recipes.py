@@ -30,6 +30,13 @@ tiny:
 """
 
 
+def test_seeds_of_a_variant_are_a_family_unless_columns_say_more(tmp_path):
+    study = load(tmp_path)
+    assert {row["family"] for row in study.models.values()} == {"tiny.standard"}
+    own = BASE + "  columns: {family: mine}\n"
+    assert {row["family"] for row in load(tmp_path, own).models.values()} == {"mine"}
+
+
 def load(tmp_path, recipes=BASE, models="recipe != ''", datasets=("held_out",), **changes):
     (tmp_path / "datasets.tsv").write_text(DATASETS, encoding="utf8")
     (tmp_path / "recipes.yaml").write_text(recipes, encoding="utf8")
