@@ -282,9 +282,9 @@ of studies; a share of 95 % has a standard error of 0.9 with 600 studies, one of
 
 Intervals are t with F - 1 degrees of freedom on the jackknife over families, equally far from z
 on both sides: the shape of a bootstrap of families brings coverage on the whole no nearer to 95
-(`shapes`), and takes most of the time. Percentiles of that bootstrap are too narrow. The truth of a cell is
-the correlation over many zoos. Relabelling by family is exact where families are exchangeable, so
-shares of p differ from 5 by chance alone. Widths are of Fisher's z.
+(`shapes`), and takes most of the time. Percentiles of that bootstrap are too narrow. The truth of
+a cell is the correlation over many zoos. Relabelling by family is exact where families are
+exchangeable, so shares of p differ from 5 by chance alone. Widths are of Fisher's z.
 
 Speed: 64 models in 8 families x 24 datasets, groups of 3 columns, Pearson and Spearman, 10 splits
 of the stimuli, 1,000 relabellings: 7.6 s of one core and 0.22 GB for a metric, with joint
