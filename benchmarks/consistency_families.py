@@ -284,9 +284,10 @@ Intervals are t with F - 1 degrees of freedom on the jackknife over families, eq
 on both sides: the shape of a bootstrap of families brings coverage on the whole no nearer to 95
 (`shapes`), and takes most of the time. Percentiles of that bootstrap are too narrow. The truth of
 a cell is the correlation over many zoos. Relabelling by family is exact where families are
-exchangeable, so shares of p differ from 5 by chance alone. Widths are of Fisher's z.
+exchangeable. Ten studies share their relabellings, so that shares of p and of power have larger
+errors than those of independent studies. Widths are of Fisher's z.
 
 Speed: 64 models in 8 families x 24 datasets, groups of 3 columns, Pearson and Spearman, 10 splits
 of the stimuli, 1,000 relabellings: 7.6 s of one core and 0.22 GB for a metric, with joint
 intervals and columns between families; in 32 families 9.1 s. Without both and without families
-the version before took 9.5 s and 0.3 GB on the same machine in turns with it."""
+the version before took 9.5 s and 0.3 GB on the same machine."""
