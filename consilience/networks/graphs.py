@@ -39,7 +39,7 @@ def sparse_rows(
         values: (m,) of the entries.
         shape: (n, d).
     """
-    one, two, three = (torch.as_tensor(part) for part in (ends, columns, values))
+    one, two, three = (torch.as_tensor(part).contiguous() for part in (ends, columns, values))
     size = tuple(shape)
     with warnings.catch_warnings(action="ignore"):  # that compressed rows are in beta
         return torch.sparse_csr_tensor(

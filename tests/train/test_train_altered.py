@@ -14,6 +14,7 @@ from consilience.alterations.splits import collapse_labels, deal_classes, read_s
 from consilience.datasets import Sample
 from consilience.datasets._graph import Graph
 from consilience.errors import ConfigError
+from consilience.networks.graphs import neighbours
 from consilience.samples import make_samples, read_samples
 from consilience.train.altered import TEST, TRAIN, Stimuli, alter, one_side
 from consilience.train.inputs import open_data
@@ -167,6 +168,9 @@ def test_edges_are_left_out_in_both_directions_and_anew_in_every_epoch():
     assert all({(a, b) for a, b in k.T.tolist()} == {(b, a) for a, b in k.T.tolist()} for k in kept)
     assert all(10 < k.shape[1] < 70 for k in kept)
     assert len({tuple(k.flatten().tolist()) for k in kept}) == 3
+    for one in kept:  # what networks of PyTorch Geometric take, and graphs that are left so
+        dense = torch.zeros(N, N).index_put((one[1], one[0]), torch.ones(one.shape[1]))
+        assert torch.equal(neighbours(one, N).to_dense(), dense)
 
 
 def test_one_side_of_a_split_by_classes():
