@@ -44,6 +44,8 @@ class ResultFile:
     """Whether a bundle carries it."""
     of_a_set: bool = False
     """Whether its rows are of all models together, so that bundles cannot be united in it."""
+    of_all_pairs: bool = False
+    """Whether it is made of all pairs of models, so that a study that has only some lacks it."""
     on_page: str = ""
     """Under which name the explorer's page takes it; empty: not at all."""
     summarized: bool = False

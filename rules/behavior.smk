@@ -26,7 +26,7 @@ rule behavior:
 rule relation:
     """Similarity of model pairs against how far they differ in what they do, by one metric."""
     input:
-        similarity=PLAN.every("similarity", PLAN.labelled),
+        similarity=PLAN.whole(PLAN.every("similarity", PLAN.labelled)),
         behavior=PLAN.each("behavior", dataset=PLAN.labelled),
     output:
         table=RESULTS["relation"],

@@ -1,7 +1,7 @@
 rule consistency:
     """Agreement of similarities between datasets by one metric, with intervals."""
     input:
-        similarity=PLAN.every("similarity"),
+        similarity=PLAN.whole(PLAN.every("similarity")),
         reliability=PLAN.every("reliability", PLAN.halved),
         samples=PLAN.each("samples", dataset=STUDY.datasets),
     output:
@@ -32,4 +32,4 @@ rule consistency:
 rule all_consistency:
     """Consistency by every metric."""
     input:
-        PLAN.each("consistency", metric=STUDY.metrics),
+        PLAN.each("consistency", metric=PLAN.metrics_of_all_pairs()),

@@ -29,5 +29,4 @@ rule explorer:
 rule all_explorer:
     """The page to explore the study's results."""
     input:
-        RESULTS["explorer"],
-        RESULTS["explorer_study"],
+        PLAN.pages,

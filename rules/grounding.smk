@@ -81,8 +81,90 @@ rule grounding_ranks:
         "../workflow/scripts/grounding_ranks.py"
 
 
+rule grounding_costs:
+    """What every metric took to compute, in CPU seconds per pair."""
+    input:
+        PLAN.each("similarity", dataset=PLAN.grounded_on, metric=PLAN.grounded),
+    output:
+        RESULTS["grounding_costs"],
+    log:
+        RESULTS.log("grounding_costs"),
+    benchmark:
+        RESULTS.benchmark("grounding_costs")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
+    params:
+        store=lambda wc: RESULTS.known("similarity"),
+        domains=PLAN.cost_domains,
+        sharers=PLAN.sharers,
+        code=PLAN.code("grounding_costs"),
+    script:
+        "../workflow/scripts/grounding_costs.py"
+
+
+rule grounding_published:
+    """Published tables ranked by the same rules, beside the metrics of the study."""
+    input:
+        tables=PLAN.published_files,
+        own=PLAN.grounding_ranks,
+    output:
+        values=RESULTS["grounding_published"],
+        cases=RESULTS["grounding_published_cases"],
+        domains=RESULTS["grounding_published_domains"],
+    log:
+        RESULTS.log("grounding_published"),
+    benchmark:
+        RESULTS.benchmark("grounding_published")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=PLAN.growing(4000),
+        runtime=PLAN.growing(60),
+    params:
+        sources=PLAN.published,
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("grounding_published"),
+    script:
+        "../workflow/scripts/grounding_published.py"
+
+
+rule grounding_recovery:
+    """Whether one metric finds of which model data are that a model of one dataset generated."""
+    input:
+        manifest=RESULTS["manifest"],
+        samples=RESULTS["samples"],
+    output:
+        confusion=RESULTS["grounding_recovery"],
+        recovered=RESULTS["grounding_recovered"],
+    log:
+        RESULTS.log("grounding_recovery"),
+    benchmark:
+        RESULTS.benchmark("grounding_recovery")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        mem_mb=PLAN.growing(2 * STUDY.settings["similarity"]["max_memory_mb"] + 2000),
+        runtime=PLAN.growing(120),
+    params:
+        spec=lambda wc: STUDY.metrics[wc.metric],
+        simulation=PLAN.recovery_settings,
+        seed=STUDY.settings["seed"],
+        code=PLAN.code("grounding_recovery"),
+        metric_code=lambda wc: STUDY.metric_code[wc.metric],
+    script:
+        "../workflow/scripts/grounding_recovery.py"
+
+
 rule all_grounding:
     """What every metric finds of what is known of models, where the study asks for it."""
     input:
         PLAN.each("grounding", metric=PLAN.grounded),
         PLAN.grounding_ranks,
+        PLAN.published_tables,
+        PLAN.recovery,

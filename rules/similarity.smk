@@ -20,6 +20,7 @@ rule shared:
             "similarity", wc.dataset, PLAN.sharing[wc.sharing]
         ),
         shelf=RESULTS.shelf("{dataset}", "{sharing}"),
+        pairs=lambda wc: PLAN.pairs_on(wc.dataset),
         code=PLAN.code("shared"),
         metric_code=lambda wc: PLAN.metric_codes(PLAN.sharing[wc.sharing]),
     script:
@@ -27,7 +28,7 @@ rule shared:
 
 
 rule similarity:
-    """Similarities of all pairs of models on one dataset by one metric; known pairs are reused."""
+    """Similarities of pairs of models on one dataset by one metric; known pairs are reused."""
     input:
         manifest=RESULTS["manifest"],
         samples=lambda wc: PLAN.labels(wc.dataset, wc.metric),
@@ -49,6 +50,7 @@ rule similarity:
     params:
         spec=lambda wc: STUDY.metrics[wc.metric],
         store=RESULTS.known("similarity"),
+        pairs=lambda wc: PLAN.pairs_on(wc.dataset),
         code=PLAN.code("similarity"),
         metric_code=lambda wc: STUDY.metric_code[wc.metric],
     script:
@@ -58,4 +60,4 @@ rule similarity:
 rule all_similarity:
     """Similarity tables of every dataset and metric."""
     input:
-        PLAN.each("similarity", dataset=STUDY.datasets, metric=STUDY.metrics),
+        PLAN.each("similarity", dataset=PLAN.compared, metric=STUDY.metrics),

@@ -16,13 +16,20 @@ DRAWN = """[...document.querySelectorAll('[data-chart]')].map(f => shown.get(f.d
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
     """A small study with every table, and its page."""
-    from synthetic import write_study  # noqa: PLC0415 - other tests need none of it
+    from grounded_study import write_grounding  # noqa: PLC0415 - other tests need none of it
+    from synthetic import write_study  # noqa: PLC0415
 
     from consilience.explorer import make_explorer  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("study")
     tables, study = write_study(folder, **SIZES)
     study["models"]["model_00"]["note"] = NASTY
+    _, found = write_grounding(
+        folder, study["metrics"], {"cora_gcn": "graph", "fashion_vgg": "image"},
+        matched=["cora_gcn"], shut=[("cora_gcn", "labels")], constant=["cka"],
+    )  # fmt: skip
+    tables |= {"grounding": found["grounding"], "grounding_ranks": found["grounding_summary"],
+               "grounding_differences": found["grounding_differences"]}  # fmt: skip
     make_explorer(
         folder / "index.html", folder / "study.json", tables, study=study, group="objective",
         configfiles=["config/studies/mini.yaml"],

@@ -20,6 +20,7 @@ from consilience.config.checks import (
     check_sources,
     find_parents,
 )
+from consilience.config.compared import check_pairs
 from consilience.config.grounded import check_grounding, read_tests
 from consilience.config.origins import DEFAULT, Origins
 from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
@@ -231,6 +232,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     check_sources(study, problems)
     check_across(study, models, origins, problems)
     check_grounding(study, origins, problems)
+    check_pairs(study, origins, problems)
     problems.stop()
     return study
 

@@ -7,7 +7,10 @@ from consilience.alterations.spec import parse_cell
 from consilience.config.origins import Origins
 from consilience.config.recipes import Recipe, Training
 from consilience.config.shape import Problems
+from consilience.forms.inputs import model_inputs
 from consilience.grounding.cases import OUTPUT, OUTPUTS, PREDICTED
+from consilience.grounding.published.names import MEASURES
+from consilience.metrics import METRICS
 from consilience.registry import did_you_mean
 from consilience.samples.views import parse_view
 
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
     from consilience.config import Study
     from consilience.results import Results
 
+APART = ("recovery", "published")
+"""Keys of the block that need no recipe."""
+RELATED = {"PWCCA": "pwcca", "SVCCA": "svcca", "EigenspaceOverlapScore": "eigenspace_overlap",
+           "GeometryScore": "geometry_score"}  # fmt: skip
+"""Metrics of ours of the same kind as measures of ReSi that are none of ours."""
 GATES = ("informative", "uninformative", "altered")
 """Keys of a test that name datasets on which it is seen whether its groups behave differently."""
 THRESHOLDS = ("min_labels", "min_shortcuts", "min_augmentation")
@@ -88,12 +96,23 @@ def check_grounding(study: "Study", where: Origins, problems: Problems) -> None:
             continue
         for dataset in dict.fromkeys([given["on"], *given["gate"].values()]):
             _check_dataset(study, place, dataset, given, problems)
-    if not found:
+    _check_recovery(study, where, problems)
+    if not found and not any(study.settings["grounding"][key] for key in APART):
         problems.add(
             where.place("grounding"),
             "no recipe of the study's models has any of the tests asked for; add `tests` to a "
-            "recipe, or leave the block out",
+            "recipe, ask for `recovery`, which needs none, or leave the block out",
         )
+
+
+def _check_recovery(study: "Study", where: Origins, problems: Problems) -> None:
+    given = study.settings["grounding"]["recovery"] or {}
+    for dataset in given.get("datasets", ()):
+        if dataset not in study.datasets:
+            hint = did_you_mean(dataset, study.datasets)
+            problems.add(
+                where.place("grounding"), f"`recovery` names {dataset!r}, no dataset of it{hint}"
+            )
 
 
 def _check_dataset(
@@ -209,6 +228,20 @@ class Grounded:
         return list(self.study.metrics) if self.cases else []
 
     @property
+    def costed(self) -> bool:
+        """Whether the study says what metrics took to compute."""
+        return any(path.endswith("/costs.parquet") for path in self.grounding_ranks)
+
+    @property
+    def metric_modules(self) -> dict[str, str]:
+        """The module of each metric that is grounded, without its package."""
+        specs = {metric: self.study.metrics[metric] for metric in self.grounded}
+        return {
+            metric: "" if "file" in spec else METRICS[spec["metric"]].__module__.rpartition(".")[2]
+            for metric, spec in specs.items()
+        }
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """By how much groups must behave differently."""
         return self._grounding(THRESHOLDS)
@@ -225,5 +258,67 @@ class Grounded:
     @property
     def grounding_ranks(self) -> list[str]:
         """The tables over all metrics, if there are any."""
-        names = ("grounding_ranks", "grounding_summary", "grounding_differences")
+        names = ("grounding_ranks", "grounding_summary", "grounding_differences",
+                 "grounding_costs")  # fmt: skip
         return [self.results[name] for name in names] if self.cases else []
+
+    @property
+    def published(self) -> dict[str, list[str]]:
+        """For each source the published tables that are to stand beside the study's ranks."""
+        given = self.settings["grounding"]
+        return {name: list(files) for name, files in given["published"].items()} if given else {}
+
+    @property
+    def published_files(self) -> list[str]:
+        """All of these tables."""
+        return [file for files in self.published.values() for file in files]
+
+    @property
+    def published_modules(self) -> dict[str, str]:
+        """The module of each metric of the study and of ReSi, without its package."""
+        named = {measure.variant or name: RELATED.get(name, measure.variant)
+                 for name, measure in MEASURES.items()}  # fmt: skip
+        found = {}
+        for name, variant in named.items():
+            registered = max((m for m in METRICS if variant.startswith(m)), key=len, default="")
+            if registered:
+                found[name] = METRICS[registered].__module__.rpartition(".")[2]
+        return found | self.metric_modules
+
+    @property
+    def published_tables(self) -> list[str]:
+        """What is made of them, if there are any."""
+        names = ("", "_cases", "_domains")
+        return [self.results[f"grounding_published{end}"] for end in names if self.published]
+
+    @property
+    def _recovery(self) -> dict[str, Any]:
+        """The block `grounding.recovery`; empty if it is not asked for."""
+        return (self.settings["grounding"] or {}).get("recovery") or {}
+
+    @property
+    def recovery_datasets(self) -> list[str]:
+        """The datasets on which models are recovered: of those asked for, those with two models."""
+        if not self._recovery:
+            return []
+        wanted = self._recovery["datasets"] or list(self.study.datasets)
+        return [dataset for dataset in wanted if len(self.study.models_on[dataset]) > 1]
+
+    @property
+    def recovery_settings(self) -> dict[str, Any]:
+        """How data are made; empty if there are none."""
+        return {key: value for key, value in self._recovery.items() if key != "datasets"}
+
+    @property
+    def recovery(self) -> list[str]:
+        """The tables of recovery."""
+        names = ("grounding_recovery", "grounding_recovered")
+        on = self.recovery_datasets
+        return [p for n in names for p in self.each(n, dataset=on, metric=self.study.metrics)]
+
+    @property
+    def recovering(self) -> list[str]:
+        """The metrics that can be asked of which model data are: those of features alone."""
+        metrics = self.study.metrics if self.recovery_datasets else {}
+        inputs = {m: METRICS[spec["metric"]].class_facts.inputs for m, spec in metrics.items()}
+        return [m for m, names in inputs.items() if tuple(model_inputs(names)) == ("features",)]

@@ -14,6 +14,7 @@ from consilience.alignment import pairs_across
 from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
+from consilience.config.compared import Compared
 from consilience.config.grounded import Grounded
 from consilience.config.groups import Groups
 from consilience.config.identified import Identified
@@ -31,7 +32,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Grounded, Groups, Identified, Page, Trainings):
+class Plan(Compared, Grounded, Groups, Identified, Page, Trainings):
     """Of one study; paths are relative to the working folder."""
 
     study: Study
@@ -377,7 +378,7 @@ class Plan(Grounded, Groups, Identified, Page, Trainings):
     @property
     def related(self) -> list[str]:
         """The metrics whose similarities are related to behavior."""
-        return list(self.study.metrics) if self.labelled else []
+        return self.metrics_of_all_pairs() if self.labelled else []
 
     # What comes from elsewhere
 

@@ -19,6 +19,7 @@ from consilience import __version__
 from consilience.errors import DataError
 from consilience.explorer.answers import add_behavior, add_consistency, add_differences
 from consilience.explorer.contents import Contents, add_accuracy, add_curves, add_similarity
+from consilience.explorer.grounding import add_grounding
 from consilience.explorer.page import render
 from consilience.files import atomic, canonical_json, digest, file_digest, read_table
 from consilience.results import RESULT_FILES, STUDY_FILE, list_tables, read_study
@@ -42,8 +43,9 @@ def make_explorer(
         out: results/explorer/index.html.
         study_out: results/explorer/study.json.
         tables: paths of result tables under `similarity`, and where there are any `consistency`,
-            `differences` (of it), `behavior`, `relation` (of it), `sensitivity` and `probe` (one
-            file).
+            `differences` (of it), `behavior`, `relation` (of it), `sensitivity`, `probe` (one
+            file), `grounding`, `grounding_ranks` and `grounding_differences`. Those of grounding
+            are enough.
         study: `settings`, and the rows of `models`, `datasets` and `metrics` by id, `labels` of
             metrics.
         group: metadata column that colours the models at first.
@@ -51,17 +53,22 @@ def make_explorer(
         configfiles: of the study, for the commands that make tables again.
 
     Raises:
-        DataError: there is no similarity table, or a file is not what it should be.
+        DataError: there is no similarity table nor one of grounding, or a file is not what it
+            should be.
     """
-    if not tables.get("similarity"):
+    if not tables.get("similarity") and not tables.get("grounding"):
         raise DataError("the explorer needs a similarity table; give the study a metric")
     contents = Contents(*(sorted(study[key]) for key in ("models", "datasets", "metrics")))
     with threadpool_limits(1):  # sums split over threads would differ in the last bit
-        add_similarity(contents, tables["similarity"], study["labels"], layer_pairs)
+        add_similarity(contents, tables.get("similarity", ()), study["labels"], layer_pairs)
         add_consistency(contents, tables.get("consistency", ()))
         add_differences(contents, tables.get("differences", ()))
         add_behavior(contents, tables.get("behavior", ()), tables.get("relation", ()))
         add_curves(contents, tables.get("sensitivity", ()))
+        add_grounding(
+            contents, tables.get("grounding", ()), tables.get("grounding_ranks", ()),
+            tables.get("grounding_differences", ()),
+        )  # fmt: skip
         if tables.get("probe"):
             add_accuracy(contents, tables["probe"][0])
     frame = pd.DataFrame.from_dict(study["models"], orient="index").fillna("").astype(str)
@@ -115,7 +122,7 @@ def _provenance(
         "Versions": f"consilience {__version__}, Python {platform.python_version()}, "
         f"numpy {np.__version__}, pandas {pd.__version__}, altair {alt.__version__}",
         **{f"Metric {name}": canonical_json(spec) for name, spec in study["metrics"].items()},
-        **_samples(tables["similarity"]),
+        **_samples(tables.get("similarity", ())),
     }
     files = [[path, file_digest(path), f"{target} {shlex.quote(path)}"] for path in paths]
     return {"facts": facts, "study": _readable(study["settings"]), "files": files}

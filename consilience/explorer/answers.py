@@ -28,7 +28,7 @@ MEASURES = {
 
 def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
     """Adds the values and intervals of consistency tables, and reliabilities where they are."""
-    rows = _as_many_as_fit(contents, _all_rows(paths), "Consistency", "results/consistency")
+    rows = _as_many_as_fit(contents, all_rows(paths), "Consistency", "results/consistency")
     if rows.empty:
         return
     sets, place = _sets(rows)
@@ -43,7 +43,7 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
         "n_models": rows["n_models"],
         "n_pairs": rows["n_pairs"],
     }
-    view = _pack(contents, "consistency", rows, coded, ["method", *texts], numbers)
+    view = pack_rows(contents, "consistency", rows, coded, ["method", *texts], numbers)
     contents.views["consistency"] = view | {"sets": sets, "further": more}
     if {"reliability_x", "reliability_y"} <= set(more):
         known = rows["reliability_x"].notna() | rows["reliability_y"].notna()
@@ -57,7 +57,7 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
 
 def add_differences(contents: Contents, paths: Iterable[str | Path]) -> None:
     """Adds differences of consistency between groups, with intervals for one and for all."""
-    found = _all_rows(paths)
+    found = all_rows(paths)
     rows = _as_many_as_fit(contents, found, "Differences between groups",
                            "results/consistency/differences")  # fmt: skip
     if rows.empty:
@@ -72,7 +72,7 @@ def add_differences(contents: Contents, paths: Iterable[str | Path]) -> None:
     }
     numbers = ["value", "low", "high", "low_simultaneous", "high_simultaneous", "value_x",
                "value_y", "matched_x", "matched_y"]  # fmt: skip
-    view = _pack(contents, "differences", rows, coded, ["method"], numbers)
+    view = pack_rows(contents, "differences", rows, coded, ["method"], numbers)
     contents.views["differences"] = view | {"sets": sets}
 
 
@@ -86,7 +86,7 @@ def add_behavior(
         pairs: results/behavior/{dataset}.parquet.
         relations: results/behavior/relation/{metric}.parquet.
     """
-    apart, rows = _all_rows(pairs), _all_rows(relations)
+    apart, rows = all_rows(pairs), all_rows(relations)
     known = [table["measure"] for table in (apart, rows) if len(table)]
     if not known:
         return
@@ -101,7 +101,7 @@ def add_behavior(
             "n_pairs": rows["n_pairs"],
         }
         texts, numbers = ["method", "domain", "status"], ["value", "low", "high", "p"]
-        view = _pack(contents, "relation", rows, coded, texts, numbers)
+        view = pack_rows(contents, "relation", rows, coded, texts, numbers)
     contents.views["behavior"] = view | {
         "measures": [[name, MEASURES.get(name, name.replace("_", " "))] for name in measures],
         "tables": _pack_pairs(contents, apart, measures) if len(apart) else {},
@@ -125,7 +125,8 @@ def _pack_pairs(
     return tables
 
 
-def _all_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
+def all_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Returns the rows of all tables that have any; an empty table if none has."""
     tables = [table for table in map(read_table, paths) if len(table)]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -137,7 +138,7 @@ def _sets(rows: pd.DataFrame) -> tuple[list[list[str]], np.ndarray]:
     return sets.astype(str).to_numpy().tolist(), place
 
 
-def _pack(
+def pack_rows(
     contents: Contents,
     table: str,
     rows: pd.DataFrame,

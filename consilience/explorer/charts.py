@@ -11,8 +11,18 @@ from typing import Any
 
 import altair as alt
 
-ROWS = alt.NamedData(name="rows")
-FADED = 0.2
+from consilience.explorer.marks import FADED, MUTED, ROWS, SIZES, literal, opacity, params, tooltip
+from consilience.explorer.rows import (
+    DIFFERENCE,
+    RANK,
+    RELATION,
+    drawn,
+    forest,
+    grounded,
+    probe,
+    reliability,
+)
+
 NEAR = "chosen == '' || datum.model_x == chosen || datum.model_y == chosen"
 BRUSHED = "!isValid(sel.a) || (inrange(datum.a, sel.a) && inrange(datum.b, sel.b))"
 FURTHER = {
@@ -21,8 +31,6 @@ FURTHER = {
     "reliability_y": "reliability of the other",
     "overlap": "shared stimuli",
 }
-MUTED = "#8c8c8c"
-NUMBER, COUNT = ".4~g", ",d"
 
 
 def specs(further: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
@@ -31,7 +39,7 @@ def specs(further: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     Args:
         further: columns that the consistency tables of the study have beyond the usual ones.
     """
-    told = _tooltip(
+    told = tooltip(
         ("x:N", "dataset"), ("y:N", "dataset"), ("value:Q", "correlation"), ("low:Q", "from"),
         *SIZES, *[(f"{name}:Q", text) for name, text in FURTHER.items() if name in further],
         ("status:N", "status"),
@@ -41,22 +49,20 @@ def specs(further: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
         "scatter": _scatter(),
         "map": _map(),
         "matrix": _matrix(told),
-        "intervals": _forest(told),
-        "differences": _forest(_DIFFERENCE, wide=True, zero=True),
-        "reliability": _reliability(),
+        "intervals": forest(told),
+        "differences": forest(DIFFERENCE, wide=True, zero=True),
+        "reliability": reliability(),
         "corrected": _corrected(told),
         "behavior": _behavior(),
-        "relation": _forest(_RELATION, zero=True),
+        "relation": forest(RELATION, zero=True),
         "curves": _curves(),
         "agreement": _agreement(),
-        "probe": _probe(),
+        "probe": probe(),
         "layers": _layers(),
+        "grounded": grounded(),
+        "ranks": forest(RANK, rising=True),
     }
     return {name: chart.to_dict() for name, chart in charts.items()}
-
-
-def _params(**defaults: Any) -> list[alt.Parameter]:  # noqa: ANN401
-    return [alt.param(name=name, value=value) for name, value in defaults.items()]
 
 
 def _color(field: str) -> alt.Color:
@@ -72,24 +78,10 @@ def _legend() -> alt.Legend:
     )
 
 
-def _literal(channel: type, field: str) -> Any:  # noqa: ANN401
-    return channel(f"{field}:N", scale=None, legend=None)
-
-
 def _names_axis(title: str, angle: int = 0) -> alt.Axis:
     return alt.Axis(
         title=title, labelAngle=angle, labelLimit=110, labelOverlap=True, ticks=False, domain=False
     )
-
-
-def _tooltip(*fields: tuple[str, str]) -> list[alt.Tooltip]:
-    """Returns a tooltip of (field, title); numbers are `field:Q`."""
-    return [
-        alt.Tooltip(field, title=title, format=COUNT if field.startswith("n_") else NUMBER)
-        if field.endswith(":Q")
-        else alt.Tooltip(field, title=title)
-        for field, title in fields
-    ]
 
 
 def _cells(x: str, y: str, what: str) -> alt.Chart:
@@ -100,13 +92,8 @@ def _cells(x: str, y: str, what: str) -> alt.Chart:
     )
 
 
-def _opacity(*tests: str) -> alt.OpacityValue:
-    test = " && ".join(f"({test})" for test in tests)
-    return alt.OpacityValue(FADED, condition={"test": test, "value": 1})
-
-
 def _heat() -> alt.LayerChart:
-    pairs = _tooltip(
+    pairs = tooltip(
         ("model_x:N", "model"), ("model_y:N", "model"), ("a:Q", "this dataset"),
         ("b:Q", "other dataset"), ("why:N", "note"),
     )  # fmt: skip
@@ -114,7 +101,7 @@ def _heat() -> alt.LayerChart:
     cells = (
         base.transform_filter("datum.px != datum.py && isValid(datum.a)")
         .mark_rect()
-        .encode(color=_color("a"), tooltip=pairs, opacity=_opacity(NEAR, BRUSHED))
+        .encode(color=_color("a"), tooltip=pairs, opacity=opacity(NEAR, BRUSHED))
     )
     failed = (
         base.transform_filter("datum.px != datum.py && !isValid(datum.a)")
@@ -125,13 +112,13 @@ def _heat() -> alt.LayerChart:
         base.transform_filter("datum.px == datum.py")
         .mark_rect()
         .encode(
-            color=_literal(alt.Color, "color"),
-            tooltip=_tooltip(("model_x:N", "model"), ("group_x:N", "group")),
-            opacity=_opacity(NEAR),
+            color=literal(alt.Color, "color"),
+            tooltip=tooltip(("model_x:N", "model"), ("group_x:N", "group")),
+            opacity=opacity(NEAR),
         )
     )
     layers = alt.layer(cells, failed, own).resolve_scale(color="independent")
-    return layers.add_params(*_params(low=0, high=1, flip=False, chosen="", sel={}))
+    return layers.add_params(*params(low=0, high=1, flip=False, chosen="", sel={}))
 
 
 def _pair_points(*tests: str) -> alt.Chart:
@@ -141,10 +128,10 @@ def _pair_points(*tests: str) -> alt.Chart:
     return points.encode(
         x=alt.X("a:Q", scale=alt.Scale(**fit), axis=alt.Axis(title="{ax}")),
         y=alt.Y("b:Q", scale=alt.Scale(**fit), axis=alt.Axis(title="{bx}")),
-        color=_literal(alt.Color, "color"),
-        shape=_literal(alt.Shape, "shape"),
-        opacity=_opacity(*tests),
-        tooltip=_tooltip(
+        color=literal(alt.Color, "color"),
+        shape=literal(alt.Shape, "shape"),
+        opacity=opacity(*tests),
+        tooltip=tooltip(
             ("model_x:N", "model"), ("model_y:N", "model"), ("group_x:N", "group"),
             ("group_y:N", "group"), ("a:Q", "x"), ("b:Q", "y"),
         ),
@@ -154,11 +141,11 @@ def _pair_points(*tests: str) -> alt.Chart:
 def _scatter() -> alt.LayerChart:
     brush = alt.selection_interval(name="brush", encodings=["x", "y"])
     points = _pair_points(NEAR, BRUSHED).add_params(brush)
-    return alt.layer(points).add_params(*_params(chosen="", sel={}))
+    return alt.layer(points).add_params(*params(chosen="", sel={}))
 
 
 def _behavior() -> alt.LayerChart:
-    return alt.layer(_pair_points(NEAR)).add_params(*_params(chosen=""))
+    return alt.layer(_pair_points(NEAR)).add_params(*params(chosen=""))
 
 
 def _map() -> alt.LayerChart:
@@ -169,21 +156,21 @@ def _map() -> alt.LayerChart:
         return alt.Chart(ROWS).encode(
             x=alt.X(f"{x}:Q", scale=square, axis=alt.Axis(title="{ax}", **axis)),
             y=alt.Y(f"{y}:Q", scale=square, axis=alt.Axis(title="{bx}", **axis)),
-            opacity=_opacity("chosen == '' || datum.model == chosen"),
+            opacity=opacity("chosen == '' || datum.model == chosen"),
         )
 
     points = (
         at("x", "y")
         .mark_point(filled=True, size=70)
         .encode(
-            color=_literal(alt.Color, "color"),
-            shape=_literal(alt.Shape, "shape"),
-            tooltip=_tooltip(("model:N", "model"), ("group:N", "group")),
+            color=literal(alt.Color, "color"),
+            shape=literal(alt.Shape, "shape"),
+            tooltip=tooltip(("model:N", "model"), ("group:N", "group")),
         )
     )
     named = at("label_x", "label_y").transform_filter("datum.named || datum.model == chosen")
     text = named.mark_text(fontSize=11).encode(text="model:N")
-    return alt.layer(points, text).add_params(*_params(low=-1, high=1, chosen=""))
+    return alt.layer(points, text).add_params(*params(low=-1, high=1, chosen=""))
 
 
 def _matrix(told: list[alt.Tooltip]) -> alt.LayerChart:
@@ -205,89 +192,7 @@ def _matrix(told: list[alt.Tooltip]) -> alt.LayerChart:
     )
     interval = interval.mark_text(dy=7, fontSize=9).encode(text="interval:N")
     layers = alt.layer(cells, without.encode(tooltip=told), value, interval)
-    return layers.add_params(*_params(names=True))
-
-
-SIZES = (("p:Q", "p"), ("n_models:Q", "models"), ("n_pairs:Q", "pairs"))
-_RELATION = _tooltip(
-    ("dataset:N", "dataset"), ("domain:N", "domain"), ("value:Q", "correlation"), ("low:Q", "from"),
-    ("high:Q", "to"), *SIZES, ("status:N", "status"),
-)  # fmt: skip
-_DIFFERENCE = _tooltip(
-    ("pair:N", "what"), ("value:Q", "difference of z"), ("low:Q", "from"), ("high:Q", "to"),
-    ("low_simultaneous:Q", "from, all rows together"),
-    ("high_simultaneous:Q", "to, all rows together"), ("value_x:Q", "correlation in the first"),
-    ("value_y:Q", "correlation in the second"),
-)  # fmt: skip
-
-
-def _across(field: str) -> alt.X:
-    scale = alt.Scale(zero=False, nice=False, padding=10)
-    return alt.X(f"{field}:Q", scale=scale, axis=alt.Axis(title="{ax}", orient="top", tickCount=6))
-
-
-def _rows_axis(*, grid: bool = False) -> alt.Axis:
-    """Returns names of rows, cut where there is no `room`, on several lines where `cut` stands."""
-    return alt.Axis(
-        title=None, labelLimit=alt.ExprRef("room"), labelExpr="split(datum.label, cut)",
-        ticks=False, domain=False, grid=grid,
-    )  # fmt: skip
-
-
-def _drawn(*fields: str) -> dict[str, str]:
-    """Returns ends of lines; without an end they have no length, since scales need numbers."""
-    return {
-        f"{name}_drawn": f"isValid(datum.{name}) ? datum.{name} : datum.value" for name in fields
-    }
-
-
-def _forest(told: list[alt.Tooltip], *, wide: bool = False, zero: bool = False) -> alt.LayerChart:
-    """Returns a row per `pair`: its value with the interval from `low` to `high`.
-
-    Args:
-        told: tooltip of a row.
-        wide: whether a thinner line shows the simultaneous interval.
-        zero: whether a line marks zero.
-    """
-    order = alt.EncodingSortField("value", order="descending")
-    ends = [("low_simultaneous", "high_simultaneous", 1)] if wide else []
-    ends.append(("low", "high", 3 if wide else 2))
-    drawn = _drawn(*(name for low, high, _ in ends for name in (low, high)))
-    base = alt.Chart(ROWS).transform_calculate(**drawn)
-    base = base.encode(y=alt.Y("pair:N", sort=order, axis=_rows_axis()), tooltip=told)
-    parts: list[alt.Chart] = []
-    if zero:
-        one = alt.Chart(ROWS).transform_aggregate(n="count()").transform_calculate(zero="0")
-        parts.append(one.mark_rule(strokeDash=[3, 3], color=MUTED).encode(x=_across("zero")))
-    for low, high, thickness in ends:
-        rule = base.mark_rule(strokeWidth=thickness, color=MUTED)
-        parts.append(rule.encode(x=_across(f"{low}_drawn"), x2=f"{high}_drawn:Q"))
-    points = base.mark_point(filled=True, size=50, opacity=1)
-    return _rows(*parts, points.encode(x=_across("value")))
-
-
-def _rows(*parts: alt.Chart) -> alt.LayerChart:
-    return alt.layer(*parts).add_params(*_params(room=150, cut="\n"))
-
-
-def _reliability() -> alt.LayerChart:
-    """Returns a row per dataset: median and range of its reliabilities beside other datasets."""
-    told = _tooltip(
-        ("dataset:N", "dataset"), ("median:Q", "median"), ("low:Q", "lowest"),
-        ("high:Q", "highest"), ("n_others:Q", "other datasets"),
-    )  # fmt: skip
-    order = alt.EncodingSortField("median", order="descending")
-    base = (
-        alt.Chart(ROWS)
-        .transform_aggregate(
-            median="median(reliability)", low="min(reliability)", high="max(reliability)",
-            n_others="count()", groupby=["dataset"],
-        )
-        .encode(y=alt.Y("dataset:N", sort=order, axis=_rows_axis()), tooltip=told)
-    )  # fmt: skip
-    rule = base.mark_rule(strokeWidth=2, color=MUTED).encode(x=_across("low"), x2="high:Q")
-    points = base.mark_point(filled=True, size=50, opacity=1)
-    return _rows(rule, points.encode(x=_across("median")))
+    return layers.add_params(*params(names=True))
 
 
 def _corrected(told: list[alt.Tooltip]) -> alt.LayerChart:
@@ -304,8 +209,8 @@ def _corrected(told: list[alt.Tooltip]) -> alt.LayerChart:
     same = ends.mark_rule(strokeDash=[3, 3], color=MUTED).encode(
         **at("least", "least"), x2="most:Q", y2="most:Q"
     )
-    base = alt.Chart(ROWS).transform_calculate(**_drawn("low", "high"))
-    base = base.encode(tooltip=[*told, *_tooltip(("corrected_status:N", "correction"))])
+    base = alt.Chart(ROWS).transform_calculate(**drawn("low", "high"))
+    base = base.encode(tooltip=[*told, *tooltip(("corrected_status:N", "correction"))])
     line = base.mark_rule(color=MUTED).encode(**at("low_drawn", "corrected"), x2="high_drawn:Q")
     points = base.mark_point(filled=True, size=50, opacity=1)
     return alt.layer(same, line, points.encode(**at("value", "corrected")))
@@ -327,20 +232,20 @@ def _curves() -> alt.LayerChart:
             x=_setting_axis(),
             y=alt.Y("value:Q", scale=fit, axis=alt.Axis(title="{bx}")),
             detail="pair:N",
-            color=_literal(alt.Color, "color"),
+            color=literal(alt.Color, "color"),
             opacity=alt.OpacityValue(
                 FADED, condition={"test": NEAR, "value": alt.ExprRef("chosen == '' ? 0.35 : 1")}
             ),
-            tooltip=_tooltip(("model_x:N", "model"), ("model_y:N", "model"), ("value:Q", "value")),
+            tooltip=tooltip(("model_x:N", "model"), ("model_y:N", "model"), ("value:Q", "value")),
         )
     )
     whole = alt.Chart(ROWS).transform_filter("!isValid(datum.model_x)").encode(x=_setting_axis())
     band = whole.mark_area(opacity=0.25, color="#56B4E9").encode(y="low:Q", y2="high:Q")
-    shown = _tooltip(("median:Q", "median"), ("low:Q", "10 %"), ("high:Q", "90 %"))
+    shown = tooltip(("median:Q", "median"), ("low:Q", "10 %"), ("high:Q", "90 %"))
     line = whole.mark_line(point=True, color="#0072B2", strokeWidth=2.5).encode(
         y="median:Q", tooltip=[alt.Tooltip("setting:Q"), *shown]
     )
-    return alt.layer(band, pairs, line).add_params(*_params(ticks=[], chosen=""))
+    return alt.layer(band, pairs, line).add_params(*params(ticks=[], chosen=""))
 
 
 def _agreement() -> alt.Chart:
@@ -349,28 +254,9 @@ def _agreement() -> alt.Chart:
     chart = chart.encode(
         x=_setting_axis(),
         y=alt.Y("agreement:Q", scale=alt.Scale(zero=False), axis=axis),
-        tooltip=[alt.Tooltip("setting:Q"), *_tooltip(("agreement:Q", "rank correlation"))],
+        tooltip=[alt.Tooltip("setting:Q"), *tooltip(("agreement:Q", "rank correlation"))],
     )
-    return chart.add_params(*_params(ticks=[]))
-
-
-def _probe() -> alt.LayerChart:
-    base = alt.Chart(ROWS).encode(
-        y=alt.Y(
-            "name:N",
-            sort=alt.EncodingSortField("value", order="descending"),
-            axis=_rows_axis(grid=True),
-        ),
-        x=_across("value"),
-        opacity=_opacity("chosen == '' || datum.model == chosen"),
-        tooltip=_tooltip(
-            ("model:N", "model"), ("layer:N", "layer"), ("group:N", "group"), ("value:Q", "value")
-        ),
-    )
-    points = base.mark_point(filled=True, size=70).encode(
-        color=_literal(alt.Color, "color"), shape=_literal(alt.Shape, "shape")
-    )
-    return _rows(points).add_params(*_params(chosen=""))
+    return chart.add_params(*params(ticks=[]))
 
 
 def _layers() -> alt.Chart:
@@ -378,11 +264,11 @@ def _layers() -> alt.Chart:
         x=alt.X("layer_x:N", sort=None, axis=_axis_titled("ax", -90)),
         y=alt.Y("layer_y:N", sort=None, axis=_axis_titled("bx", 0)),
         color=_color("value"),
-        tooltip=_tooltip(
+        tooltip=tooltip(
             ("layer_x:N", "layer of x"), ("layer_y:N", "layer of y"), ("value:Q", "similarity")
         ),
     )
-    return base.mark_rect().add_params(*_params(low=0, high=1, flip=False))
+    return base.mark_rect().add_params(*params(low=0, high=1, flip=False))
 
 
 def _axis_titled(name: str, angle: int) -> alt.Axis:

@@ -511,10 +511,15 @@ function sortTable(button) {
   const up = head.getAttribute("aria-sort") !== "ascending";
   heads.forEach((h) => h.removeAttribute("aria-sort"));
   head.setAttribute("aria-sort", up ? "ascending" : "descending");
-  const text = (row) => row.cells[place].textContent;
-  const rows = [...table.tBodies[0].rows].sort((x, y) => text(x).localeCompare(text(y), "en",
-    { numeric: true }));
-  table.tBodies[0].append(...(up ? rows : rows.reverse()));
+  const cell = (row) => row.cells[place];
+  const known = (row) => !("number" in cell(row).dataset) || cell(row).dataset.number !== "";
+  const compared = (x, y) => ("number" in cell(x).dataset ?
+    Number(cell(x).dataset.number) - Number(cell(y).dataset.number) :
+    cell(x).textContent.localeCompare(cell(y).textContent, "en", { numeric: true }));
+  const rows = [...table.tBodies[0].rows];
+  const sorted = rows.filter(known).sort(compared);
+  if (!up) sorted.reverse();
+  table.tBodies[0].append(...sorted, ...rows.filter((row) => !known(row))); // nothing stands last
 }
 
 // --- start -----------------------------------------------------------------------------------
@@ -526,9 +531,10 @@ function refresh(control) {
   if (near.has("heat") || near.has("scatter")) near.add("heat").add("scatter"); // one selection
   if (control?.id === "values") near.add("map");
   legend();
-  const option = $("values").querySelector("[value=calibrated]");
-  option.disabled = !metric().calibrated;
-  if (option.disabled) $("values").value = "value";
+  const option = $("values")?.querySelector("[value=calibrated]");
+  if (option) option.disabled = !metric().calibrated;
+  if (option?.disabled) $("values").value = "value";
+  if (VIEWS.grounding && (!near.size || near.has("grounded"))) groundingTable();
   for (const id of shown.keys()) if (!near.size || near.has(id)) draw(id);
 }
 
@@ -549,6 +555,7 @@ async function start() {
     if (csv) download(csv);
     if (table) saveTable(table);
     if (sort !== undefined) sortTable(event.target);
+    groundingClick(event.target);
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => refresh());
   let width = document.documentElement.clientWidth;

@@ -89,7 +89,7 @@ def render(
         meta=_json(meta),
         pack=contents.pack.text(),
         library=_library(),
-        script=asset("page.js"),
+        script=asset("page.js") + asset("page.grounding.js"),
     )
 
 

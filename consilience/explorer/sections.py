@@ -18,15 +18,27 @@ CHARTS = {
     "curves": ["curves", "agreement"],
     "probe": ["probe"],
     "layers": ["layers"],
+    "grounding": ["grounded", "ranks"],
 }
 """The charts of each view of `Contents`."""
 
 
 def shown_charts(contents: Contents) -> list[str]:
     """Returns the charts of the views that the study has."""
-    charts = [chart for view in contents.views for chart in CHARTS[view]]
+    shown = [view for view in contents.views if has_view(contents, view)]
+    charts = [chart for view in shown for chart in CHARTS[view]]
     has_relation = bool(contents.views.get("behavior", {}).get("columns"))
-    return [chart for chart in charts if chart != "relation" or has_relation]
+    lacking = set() if has_relation else {"relation"}
+    if not contents.views.get("grounding", {}).get("ranks", {}).get("columns"):
+        lacking.add("ranks")
+    return [chart for chart in charts if chart not in lacking]
+
+
+def has_view(contents: Contents, view: str) -> bool:
+    """Returns whether a view shows anything: that of similarities also says what metrics are."""
+    if view == "similarity":
+        return bool(contents.views[view]["tables"])
+    return view in contents.views
 
 
 def select(id_: str, label: str, options: Iterable[tuple[Any, str]]) -> str:
@@ -70,8 +82,10 @@ def views(contents: Contents) -> list[Section]:
         "reliability": _reliability,
         "behavior": _behavior,
         "curves": _curves,
+        "grounding": _grounding,
     }
-    return [part for view in makers if view in contents.views for part in makers[view](contents)]
+    shown = [view for view in makers if has_view(contents, view)]
+    return [part for view in shown for part in makers[view](contents)]
 
 
 def _similarity(contents: Contents) -> list[Section]:
@@ -215,3 +229,35 @@ def _layers(contents: Contents) -> list[Section]:
     ]
     caption = "Raw values between all layers of two models, first layers first."
     return [section("layer-maps", "Layers", controls, _figure("layers", "Layer map", caption))]
+
+
+def _grounding(contents: Contents) -> list[Section]:
+    view = contents.views["grounding"]
+    domains = dict.fromkeys(domain for domain, *_ in view["cases"])
+    tests = [
+        (place, f"{domain}: {recipe}, {test}{f' ({measure})' if test == 'output' else ''}")
+        for place, (domain, recipe, test, measure) in enumerate(view["cases"])
+    ]
+    controls = [
+        select("grounding-domain", "Modality", ((name, name) for name in domains)),
+        select("grounding-test", "Test", tests),
+    ]
+    hint = (
+        "What every metric finds in every test. Violet: above chance, orange: below. The best of a "
+        "test is bold; ● cannot be told from it by its difference on the same models, ○ is worse. "
+        "Grey columns do not count: their groups do not behave differently. Choose a value to see "
+        "its interval, and the whole test below; choose a metric to see it in all views."
+    )
+    name = "What metrics find"
+    table = (
+        f'<p class="soft">{hint}</p><div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{name}"><table id="grounding-table"><thead></thead><tbody></tbody></table>'
+        '</div><p id="grounding-detail" aria-live="polite"></p>'
+        '<button type="button" data-csv="grounding-table">Download CSV: what metrics find</button>'
+    )
+    charts = [_figure("grounded", "One test", " ", tall=True)]
+    if view["ranks"]["columns"]:
+        charts.append(_figure("ranks", "Mean ranks", " ", tall=True))
+    both = "".join(f"<div>{chart}</div>" for chart in charts)
+    body = f'{table}<div class="two">{both}</div>'
+    return [section("grounding-view", "Grounding", controls, body, "wide")]

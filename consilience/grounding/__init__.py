@@ -7,12 +7,14 @@ pairs, as the sample.
 """
 
 from consilience.grounding.answers import ACCURACIES, PAIRS, make_answers
+from consilience.grounding.costs import COSTS, make_costs
 from consilience.grounding.ranks import DIFFERENCES, RANKS, SUMMARY, make_ranks
 from consilience.grounding.tables import COLUMNS, MODELS, SAMPLES, make_grounding
 
 __all__ = [
     "ACCURACIES",
     "COLUMNS",
+    "COSTS",
     "DIFFERENCES",
     "MODELS",
     "PAIRS",
@@ -20,6 +22,7 @@ __all__ = [
     "SAMPLES",
     "SUMMARY",
     "make_answers",
+    "make_costs",
     "make_grounding",
     "make_ranks",
 ]

@@ -155,8 +155,7 @@ def _of_domain(
     has = (table["status"] == OK).to_numpy().reshape(shape)
     replicates = np.stack([drawn[key].reindex(metrics).to_numpy() for key in keys], axis=1)
     means = weighted_mean(replicates, weights[None, :, None])
-    best = (means == np.nanmin(means, axis=0)).astype(float)
-    low, high = np.nanpercentile(means, [2.5, 97.5], axis=1)
+    low, high, best = _over_draws(means)
     found = pd.DataFrame(
         {
             "metric": metrics,
@@ -168,7 +167,7 @@ def _of_domain(
             "mean_rank01": weighted_mean(rank01, weights[None]),
             "coverage": has.mean(axis=1),
             "n_cases": np.isfinite(rank).sum(axis=1),
-            "best_share": (best / best.sum(axis=0)).mean(axis=1),
+            "best_share": best,
             "critical_difference": critical_difference(len(metrics), len(keys)),
         }
     )
@@ -178,6 +177,20 @@ def _of_domain(
     found.loc[placed, "place"] = place
     order = ["place", "mean_rank01", "median_rank", "metric"]
     return found.sort_values(order, na_position="last", ignore_index=True)
+
+
+def _over_draws(means: Floats) -> tuple[Floats, Floats, Floats]:
+    """Returns both ends of 95 % intervals, and shares of draws in which a metric is the best.
+
+    Args:
+        means: (metrics, draws) mean ranks; without draws nothing is known.
+    """
+    if not means.shape[1]:
+        missing = np.full(len(means), np.nan)
+        return missing, missing, missing
+    best = (means == np.nanmin(means, axis=0)).astype(float)
+    low, high = np.nanpercentile(means, [2.5, 97.5], axis=1)
+    return low, high, (best / best.sum(axis=0)).mean(axis=1)
 
 
 def case_weights(keys: Sequence[tuple[str, ...]]) -> Floats:

@@ -207,7 +207,7 @@ class Judge:
             values = np.full(len(matrices), np.nan)
             if status == OK:
                 values = np.array([of(matrix) for matrix in matrices.values()])
-                row |= _mean_over_models(values, row["chance"])
+                row |= mean_over_models(values, row["chance"])
                 found.models += [
                     {"model": model, "score": score, "value": value}
                     for model, value in zip(matrices, values.tolist(), strict=True)
@@ -307,7 +307,7 @@ def _status_of_layers(matrices: Mapping[str, Floats]) -> tuple[str, str, int, in
     return OK, "", n_failed, n_pairs
 
 
-def _mean_over_models(values: Floats, chance: float) -> dict[str, Any]:
+def mean_over_models(values: Floats, chance: float) -> dict[str, Any]:
     """Returns the mean, its t interval over models, and the p-value of a t test against chance."""
     from scipy.stats import ttest_1samp  # noqa: PLC0415 - slow to import
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DPI = 300
+REASON = "reason"
+"""Column of the table beside a figure that is not drawn."""
 NO_DATES = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -74,20 +76,31 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> list[P
     return paths
 
 
-def save_latex(table: pd.DataFrame, path: str | Path, decimals: int) -> None:
-    """Writes a table as a LaTeX `tabular`, which needs no package.
+def save_latex(
+    table: pd.DataFrame, path: str | Path, latex: int | Callable[[pd.DataFrame], str]
+) -> None:
+    """Writes a table as a LaTeX `tabular`, which needs no package, or as a figure's own function.
 
     Args:
-        table: what to write; missing values are empty cells.
+        table: what to write; missing values are empty cells. One that says why there is no figure
+            is written as it is.
         path: of the file.
-        decimals: of numbers that are no counts.
+        latex: decimals of numbers that are no counts, or what makes the text of the table.
     """
+    if callable(latex) and REASON not in table:
+        text = latex(table)
+    else:
+        text = _tabular(table, 0 if callable(latex) else latex)
+    with atomic(Path(path)) as temporary:
+        Path(temporary).write_text(text, encoding="utf8")
+
+
+def _tabular(table: pd.DataFrame, decimals: int) -> str:
     lines = [table.columns, *table.itertuples(index=False)]
     rows = [" & ".join(_cell(value, decimals) for value in line) + r" \\" for line in lines]
     head = rf"\begin{{tabular}}{{{'r' * table.shape[1]}}}"
     text = [head, r"\hline", rows[0], r"\hline", *rows[1:], r"\hline", r"\end{tabular}", ""]
-    with atomic(Path(path)) as temporary:
-        Path(temporary).write_text("\n".join(text), encoding="utf8")
+    return "\n".join(text)
 
 
 def _cell(value: Any, decimals: int) -> str:  # noqa: ANN401
@@ -114,7 +127,7 @@ def draw(
         figure, table = function(*tables, **settings)
     except DataError as error:
         logger.warning("%s: %s", stem, error)
-        figure, table = _say(str(error)), pd.DataFrame({"reason": [str(error)]})
+        figure, table = _say(str(error)), pd.DataFrame({REASON: [str(error)]})
     save_figure(figure, table, stem)
     return table
 

@@ -9,7 +9,7 @@ rule, script, report and documents know no figure by name.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -43,11 +43,23 @@ class Plan(Protocol):
         paired: datasets with an alignment.
         curve_datasets: datasets with curves.
         curve_metrics: metrics with curves; empty if the study asks for none.
+        cases: tests of recipes, as `consilience.grounding.cases.Case` has them.
+        thresholds: by how much their groups must behave differently.
+        grounded_on: datasets on which tests compare models.
+        answered: those, and the ones on which it is seen how groups behave.
+        costed: whether the study says what metrics took to compute.
+        metric_modules: the module of each metric, without its package.
         trained: models that the workflow trains.
         vectors: how to open each dataset of vectors.
         identified: datasets on which pairs of classifiers are compared.
         trend_settings: how closeness is followed over widths; empty if nothing is compared.
         constructions: kinds of constructed models.
+        lacks: kinds of result files that the study has not, as it has only some pairs of models.
+        whole: the paths of what is of all pairs, or a refusal.
+        recovery_datasets: datasets on which models are recovered from data.
+        recovering: metrics that can, if the study asks for it.
+        published_tables: what is made of published tables, if the study names any.
+        published_modules: the module of each metric of these and of the study.
     """
 
     study: Any
@@ -62,11 +74,23 @@ class Plan(Protocol):
     paired: Sequence[str]
     curve_datasets: Iterable[str]
     curve_metrics: Sequence[str]
+    cases: Sequence[Mapping[str, Any]]
+    thresholds: Mapping[str, float]
+    grounded_on: Sequence[str]
+    answered: Sequence[str]
+    costed: bool
+    metric_modules: Mapping[str, str]
     trained: Sequence[str]
     vectors: Mapping[str, Any]
     identified: Sequence[str]
     trend_settings: Mapping[str, Any]
     constructions: Sequence[str]
+    lacks: Container[str]
+    whole: Callable[[list[str]], Any]
+    recovery_datasets: Sequence[str]
+    recovering: Sequence[str]
+    published_tables: Sequence[str]
+    published_modules: Mapping[str, str]
 
 
 class Results(Protocol):
@@ -136,10 +160,17 @@ class Files:
         kind: as results name it, and as the input of the figure's job is called. A place in its
             path that the figure's scope does not fill stands for all datasets or metrics.
         datasets: which datasets count.
+        of_tests: whether the pairs that tests of grounding need are enough, where the files are of
+            pairs of models.
     """
 
     kind: str
     datasets: Callable[[Plan], Iterable[str]] = every_dataset
+    of_tests: bool = False
+
+    def lacking(self, plan: Plan) -> bool:
+        """Returns whether a study has not what is to be read here."""
+        return self.kind in plan.lacks and not self.of_tests
 
     def paths(self, plan: Plan, wildcard: str, results: Results) -> list[str]:
         """Returns the paths, with `{wildcard}` left open."""
@@ -196,7 +227,8 @@ class Facts:
         category: its place in the report.
         caption: what it shows, for a reader who sees nothing else of the study.
         when: when a study has what it shows.
-        latex: decimals with which its table is also written as LaTeX; None: it is not.
+        latex: decimals with which its table is also written as LaTeX, or what writes it; None: it
+            is not.
     """
 
     function: Callable[..., tuple[Figure, pd.DataFrame]]
@@ -205,7 +237,7 @@ class Facts:
     category: str
     caption: str
     when: Condition
-    latex: int | None = None
+    latex: int | Callable[[pd.DataFrame], str] | None = None
 
     @property
     def name(self) -> str:
@@ -250,10 +282,16 @@ class Facts:
                 )
         return found
 
-    def inputs(self, plan: Plan, results: Results) -> dict[str, list[str]]:
-        """Returns the paths that the figure reads, by kind, as patterns of its wildcard."""
-        wildcard = self.per.wildcard
-        return {kind: files.paths(plan, wildcard, results) for kind, files in self.reads().items()}
+    def inputs(self, plan: Plan, results: Results) -> dict[str, Any]:
+        """Returns the paths that the figure reads, by kind, as patterns of its wildcard.
+
+        Of what the study lacks, a function for the figure's job that refuses it.
+        """
+        found = {}
+        for kind, files in self.reads().items():
+            paths = files.paths(plan, self.per.wildcard, results)
+            found[kind] = plan.whole(paths) if files.lacking(plan) else paths
+        return found
 
     def stem(self, results: Results) -> str:
         """Returns the path of the figure's files without their endings, as a pattern."""
@@ -274,7 +312,8 @@ class Facts:
 
     def values(self, plan: Plan) -> list[str]:
         """Returns for which metrics, datasets or groupings a study has the figure."""
-        return list(self.per.among(plan)) if self.when.holds(plan) else []
+        lacking = any(files.lacking(plan) for files in self.reads().values())
+        return list(self.per.among(plan)) if not lacking and self.when.holds(plan) else []
 
     def said(self, plan: Plan, value: str) -> dict[str, Any]:
         """Returns what the arguments take from the plan, for one metric, dataset or grouping."""
@@ -297,7 +336,7 @@ def register(
     category: str,
     caption: str,
     when: Condition = ALWAYS,
-    latex: int | None = None,
+    latex: int | Callable[[pd.DataFrame], str] | None = None,
 ) -> Callable[[Callable], Callable]:
     """Returns a decorator that registers a figure under the name of its function.
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.pairs.matrix import Similarity
-from consilience.plots import mpl
 from consilience.plots.facts import METRIC, register
+from consilience.plots.naming import name_points
 from consilience.plots.ordering import LEAST, align, embed, model_order, read_all
 from consilience.plots.sources import GROUP, MODELS, from_similarity
 from consilience.plots.style import (
@@ -26,7 +26,6 @@ from consilience.plots.style import (
     columns_for,
     panels,
     read_groups,
-    shorten,
     style,
     title,
 )
@@ -34,19 +33,9 @@ from consilience.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox
 
 MAX_NAMED = 24
 """Above so many models, the map shows groups only."""
-OFFSETS = [
-    (dx * r, dy * r, ha, va)
-    for r in (1.0, 2.2, 3.6)
-    for dx, dy, ha, va in (
-        (4, 0, "left", "center"), (-4, 0, "right", "center"), (0, 4, "center", "bottom"),
-        (0, -4, "center", "top"), (3, 3, "left", "bottom"), (-3, 3, "right", "bottom"),
-        (3, -3, "left", "top"), (-3, -3, "right", "top"),
-    )
-]  # fmt: skip
 
 
 @register(
@@ -118,7 +107,7 @@ def model_map(
             note += "\n" + textwrap.fill(left_out, int(width / LETTER))
         bottom_legend(figure, groups.legend(order), note, width)
         if named:
-            _name_points(figure, parts)
+            name_points(figure, dict(zip(figure.axes, parts, strict=True)))
     table = pd.concat(
         [part.rename_axis("model").reset_index().assign(**part.attrs) for part in parts]
     )
@@ -182,39 +171,3 @@ def _scale_bar(axes: Axes, half: float) -> None:
         f"{length:g}", (left + length, bottom), (2, 0), textcoords="offset points",
         va="center", size=FONT, color=DARK,
     )  # fmt: skip
-
-
-def _name_points(figure: Figure, parts: Sequence[pd.DataFrame]) -> None:
-    """Names the models where a label fits between points and other labels; leaves out the rest."""
-    for _ in range(2):  # the first pass makes room for the legend, the second for the titles
-        figure.draw_without_rendering()
-    for axes, part in zip(figure.axes, parts, strict=True):
-        spots = axes.transData.transform(part[["x", "y"]].to_numpy())
-        pixel = figure.dpi / 72
-        taken = [
-            mpl.Bbox.from_bounds(x - 2.2 * pixel, y - 2.2 * pixel, 4.4 * pixel, 4.4 * pixel)
-            for x, y in spots
-        ]
-        for name, spot in zip(shorten(list(part.index), 18), spots, strict=True):
-            _place(axes, name, spot, taken, pixel)
-
-
-def _place(axes: Axes, name: str, spot: np.ndarray, taken: list[Bbox], pixel: float) -> None:
-    """Writes the name at the first offset that is free and inside the panel, if there is one."""
-    frame = axes.get_window_extent()
-    at = axes.transData.inverted().transform(spot)
-    for dx, dy, ha, va in OFFSETS:
-        far = max(abs(dx), abs(dy)) > 5
-        text = axes.annotate(
-            name, at, (dx, dy), textcoords="offset points", ha=ha, va=va, size=FONT, color=DARK,
-            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": DARK} if far else None,
-        )  # fmt: skip
-        text.set_in_layout(False)
-        text.get_window_extent()  # puts the text in place
-        box = mpl.Text.get_window_extent(text)  # without the line to the point
-        inside = frame.x0 <= box.x0 and box.x1 <= frame.x1
-        inside = inside and frame.y0 <= box.y0 and box.y1 <= frame.y1
-        if inside and not any(box.overlaps(other) for other in taken):
-            taken.append(box)
-            return
-        text.remove()

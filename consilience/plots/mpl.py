@@ -17,6 +17,7 @@ _HOMES = {
     "Normalize": "matplotlib.colors",
     "NullFormatter": "matplotlib.ticker",
     "Patch": "matplotlib.patches",
+    "Rectangle": "matplotlib.patches",
     "ScalarMappable": "matplotlib.cm",
     "Text": "matplotlib.text",
     "colormaps": "matplotlib",
@@ -25,6 +26,7 @@ _HOMES = {
     "rc_context": "matplotlib",
     "to_rgb": "matplotlib.colors",
     "to_rgba": "matplotlib.colors",
+    "withStroke": "matplotlib.patheffects",
 }
 
 

@@ -19,8 +19,9 @@ from consilience.features.reading import check_same_stimuli
 from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.inputs import INPUTS, as_shared
 from consilience.metrics import Metric, Preprocessing
-from consilience.similarity.engine.blocks import all_pairs, fill_store, pair_key
+from consilience.similarity.engine.blocks import fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
+from consilience.similarity.engine.wanted import Wanted, pairs_of
 from consilience.similarity.items import items_of, take_groups
 from consilience.similarity.store import Outcome, PairStore
 from consilience.similarity.task import Engine, Item, Task
@@ -204,14 +205,18 @@ def similarity_table(
     items: Sequence[Item],
     engine: Engine | None = None,
     store: PairStore | None = None,
+    wanted: Wanted | None = None,
 ) -> pd.DataFrame:
-    """Returns the long table of `pairwise` for items in the order given."""
+    """Returns the long table of `pairwise` for items in the order given.
+
+    A row depends on its two items alone, so those of `wanted` pairs are what they are among all.
+    """
     metric, engine = task.metric, engine or Engine()
     _check_same_samples(items)
     if store is None:
         device = task.device_kind(engine.device, items[0].shape[0])
         store = task.open_store(None, device=device)
-    pairs = all_pairs(items, symmetric=metric.facts.symmetric)
+    pairs = pairs_of(items, wanted, symmetric=metric.facts.symmetric)
     fill_store(store, task, pairs, engine)
     rows = [_row(x, y, store.outcomes[pair_key(metric, x, y)]) for x, y in pairs]
     ends = ["model_x", "layer_x", "model_y", "layer_y", "hash_x", "hash_y"]

@@ -41,7 +41,8 @@ def warn_of_copies(items: Sequence[Item], dataset: str) -> None:
 
     Of some samples the neighbours at distance 0, or nearly so beside the median distance, are
     sought in some models, by the last layer of each. A sample counts if it has the same such
-    neighbour in more than half of these models, two at least.
+    neighbour in more than half of these models, two at least. Layers of so few units that samples
+    lie this near each other anyhow tell nothing.
 
     Args:
         items: the layers of the table, each model's in order.
@@ -50,7 +51,7 @@ def warn_of_copies(items: Sequence[Item], dataset: str) -> None:
     Cost: 256 n d multiply-adds for each of eight models: beside a table of all pairs of samples,
     which takes n² d for each of all models, next to nothing.
     """
-    last = list({item.model: item for item in items}.values())
+    last = [item for item in {item.model: item for item in items}.values() if _is_wide(item)]
     if len(last) < LEAST_MODELS or last[0].main != "features" or last[0].shape[0] < LEAST_ROWS:
         return
     places = np.linspace(0, len(last) - 1, min(MODELS, len(last))).round().astype(int)
@@ -70,6 +71,12 @@ def warn_of_copies(items: Sequence[Item], dataset: str) -> None:
     pairs = zip(rows[found], counts[found].argmax(axis=1), strict=True)
     shown = ", ".join(f"{i} and {j}" for i, j in itertools.islice(pairs, _SHOWN))
     logger.warning(MESSAGE, dataset, len(found), len(rows), shown)
+
+
+def _is_wide(item: Item) -> bool:
+    """Returns whether n points in d dimensions, nearest ones about n^(-1/d) apart, are not near."""
+    n, d = item.shape
+    return d > 1 + np.log(n) / np.log(1 / NEAR)
 
 
 def near_rows(x: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -4,7 +4,8 @@ One file per (dataset, metric) beside the table that is made of it. An outcome i
 what decides it: the content of both features, the metric's parameters and preprocessing, the kind
 of device, and the code. What an outcome consists of is the step's own: one row for a pair of
 layers, several for a pair of models of which several things are said. It is a cache: deleting it is
-always safe.
+always safe. Beside an outcome stands what it took to compute, which is measured and so differs
+from run to run; nothing but a table of costs reads it.
 
 Code is the closure of the metric's module and of what fills a store (`ENGINE`): all that reads
 features and computes, and none of what only selects, draws or reports.
@@ -44,6 +45,7 @@ class Outcome(NamedTuple):
 ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")
 """What fills a store from features files and a metric: the modules that lead to all of it."""
 KEYS = ["spec", "hash_x", "hash_y"]
+SECONDS = "seconds"
 Key = tuple[str, str]
 
 
@@ -66,6 +68,8 @@ class PairStore:
     device: str = "cpu"
     """The kind of device that outcomes are computed on."""
     outcomes: dict[Key, Any] = field(default_factory=dict)
+    seconds: dict[Key, float] = field(default_factory=dict)
+    """What an outcome took: CPU seconds on one core; missing where that is not known."""
     others: pd.DataFrame | None = None
     """Rows of other parameters with the same code, kept for the day they come back."""
 
@@ -115,6 +119,7 @@ class PairStore:
         self.others = table[~mine]
         lines = table.loc[mine, [*KEYS[1:], *self.row._fields]].itertuples(index=False)
         row, isna = self.row, pd.isna
+        self.seconds = _seconds(table[mine])
         self._take(
             ((x, y), row(*(None if isna(cell) else cell for cell in cells)))
             for x, y, *cells in lines
@@ -126,6 +131,9 @@ class PairStore:
             return
         lines = [(self.spec, *key, *row) for key, row in self._lines()]
         table = pd.DataFrame(lines, columns=[*KEYS, *self.row._fields])
+        keys = zip(table["hash_x"], table["hash_y"], strict=True)
+        spent = [self.seconds.get(key) for key in keys]
+        table[SECONDS] = pd.Series(spent, dtype="float32")  # times have no more digits
         if self.others is not None and len(self.others):
             table = pd.concat([self.others, table])
         write_table(table.astype(self.types), self.path, {"code": self.code})
@@ -137,6 +145,28 @@ class PairStore:
     def _lines(self) -> Iterable[tuple[Key, Any]]:
         """Returns the lines of the file, the pairs in one order."""
         return sorted(self.outcomes.items())
+
+
+def _seconds(table: pd.DataFrame) -> dict[Key, float]:
+    known = table[table[SECONDS].notna()]
+    keys = zip(known["hash_x"], known["hash_y"], strict=True)
+    return dict(zip(keys, known[SECONDS].tolist(), strict=True))
+
+
+def read_seconds(path: str | Path, spec: str) -> dict[Key, float]:
+    """Returns what the outcomes of a task took, as far as a store knows it; nothing of no store.
+
+    Args:
+        path: of a store.
+        spec: `PairStore.spec` of the task.
+    """
+    if not Path(path).exists():
+        return {}
+    try:
+        table = read_table(path)
+    except DataError:
+        return {}
+    return _seconds(table[table["spec"] == spec]) if SECONDS in table else {}
 
 
 class RowsStore(PairStore):

@@ -12,7 +12,8 @@ from consilience.features.versions import say_mixed
 from consilience.files import read_table, write_table
 from consilience.similarity.all_pairs import similarity_table
 from consilience.similarity.copies import warn_of_copies
-from consilience.similarity.engine.blocks import all_pairs, pair_key
+from consilience.similarity.engine.blocks import pair_key
+from consilience.similarity.engine.wanted import Wanted, pairs_of
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.task import Engine
 
@@ -30,6 +31,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     store: str | Path | None = None,
     fresh: bool = False,
     engine: Engine | None = None,
+    pairs: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes results/similarity/{dataset}/{metric}.parquet from a features manifest.
 
@@ -46,6 +48,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         store: path of the pair store.
         fresh: compute all pairs again, whatever the store holds.
         engine: threads, memory and checkpoints.
+        pairs: fields of `Wanted`, the pairs that the table is to hold; None: all.
 
     Raises:
         FeaturesError: a model has no logits, and the metric compares them.
@@ -58,11 +61,12 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     engine = engine or Engine()
     device = task.device_kind(engine.device, listing.n)
     pair_store = task.open_store(store, device=device, fresh=fresh)
-    pairs = all_pairs(listing.items, symmetric=task.metric.facts.symmetric)
-    known = all(pair_key(task.metric, *pair) in pair_store.outcomes for pair in pairs)
+    wanted = Wanted.of(pairs)
+    listed = pairs_of(listing.items, wanted, symmetric=task.metric.facts.symmetric)
+    known = all(pair_key(task.metric, *pair) in pair_store.outcomes for pair in listed)
     if task.groups is None and not known:
         warn_of_copies(listing.items, dataset)
-    table = similarity_table(task, listing.items, engine, pair_store)
+    table = similarity_table(task, listing.items, engine, pair_store, wanted)
     table.insert(0, "dataset", dataset)
     table.insert(1, "metric", metric_id)
     for row in table[table["value"].isna()].itertuples():
@@ -78,7 +82,11 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         "null": task.null_spec,
         "code": pair_store.code,
         "device": pair_store.device,
+        "store": pair_store.spec,
+        "tiled": task.is_tiled(listing.n),
+        "shares": task.base(listing.n) is not None,
         "layers": listing.layers,
+        "pairs": "all" if wanted is None else "grounding",
         "n": listing.n,
         "samples_hash": listing.samples_hash,
         **task.groups_given,

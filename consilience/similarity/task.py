@@ -384,3 +384,5 @@ class Form(NamedTuple):
     n: int
     rows: Mapping[str, int] = MappingProxyType({})
     """How many rows those inputs have whose rows are no samples."""
+    seconds: float | None = None
+    """CPU seconds that it took, where others share them; None: as long as it was waited for."""

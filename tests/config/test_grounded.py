@@ -138,3 +138,29 @@ def test_a_block_that_grounds_nothing(tmp_path):
     plain = BASE.partition("  tests:")[0]
     with pytest.raises(ConfigError, match="no recipe of the study's models has any of the tests"):
         load(tmp_path, plain)
+
+
+def test_published_tables_stand_beside_the_ranks(tmp_path):
+    given = {"published": {"early": ["a.csv", "b.csv"], "late": ["c.csv"]}}
+    plan = Plan(load(tmp_path, grounding=given), Results())
+    assert plan.published_files == ["a.csv", "b.csv", "c.csv"]
+    assert [path.partition("published/")[2] for path in plan.published_tables] == [
+        "values.parquet", "cases.parquet", "domains.parquet",
+    ]  # fmt: skip
+    assert not Plan(load(tmp_path), Results()).published_tables
+
+
+def test_recovery_needs_no_recipe(tmp_path):
+    given = {"recovery": {"stimuli": [20], "datasets": ["odd"]}, "tests": ["layers"]}
+    plan = Plan(load(tmp_path, grounding=given), Results())
+    assert plan.recovery_datasets == ["odd"] and plan.recovery_settings["stimuli"] == [20]
+    assert plan.recovery == [
+        f"results/grounding/{kind}/odd/cka_debiased.parquet" for kind in ("recovery", "recovered")
+    ]
+    assert not plan.cases and not plan.grounding_ranks
+    everywhere = Plan(load(tmp_path, grounding={"recovery": {}}), Results())
+    assert everywhere.recovery_datasets == ["dots", "odd", "part"]
+    assert everywhere.recovering == ["cka_debiased"]
+    assert not Plan(load(tmp_path), Results()).recovery
+    with pytest.raises(ConfigError, match=r"`recovery` names 'dot'.*did you mean 'dots'"):
+        load(tmp_path, grounding={"recovery": {"datasets": ["dot"]}})

@@ -192,6 +192,7 @@ def test_a_recipe_without_keys_and_whole_numbers_of_another_type(tmp_path):
         (("steps: 10", "stepz: 10"), "unknown key 'stepz'; did you mean 'steps'?"),
         (("steps: 10", "steps: 10, epochs: 1"), "training has either `steps` or `epochs`"),
         (("  seeds: 2\n", "  seeds: 2\n  variants: {a: {optoins: {}}}\n"), "tiny.variants.a: unknown key 'optoins'; did you mean 'options'?"),
+        (("steps: 10", "steps: 10, lr: 1.0e+38"), "lr: 1e+38 is greater than the maximum of 1000000.0"),
         (("steps: 10", "lr: 0.1"), "training has either `steps` or `epochs`"),
         (("test: held_out", "test: hold_out"), "the test 'hold_out' is not in the catalogue of datasets; did you mean 'held_out'?"),
         (("small:mlp", "small:mpl"), "no network 'mpl'; did you mean 'mlp'?"),

@@ -19,7 +19,8 @@ from consilience.explorer.charts import specs
 from consilience.files import read_table
 
 CHARTS = ("heat", "scatter", "map", "probe", "layers", "matrix", "intervals", "curves", "agreement",
-          "differences", "reliability", "corrected", "behavior", "relation")  # fmt: skip
+          "differences", "reliability", "corrected", "behavior", "relation", "grounded",
+          "ranks")  # fmt: skip
 
 
 def embedded(page):
@@ -126,7 +127,7 @@ def test_every_control_works_without_a_console_error(page, made):
         "dataset", "metric", "group", "highlight", "theme", "order", "values", "other", "from",
         "to", "set", "method", "axis", "measure", "kind", "interval", "layers-x", "layers-y",
         "difference", "difference-method", "reliability-set", "reliability-method",
-        "behavior-measure", "behavior-method",
+        "behavior-measure", "behavior-method", "grounding-domain", "grounding-test",
     }  # fmt: skip
     for name, labels, options in controls:
         assert labels == 1, f"{name} has no label"
@@ -155,7 +156,7 @@ def test_order_and_values_move_the_heat_map(page):
 @pytest.mark.parametrize("half", [0, 1])  # a browser stops the eleventh download of a page
 def test_downloads_hold_the_data_behind_each_view(page, half):
     buttons = page.run("[...document.querySelectorAll('[data-csv]')].map(b => b.dataset.csv)")
-    assert set(buttons) == set(CHARTS)
+    assert set(buttons) == {*CHARTS, "grounding-table"}
     for button in buttons[half::2]:
         page.run(f"document.querySelector('[data-csv={button}]').focus()")
         page.press("Enter", 13, "\r")

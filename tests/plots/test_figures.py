@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from clones import ROOT, clone_to
+from grounded_study import THRESHOLDS, cases_of, write_grounding
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
+from test_plots_grounding import write_published
+from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
 
 from consilience.code import closure
@@ -31,6 +35,9 @@ from consilience.sensitivity import make_stability
 HOMES = {facts.module for facts in FIGURES.values()}
 PAIRED = ("bound", "width", "loss", "divergence", "features")
 """What figures of pairs of classifiers show."""
+OF_TESTS = ("pairs", "layers", "learned")
+"""What figures of single tests of grounding show."""
+GROUNDED = cases_of()
 HEAVY = ("matplotlib", "scipy", "sklearn", "torch")
 
 
@@ -61,6 +68,14 @@ def plan_of(study, **changes):
         "trained": ["radial.w8.0"], "identified": ["data_02"], "constructions": ["kl", "perturbed"],
         "vectors": {"data_02": {"row": radial("data_02"), "code": ""}},
         "trend_settings": {"min_accuracy": 0.9},
+        "cases": GROUNDED, "thresholds": THRESHOLDS, "costed": True,
+        "grounded_on": ["fashion_vgg_clean", "fashion_vgg_odd"],
+        "answered": [f"fashion_vgg_{name}" for name in ("clean", "odd", "dots", "noise")],
+        "lacks": (), "whole": lambda paths: paths,
+        "published_tables": ["values"], "published_modules": dict.fromkeys(study["metrics"], "cka"),
+        "metric_modules": dict.fromkeys(study["metrics"], "cka"),
+        "recovery_datasets": list(study["datasets"])[:2],
+        "recovering": list(study["metrics"])[:1],
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -99,6 +114,9 @@ def made(tmp_path_factory):
         write_table(files, manifest, {})
     make_stability(tables["sensitivity"], results["stability"])
     write_trained(results, "data_02")
+    write_grounding(folder, list(study["metrics"]))
+    write_published(results, folder)
+    write_recovery(results, plan.recovery_datasets, plan.recovering[0])
     return plan, results
 
 
@@ -186,9 +204,16 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"study": single}, {"similarity_spread"}),
         ({"trained": []}, {"training_curves", "training_accuracy"}),
         ({"vectors": {}}, {"identifiability_data"}),
+        ({"recovering": []}, {"grounding_recovery"}),
         ({"identified": []}, {f"identifiability_{k}" for k in PAIRED}),
         ({"constructions": ["kl"]}, {"identifiability_constructed"}),
         ({"constructions": ["perturbed"]}, {"identifiability_kl"}),
+        ({"cases": []}, {f"grounding_{k}" for k in (*OF_TESTS, "overview", "ranks")}),
+        ({"cases": GROUNDED[:2]}, {f"grounding_{k}" for k in OF_TESTS}),
+        ({"cases": GROUNDED[:-1]}, {"grounding_layers"}),
+        ({"costed": False}, {"grounding_cost"}),
+        ({"published_tables": []}, {"grounding_published"}),
+        ({"lacks": ["relation"]}, {"similarity_behavior"}),
     ]
     for changes, absent in lacking:
         other = SimpleNamespace(**vars(plan) | changes)
@@ -293,3 +318,29 @@ def test_facts_that_contradict_themselves_are_refused():
     assert "toy" not in FIGURES
     with pytest.raises(AttributeError, match="add it to the table"):
         _ = lazy.pyplot
+
+
+def test_a_study_of_some_pairs_has_no_figure_of_all():
+    """Unless the figure says that the pairs of tests are enough; its files are refused in words."""
+
+    def refuse(paths):
+        return f"refused: {len(paths)}"
+
+    ids = {
+        "models": {"m": dict.fromkeys(("family", "objective"), "")},
+        "labels": {"k": "k", "l": "l"},
+    }
+    study = ids | {"datasets": {"d": {}, "e": {}, "f": {}}, "metrics": {"k": {}, "l": {}}}
+    plan = plan_of(study, lacks={"similarity", "consistency"}, whole=refuse)
+    results = Results()
+    for facts in FIGURES.values():
+        read = facts.reads().items()
+        needs_all = {k for k, f in read if k in ("similarity", "consistency") and not f.of_tests}
+        assert not needs_all or facts.values(plan) == [], facts.name
+        assert needs_all or facts.values(plan) == facts.values(plan_of(study)), facts.name
+    heat = FIGURES["similarity_heatmaps"]
+    assert heat.inputs(plan, results)["similarity"].startswith("refused: ")
+    files = Files("similarity", of_tests=True)
+    content = replace(heat, takes={"tables": Source(lambda m: m, (files,))})
+    assert content.values(plan) == heat.values(plan_of(study))
+    assert isinstance(content.inputs(plan, results)["similarity"], list)

@@ -15,6 +15,7 @@ from consilience import (
     sensitivity,
     similarity,
 )
+from consilience.grounding import published, recovery
 from consilience.results import (
     RESULT_FILES,
     Results,
@@ -61,6 +62,11 @@ def test_no_rule_writes_a_path_by_hand():
         ("grounding_ranks", grounding.RANKS),
         ("grounding_summary", grounding.SUMMARY),
         ("grounding_differences", grounding.DIFFERENCES),
+        ("grounding_published", list(published.VALUES)),
+        ("grounding_published_cases", published.CASES),
+        ("grounding_published_domains", published.DOMAINS),
+        ("grounding_recovery", list(recovery.CONFUSION)),
+        ("grounding_recovered", list(recovery.RECOVERED)),
         ("identifiability", list(identifiability.COLUMNS)),
         ("identifiability_trend", list(identifiability.TREND)),
         ("constructed_kl", list(identifiability.KL_TABLE)),

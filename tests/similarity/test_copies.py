@@ -45,7 +45,7 @@ def test_a_few_copies_among_many_are_not_worth_a_word(caplog):
     assert len(caplog.records) == 1
 
 
-@pytest.mark.parametrize("kind", ["independent", "related", "one model", "clusters"])
+@pytest.mark.parametrize("kind", ["independent", "related", "one model", "clusters", "plane"])
 def test_independent_samples_give_no_warning(caplog, kind):
     rng = np.random.default_rng(2)
     common = rng.normal(size=(300, 12))
@@ -56,6 +56,8 @@ def test_independent_samples_give_no_warning(caplog, kind):
         features = {"m0": common[np.arange(300) // 2]}
     if kind == "clusters":  # of ten samples each, as classes at the end of a classifier
         features = {name: 4 * x[np.arange(300) // 10] + x for name, x in features.items()}
+    if kind == "plane":  # where 300 samples are near each other, and networks agree who is
+        features = {name: common[:, :2] + 0.01 * x[:, :2] for name, x in features.items()}
     with caplog.at_level(logging.INFO):
         warn_of_copies(items(features), "d")
     assert not caplog.records

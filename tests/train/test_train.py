@@ -471,3 +471,16 @@ def test_the_loss_of_the_best_constant_answer():
     data = Labelled(torch.zeros(6, 2), torch.tensor([0, 0, 0, 1, 1, 2]), 3, "vector")
     p = np.array([3, 2, 1]) / 6
     assert data.chance == pytest.approx(-(p * np.log(p)).sum())
+
+
+def test_what_is_next_to_nothing_is_nothing_while_training(points, tmp_path, monkeypatch):
+    # Gradients below 1e-38, which sure networks have, take a step up to three times as long.
+    def tiny():
+        return float(torch.tensor([1e-30]) * torch.tensor([1e-10]))
+
+    seen = []
+    step = Stacked.step
+    monkeypatch.setattr(Stacked, "step", lambda *given: seen.append(tiny()) or step(*given))
+    train(tmp_path, points, {f"m{s}": spec(s) for s in range(2)})
+    assert set(seen) == {0.0}
+    assert tiny() == pytest.approx(1e-40, rel=1e-4)

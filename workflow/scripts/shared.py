@@ -12,4 +12,5 @@ make_shared(
     stores=snakemake.params.stores,
     shelf=snakemake.params.shelf,
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
+    pairs=snakemake.params.pairs,
 )

@@ -14,4 +14,5 @@ make_similarity(
     store=snakemake.params.store,
     fresh=snakemake.config["fresh"],
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
+    pairs=snakemake.params.pairs,
 )

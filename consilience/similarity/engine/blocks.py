@@ -24,6 +24,7 @@ from consilience.metrics import Metric
 from consilience.similarity.engine.attempts import attempt, batched
 from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
+from consilience.similarity.engine.timing import ItemTimes, in_equal_parts, timed
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
 from consilience.similarity.store import PairStore
 from consilience.similarity.task import Engine, Form, Item, Task
@@ -62,7 +63,7 @@ def fill_store(
     Raises:
         ConfigError: the store is of another kind of device than the engine computes on.
     """
-    missing = _missing(store, task, pairs, engine)
+    missing = _missing(store, task, pairs, engine) if pairs else []
     if not missing:
         return
     shelf = None
@@ -71,16 +72,36 @@ def fill_store(
     prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
     if not task.is_tiled(missing[0][0].shape[0]):
         if fits(task, missing, engine):
+            began = time.process_time()
             with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
                 for found in permuted_outcomes(task, missing, prepare, pool):
                     store.outcomes.update(found)
                     store.write()
+            store.seconds.update(in_equal_parts(time.process_time() - began, missing))
+            store.write()
             return
         fill_by_pairs(store, missing, ByPairs.of(task, prepare), engine)
         return
+    _fill_in_tiles([store], [task], [missing], engine, shelf)
+
+
+def _fill_in_tiles(
+    stores: Sequence[PairStore],
+    tasks: Sequence[Task],
+    missing: Sequence[Sequence[tuple[Item, Item]]],
+    engine: Engine,
+    shelf: Shelf | None = None,
+) -> None:
+    """Computes the missing pairs of tasks that share their products in one pass."""
+    began = time.process_time()
     with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
-        store.outcomes.update(tiled_outcomes([task], [missing], engine, pool, shelf)[0])
-    store.write()
+        found = tiled_outcomes(tasks, missing, engine, pool, shelf)
+    spent = (time.process_time() - began) / sum(map(len, missing))
+    for store, outcomes, own in zip(stores, found, missing, strict=True):
+        store.outcomes.update(outcomes)
+        if engine.device == "cpu":  # what another device did is not known
+            store.seconds.update(in_equal_parts(spent * len(own), own))
+        store.write()
 
 
 @dataclass(frozen=True)
@@ -125,8 +146,9 @@ def fill_by_pairs(
         return
     written = time.monotonic()
     with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
-        for found in _compute(how, missing, engine, pool):
+        for found, spent in _compute(how, missing, engine, pool):
             store.outcomes.update(found)
+            store.seconds.update(spent)
             if time.monotonic() - written > engine.checkpoint:
                 store.write()
                 written = time.monotonic()
@@ -145,16 +167,13 @@ def fill_together(
     Products are made in one pass for all of them, and so are neighbour lists, which are kept in
     `folder`, if there is one, for models that come later.
     """
-    missing = [_missing(*work, pairs, engine) for work in zip(stores, tasks, strict=True)]
+    work = zip(stores, tasks, strict=True) if pairs else ()
+    missing = [_missing(store, task, pairs, engine) for store, task in work]
     if not any(missing):
         return
     n = pairs[0][0].shape[0]
     if tasks[0].is_tiled(n):
-        with threadpool_limits(1), ThreadPoolExecutor(engine.threads) as pool:
-            found = tiled_outcomes(tasks, missing, engine, pool)
-        for store, outcomes in zip(stores, found, strict=True):
-            store.outcomes.update(outcomes)
-            store.write()
+        _fill_in_tiles(stores, tasks, missing, engine)
         return
     with ExitStack() as stack:
         if folder is None:
@@ -172,6 +191,8 @@ class _Lists:
     k: int
     """As many neighbours as the metrics take at most."""
     shelf: Shelf
+    count: int = 1
+    """Metrics that share them, each of which counts its part of the time."""
 
     @classmethod
     def of(cls, tasks: Sequence[Task], n: int, folder: Path, room: int) -> "_Lists":
@@ -181,7 +202,7 @@ class _Lists:
         k = max(1, *(min(task.metric.neighbors_of(n), most) for task in tasks))
         marks = [tasks[0].open_store(None).code, vars(tasks[0].preprocessing), k]
         mark = digest(marks if apart is None else [*marks, tasks[0].groups_given])
-        return cls(tasks[0], k, Shelf(folder / mark[:16], room))
+        return cls(tasks[0], k, Shelf(folder / mark[:16], room), len(tasks))
 
     def form(self, task: Task, item: Item) -> Form | MetricError:
         """Returns the prepared form of a layer for one of the tasks."""
@@ -191,18 +212,24 @@ class _Lists:
         n = item.shape[0]
         k = checked_count(task.metric.k, n)
         check_groups(task.apart, n, k)  # first, as in `prepare`: of two reasons the same is given
-        return task.form(task.metric.of_lists(self._lists(item)), n)
+        lists, spent = self._lists(item)
+        form, own = timed(lambda: task.form(task.metric.of_lists(lists), n))()
+        return form._replace(seconds=spent / self.count + own)
 
-    def _lists(self, item: Item) -> Neighbors:
+    def _lists(self, item: Item) -> tuple[Neighbors, float]:
+        """Returns the lists of a layer, and the CPU seconds that they took when they were made."""
         found = self.shelf.get(item.hash)
         if found:
-            return of_arrays(found[0])
-        x = self.task.preprocessing(item.features())
-        lists = self.task.metric.lists(x, self.k, self.task.apart)
+            return of_arrays(found[0]), found[1]["seconds"]
+        lists, spent = timed(lambda: self._made(item))()
         arrays = arrays_of(lists)
         if self.shelf.reserve(sum(array.nbytes for array in arrays.values())):
-            self.shelf.put(item.hash, arrays, {})
-        return lists
+            self.shelf.put(item.hash, arrays, {"seconds": spent})
+        return lists, spent
+
+    def _made(self, item: Item) -> Neighbors:
+        x = self.task.preprocessing(item.features())
+        return self.task.metric.lists(x, self.k, self.task.apart)
 
 
 def _missing(
@@ -229,8 +256,11 @@ def missing_pairs(store: PairStore, pairs: Sequence[tuple[Any, Any]]) -> list[tu
 
 def _compute(
     how: ByPairs, missing: Sequence[tuple[Any, Any]], engine: Engine, pool: ThreadPoolExecutor
-) -> Iterator[dict[tuple[str, str], Any]]:
-    """Yields outcomes in batches, holding prepared forms of two blocks of items at a time."""
+) -> Iterator[tuple[dict[tuple[str, str], Any], dict[tuple[str, str], float]]]:
+    """Yields outcomes, and what each took, in batches.
+
+    Prepared forms of two blocks of items are held at a time.
+    """
     items = list({item.hash: item for pair in missing for item in pair}.values())
     blocks = _blocks(how, items, engine.max_memory // 2)
     block_of = {item.hash: number for number, block in enumerate(blocks) for item in block}
@@ -240,14 +270,20 @@ def _compute(
         by_blocks.setdefault((low, high), []).append((x, y))
     prepared: dict[str, Any] = {}
     for numbers in sorted(by_blocks):
+        times = ItemTimes(by_blocks[numbers], first=not prepared)
         needed = {item.hash: item for pair in by_blocks[numbers] for item in pair}
         prepared = {key: form for key, form in prepared.items() if key in needed}
         new = [item for key, item in needed.items() if key not in prepared]
-        prepared.update(zip([i.hash for i in new], pool.map(how.prepare, new), strict=True))
+        made = list(pool.map(timed(how.prepare), new))
+        times.prepared([item.hash for item in new], made)
+        prepared.update(zip([i.hash for i in new], [form for form, _ in made], strict=True))
         for batch in batched(by_blocks[numbers], how.batch * engine.threads):
             forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
-            outcomes = pool.map(how.compare, *zip(*forms, strict=True))
-            yield dict(zip([(x.hash, y.hash) for x, y in batch], outcomes, strict=True))
+            found = list(pool.map(timed(how.compare), *zip(*forms, strict=True)))
+            keys = [(x.hash, y.hash) for x, y in batch]
+            outcomes = [outcome for outcome, _ in found]
+            spent = times.compared(keys, [seconds for _, seconds in found])
+            yield dict(zip(keys, outcomes, strict=True)), spent
 
 
 def _blocks(how: ByPairs, items: Sequence[Any], budget: int) -> list[list[Any]]:

@@ -9,7 +9,8 @@ import pandas as pd
 from consilience.files import digest, write_table
 from consilience.metrics import metric_of, without_file
 from consilience.similarity.copies import warn_of_copies
-from consilience.similarity.engine.blocks import all_pairs, fill_together
+from consilience.similarity.engine.blocks import fill_together
+from consilience.similarity.engine.wanted import Wanted, pairs_of
 from consilience.similarity.items import list_items, with_null
 from consilience.similarity.store import PairStore
 from consilience.similarity.task import Engine, Item, Task
@@ -39,6 +40,7 @@ def fill_shared(
     items: Sequence[Item],
     engine: Engine,
     folder: Path | None = None,
+    wanted: Wanted | None = None,
 ) -> None:
     """Fills the stores of those tasks that share a pass over the items; leaves the others.
 
@@ -48,6 +50,7 @@ def fill_shared(
         items: the layers to compare.
         engine: threads and memory.
         folder: where neighbour lists are kept for models that come later; None: not at all.
+        wanted: the pairs; None: all.
     """
     together: dict[tuple, list[str]] = {}
     for id_, task in tasks.items():
@@ -57,12 +60,12 @@ def fill_shared(
         if len(ids) > 1:
             # all ordered pairs if one of them tells x from y; symmetric ones take each once
             symmetric = all(tasks[id_].metric.facts.symmetric for id_ in ids)
-            pairs = all_pairs(items, symmetric=symmetric)
+            pairs = pairs_of(items, wanted, symmetric=symmetric)
             work = [stores[id_] for id_ in ids], [tasks[id_] for id_ in ids]
             fill_together(*work, pairs, engine, folder)
 
 
-def make_shared(
+def make_shared(  # noqa: PLR0913 - all but the files by name
     manifest: str | Path,
     out: str | Path,
     *,
@@ -72,6 +75,7 @@ def make_shared(
     shelf: str | Path | None = None,
     fresh: bool = False,
     engine: Engine | None = None,
+    pairs: Mapping[str, Any] | None = None,
 ) -> None:
     """Fills the stores of metrics that share, and writes how many pairs of each were computed.
 
@@ -87,6 +91,7 @@ def make_shared(
         shelf: folder where lists are kept between runs (default: one beside the table).
         fresh: compute all pairs again, whatever the stores hold.
         engine: threads and memory.
+        pairs: fields of `Wanted`; None: all pairs.
 
     Raises:
         FeaturesError: features are missing or damaged.
@@ -106,7 +111,7 @@ def make_shared(
         warn_of_copies(listing.items, dataset)
     before = {id_: len(store.outcomes) for id_, store in opened.items()}
     folder = Path(shelf or Path(out).with_suffix("")) if engine.shelf else None
-    fill_shared(opened, tasks, listing.items, engine, folder)
+    fill_shared(opened, tasks, listing.items, engine, folder, Wanted.of(pairs))
     rows = [
         (id_, len(store.outcomes), len(store.outcomes) - before[id_])
         for id_, store in opened.items()

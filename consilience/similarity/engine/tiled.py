@@ -14,6 +14,7 @@ from consilience.errors import MetricError
 from consilience.forms.tiles import TileForm, TileSums
 from consilience.similarity.engine.attempts import attempt
 from consilience.similarity.engine.permuted import Pass, permuted_values
+from consilience.similarity.engine.squares import squares_of
 from consilience.similarity.engine.tiles import (
     Ranks,
     TileModel,
@@ -49,7 +50,8 @@ def tiled_outcomes(
             models = _tile_models(tasks, items, engine, pool, shelf, Path(scratch))
             sound = {key: model for key, model in models.items() if isinstance(model, TileModel)}
             n, apart = items[0].shape[0], tasks[0].apart
-            found = tiled_sums(n, list(sound.values()), pool, apart) if sound else []
+            squares = _squares(missing, list(sound))
+            found = tiled_sums(n, list(sound.values()), pool, apart, squares) if sound else []
     else:
         from consilience.similarity.engine.device import sums_on_device  # noqa: PLC0415 - imports torch
 
@@ -66,6 +68,15 @@ def tiled_outcomes(
     if tasks[0].null == "monte_carlo":
         draws = _draws(parts, items, engine, pool)
     return [part.outcomes(own) for part, own in zip(parts, draws, strict=True)]
+
+
+def _squares(missing: Sequence[Sequence[tuple[Item, Item]]], sound: Sequence[str]) -> list:
+    """Returns which products of sound models are wanted: see `squares_of`."""
+    place = {key: i for i, key in enumerate(sound)}
+    pairs = ((x.hash, y.hash) for own in missing for x, y in own)
+    return squares_of(
+        [(place[x], place[y]) for x, y in pairs if x in place and y in place], len(sound)
+    )
 
 
 Sides = Mapping[str, TileSide | MetricError]

@@ -3,9 +3,10 @@
 Values that are inner products over pairs of samples need, of all models, only the products of
 every two and the row sums of each. The pass walks the upper triangle of the sample × sample plane
 in tiles; of each it makes one row per model and adds rows × rowsᵀ. Work for M models of D units
-in all: n² D multiply-adds over two for the entries, n² M² over two for the products; memory: the
-features in float32, and one tile per model. Tiles and the lengths of the sums depend on n alone,
-so a value does not depend on the other models, on threads or on memory.
+in all: n² D multiply-adds over two for the entries, n² M² over two for the products, fewer where
+only some are wanted; memory: the features in float32, and one tile per model. Tiles and the lengths
+of the sums depend on n alone, so a value does not depend on the other models, on threads or on
+memory.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -65,7 +66,11 @@ class TileModel:
 
 
 def tiled_sums(
-    n: int, models: Sequence[TileModel], pool: Executor, groups: np.ndarray | None = None
+    n: int,
+    models: Sequence[TileModel],
+    pool: Executor,
+    groups: np.ndarray | None = None,
+    squares: Sequence[Sequence[int]] | None = None,
 ) -> list[tuple[np.ndarray, list[TileSums]]]:
     """Returns for each kernel Σ a b off the diagonal of every two models, and their sums.
 
@@ -74,13 +79,15 @@ def tiled_sums(
         models: the M models, with K kernels each.
         pool: shares models, and then stretches of a tile; BLAS should run on one thread.
         groups: (n,) pairs within one count as 0; None: all pairs count.
+        squares: sets of models, each model in one at least, whose products are wanted; others are
+            given as 0. None: all products are.
 
     Returns:
         K times a matrix (M, M) and M sums.
     """
     kernels, count = len(models[0].cubes), len(models)
     padded = max(count, 2)  # BLAS sums a single row in another order
-    products = np.zeros((kernels, padded, padded))
+    parts = _parts(squares, count, kernels)
     rows = np.zeros((kernels, count, n))
     buffer = np.zeros((kernels, padded, ROWS * COLUMNS), dtype=np.float32)
     # the widest first, or one thread waits for the other at the end of each tile
@@ -92,12 +99,14 @@ def tiled_sums(
         for kernel in range(kernels):
             entries = buffer[kernel, :, : _size(tile)]
             chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
-            for part in pool.map(_product, chunks):
-                products[kernel] += part
+            for places, sums in parts:
+                for product in pool.map(partial(_product, places), chunks):
+                    sums[kernel] += product
+    products = _assembled(parts, count, kernels)
     products *= 2  # every pair of samples was met once
     return [
         (
-            products[k, :count, :count],
+            products[k],
             [
                 TileSums(
                     rows[k, m],
@@ -116,8 +125,32 @@ def tile_bytes(models: int, kernels: int = 1) -> int:
     return 4 * ROWS * COLUMNS * models * kernels
 
 
-def _product(entries: np.ndarray) -> np.ndarray:
-    return entries @ entries.T
+Part = tuple[Any, np.ndarray]
+"""The rows of the buffer that a square takes, as an index, and its products for each kernel."""
+
+
+def _parts(squares: Sequence[Sequence[int]] | None, count: int, kernels: int) -> list[Part]:
+    """Returns for each square its rows, two at least, and room for its products."""
+    if squares is None or len(squares) == 1:
+        size = max(count, 2)
+        return [(slice(None), np.zeros((kernels, size, size)))]
+    places = [np.array(list(own) * (2 if len(own) == 1 else 1)) for own in squares]
+    return [(own, np.zeros((kernels, len(own), len(own)))) for own in places]
+
+
+def _assembled(parts: Sequence[Part], count: int, kernels: int) -> np.ndarray:
+    """Returns the products (K, M, M) of all squares; 0 where none has a pair."""
+    found = np.zeros((kernels, count, count))
+    for places, sums in parts:
+        if isinstance(places, slice):
+            return sums[:, :count, :count]
+        found[(slice(None), *np.ix_(places, places))] = sums
+    return found
+
+
+def _product(places: Any, entries: np.ndarray) -> np.ndarray:  # noqa: ANN401
+    rows = entries[places]
+    return rows @ rows.T
 
 
 def _size(tile: Tile) -> int:
