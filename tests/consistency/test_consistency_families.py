@@ -293,7 +293,7 @@ def test_means_and_differences_leave_out_families_of_all_datasets_together():
         [mean["value"], mean["low"], mean["high"]], np.tanh([a, a - half, a + half]), atol=1e-10
     )
     freedom = sum(parts) ** 2 / sum(part**2 / 7 for part in parts)
-    half = stats.t(freedom).ppf(0.975) * np.sqrt(7 / 8 * sum(parts))
+    half = stats.t(freedom).ppf(0.975) * np.sqrt(15 / 16 * sum(parts))
     row = found.differences.query("dataset_x == '*'").iloc[0]
     np.testing.assert_allclose(
         [row["value"], row["low"], row["high"]], [a - b, a - b - half, a - b + half], atol=1e-10
