@@ -8,19 +8,28 @@ benchmarks/consistency_families.json and writes benchmarks/consistency_families.
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
+from zoos import (
+    KINDS,
+    LAYOUTS,
+    RHO,
+    blocks,
+    families_of,
+    joint_truth,
+    square,
+    three,
+    truths,
+    with_stimuli,
+)
 
 from consilience.consistency.analysis import measure_set
 from consilience.consistency.differences import differences_table
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.stimuli import joint_variance, stimulus_part
-from consilience.metrics import get_metric
 from consilience.pairs.correlations import Block, correlations
 from consilience.pairs.draws import Draws
 from consilience.pairs.families import (
@@ -34,122 +43,18 @@ from consilience.pairs.matrix import Similarity
 from consilience.pairs.sets import ModelSet
 
 Rng = np.random.Generator
-LAYOUTS = {
-    "8x8": [8] * 8,
-    "16x4": [4] * 16,
-    "unequal": [20, 12, 8, 8, 6, 4, 4, 2],
-    "24 small": [1, 2, 3, 4, 5, 6] * 4,
-    "5x8": [8] * 5,
-    "4x8": [8] * 4,
-}
 ICC = (0.0, 0.3, 0.6, 0.9)
 STUDIES = {"coverage": 600, "null": 1000, "power": 200, "differences": 600, "joint": 200}
 FEW = {"coverage": 600, "null": 600, "power": 100}
 """Of CKA values, which take real features."""
-BATCH = 10
 SHAPED = (
     ("additive", 0.0, "8x8"), ("additive", 0.6, "8x8"), ("additive", 0.9, "8x8"),
     ("additive", 0.6, "unequal"), ("geometric", 0.9, "8x8"), ("additive", 0.6, "4x8"),
 )  # fmt: skip
 STORE = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).with_suffix(".md")
-BOUNDS = {"coverage": (93, 98), "null": (3.5, 6.5), "differences": (3.5, 6.5), "joint": (93, 98)}
-
-
-def effects(families: np.ndarray, icc: float, rho: float, rng: Rng, width: int = 1) -> np.ndarray:
-    """Returns (2, m, width) effects of models on two datasets that correlate by rho.
-
-    A share `icc` of their variance is their family's.
-    """
-    count = families.max() + 1
-    whole = []
-    for n in (count, len(families)):
-        first, second = rng.normal(size=(2, n, width))
-        whole.append(np.stack([first, rho * first + np.sqrt(1 - rho**2) * second]))
-    return np.sqrt(icc) * whole[0][:, families] + np.sqrt(1 - icc) * whole[1]
-
-
-def additive(families: np.ndarray, icc: float, rho: float, rng: Rng) -> np.ndarray:
-    """Returns (2, p) similarities a_i + a_j + e_ij; 90 % of the variance are the models'."""
-    i, j = np.triu_indices(len(families), 1)
-    a = effects(families, icc, rho, rng)[..., 0]
-    e = effects(np.zeros(len(i), int), 0.0, 0.5 * rho, rng)[..., 0]
-    return np.sqrt(0.45) * (a[:, i] + a[:, j]) + np.sqrt(0.1) * e
-
-
-def geometric(families: np.ndarray, icc: float, rho: float, rng: Rng) -> np.ndarray:
-    """Returns (2, p) negative squared distances of models whose places correlate by 4/3 rho."""
-    i, j = np.triu_indices(len(families), 1)
-    places = effects(families, icc, 4 / 3 * rho, rng, 5)
-    return -((places[:, i] - places[:, j]) ** 2).sum(axis=2)
-
-
-def of_features(families: np.ndarray, icc: float, rho: float, rng: Rng) -> np.ndarray:
-    """Returns (2, p) debiased CKA of features Z diag(w) + noise, 80 stimuli; log w are effects."""
-    weights = np.exp(effects(families, icc, 4 / 3 * rho, rng, 12))
-    found = []
-    for w in weights:
-        z = rng.normal(size=(80, w.shape[1]))
-        x = z * w[:, None] + rng.normal(scale=0.5, size=(len(w), *z.shape))
-        found.append(debiased_cka(x))
-    return np.stack(found)
-
-
-def debiased_cka(x: np.ndarray) -> np.ndarray:
-    """Returns (p,) linear debiased CKA of all pairs of (m, n, d) features; equal to the metric."""
-    m, n, _ = x.shape
-    x = x - x.mean(axis=1, keepdims=True)
-    k = x @ np.swapaxes(x, 1, 2)
-    k[:, np.arange(n), np.arange(n)] = 0
-    rows, total = k.sum(axis=2), k.sum(axis=(1, 2))
-    k -= (rows[:, :, None] + rows[:, None]) / (n - 2)
-    k += (total / ((n - 1) * (n - 2)))[:, None, None]
-    k[:, np.arange(n), np.arange(n)] = 0
-    flat = k.reshape(m, -1)
-    hsic = flat @ flat.T
-    size = np.sqrt(np.diagonal(hsic))
-    return (hsic / size[:, None] / size)[np.triu_indices(m, 1)]
-
-
-KINDS: dict[str, Callable[[np.ndarray, float, float, Rng], np.ndarray]] = {
-    "additive": additive,
-    "geometric": geometric,
-    "features": of_features,
-}
-RHO = 0.6
-
-
-def families_of(layout: str) -> np.ndarray:
-    """Returns (m,) the family of each model."""
-    return np.repeat(np.arange(len(LAYOUTS[layout])), LAYOUTS[layout])
-
-
-def blocks(
-    kind: str, icc: float, layout: str, rho: float, studies: int, rng: Rng
-) -> Iterator[Block]:
-    """Yields studies of two datasets each, some at a time."""
-    families = families_of(layout)
-    i, j = np.triu_indices(len(families), 1)
-    left = np.arange(0, 2 * BATCH, 2)
-    for _ in range(studies // BATCH):
-        values = np.concatenate([KINDS[kind](families, icc, rho, rng) for _ in range(BATCH)])
-        yield Block(values, i, j, (len(families),), left, left + 1, families)
-
-
-@cache
-def truths(kind: str, icc: float, layout: str, method: str) -> tuple[float, float]:
-    """Returns the pooled correlation over many zoos, of all pairs and of those between families."""
-    rng, zoos = np.random.default_rng(1), 400 if kind == "features" else 2000
-    families = families_of(layout)
-    i, j = np.triu_indices(len(families), 1)
-    many = np.stack([KINDS[kind](families, icc, RHO, rng) for _ in range(zoos)])
-    pooled = []
-    for keep in (np.ones(len(i), bool), families[i] != families[j]):
-        x, y = many[:, 0, keep].ravel(), many[:, 1, keep].ravel()
-        if method == "spearman":
-            x, y = rankdata(x), rankdata(y)
-        pooled.append(float(np.corrcoef(x, y)[0, 1]))
-    return pooled[0], pooled[1]
+BOUNDS = {"coverage": (93, 98), "null": (3.5, 6.5), "differences": (3.5, 6.5), "joint": (93, 98),
+          "spearman": (93, 98)}  # fmt: skip
 
 
 def holds(found: Estimate, truth: float) -> int:
@@ -262,62 +167,6 @@ def differences(kind: str, icc: float, layout: str, rng: Rng) -> dict:
     return {"one": one, "any": together, "mean": mean, "studies": studies}
 
 
-def three(kind: str, families: np.ndarray, icc: float, rng: Rng) -> np.ndarray:
-    """Returns (3, p) similarities on datasets whose effects correlate by 0.6 with one another."""
-    common = KINDS[kind](families, icc, 0.0, rng)[0]
-    own = [KINDS[kind](families, icc, 0.0, rng)[0] for _ in range(3)]
-    return np.sqrt(RHO) * common + np.sqrt(1 - RHO) * np.stack(own)
-
-
-def square(row: np.ndarray) -> np.ndarray:
-    """Returns the symmetric matrix of pairs of models, NaN on its diagonal."""
-    m = int((1 + np.sqrt(1 + 8 * len(row))) / 2)
-    matrix = np.full((m, m), np.nan)
-    i, j = np.triu_indices(m, 1)
-    matrix[i, j] = matrix[j, i] = row
-    return matrix
-
-
-# With stimuli: a trait of the models shows on some stimuli more than on others, on both datasets.
-N_STIMULI, SPLITS, TRAIT, TRAIT_SD, MODEL_NOISE, PAIR_NOISE = 60, 10, 0.5, 1.5, 1.5, 2.0
-
-
-def with_stimuli(families: np.ndarray, icc: float, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (2, p) similarities and (s, 2, 2, p) similarities on halves of the stimuli."""
-    m = len(families)
-    i, j = np.triu_indices(m, 1)
-    base = additive(families, icc, RHO, rng)
-    trait = effects(families, icc, 0.0, rng)[0, :, 0]
-    whole, halves = [], np.empty((SPLITS, 2, 2, len(i)))
-    for dataset in range(2):
-        show = rng.normal(TRAIT, TRAIT_SD, size=N_STIMULI)
-        own = rng.normal(scale=MODEL_NOISE, size=(N_STIMULI, m)) + show[:, None] * trait
-        each = own[:, i] + own[:, j] + rng.normal(scale=PAIR_NOISE, size=(N_STIMULI, len(i)))
-        whole.append(base[dataset] + each.mean(axis=0))
-        for split in range(SPLITS):
-            order = rng.permutation(N_STIMULI).reshape(2, -1)
-            halves[split, :, dataset] = base[dataset] + each[order].mean(axis=1)
-    return np.stack(whole), halves
-
-
-@cache
-def joint_truth(icc: float, layout: str) -> float:
-    """Returns the pooled correlation over zoos, averaged (as z) over samples of stimuli.
-
-    Over the pairs of one mixture, whose covariances are those of additive effects.
-    """
-    families = families_of(layout)
-    i, j = np.triu_indices(len(families), 1)
-    same = (families[i] == families[j]).mean()
-    rng = np.random.default_rng(1)
-    show = rng.normal(TRAIT, TRAIT_SD / np.sqrt(N_STIMULI), size=(2, 400_000))
-    pair = 2 + 2 * icc * same  # the variance of a_i + a_j over the pairs
-    covariance = RHO * 0.45 * pair + 0.5 * RHO * 0.1 + show[0] * show[1] * pair
-    noise = (2 * MODEL_NOISE**2 + PAIR_NOISE**2) / N_STIMULI
-    variance = 0.45 * pair + 0.1 + show**2 * pair + noise
-    return float(np.tanh(np.arctanh(covariance / np.sqrt(variance.prod(axis=0))).mean()))
-
-
 def joint(kind: str, icc: float, layout: str, rng: Rng) -> dict:
     """Shares of intervals over families, and over families and stimuli, that hold the truth."""
     families, truth, hits = families_of(layout), joint_truth(icc, layout), np.zeros(2)
@@ -428,9 +277,3 @@ Made by `python benchmarks/consistency.py families`; its docstrings say how zoos
 of studies; a share of 95 % has a standard error of 0.9 with 600 studies, one of 5 % of 0.7 with
 1,000 and of 0.9 with 600. `between`: over pairs of models of different families. Bounds: coverage
 93 to 98, shares of p and of differences 3.5 to 6.5."""
-
-
-def check_metric() -> float:
-    """Returns how far `debiased_cka` here is from the metric of the package."""
-    x = np.random.default_rng(0).normal(size=(2, 30, 6))
-    return abs(float(debiased_cka(x)[0]) - float(get_metric("cka")(x[0], x[1])))
