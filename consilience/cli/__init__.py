@@ -4,7 +4,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from consilience.cli import bundle, check_metric, compare, features, grounding, summary, verify
+from consilience.cli import (
+    bundle,
+    check_metric,
+    compare,
+    features,
+    grounding,
+    power,
+    summary,
+    verify,
+)
 from consilience.errors import ConsilienceError
 
 
@@ -21,6 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="consilience", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (compare, check_metric, features, summary, verify, grounding, bundle):
+    for command in (compare, check_metric, features, summary, power, verify, grounding, bundle):
         command.add(commands)
     return parser

@@ -6,10 +6,14 @@ from typing import Any
 
 import pandas as pd
 
+from consilience.cli import power
 from consilience.errors import DataError
 from consilience.files import read_table
 from consilience.probe.scores import LINEAR
 from consilience.results import RESULT_FILES, list_tables, read_study
+
+SIMULATED = 16
+"""Most models of studies like which some are simulated, in a few seconds."""
 
 
 def add(commands: Any) -> None:  # noqa: ANN401
@@ -80,7 +84,13 @@ def _consistency(results: Path) -> str:
         for row in rows.itertuples()
     ]
     head = "Consistency of all models, Pearson r [95 % interval over models], Mantel p"
-    return "\n".join([head, *lines])
+    return "\n".join([head, *lines, *_power(rows)])
+
+
+def _power(rows: pd.DataFrame) -> list[str]:
+    """Returns what so many models can show; larger studies take `consilience power --results`."""
+    design = power.design_of(rows)
+    return [power.can_show(design)] if design and design.models <= SIMULATED else []
 
 
 def _interval(row: Any) -> str:  # noqa: ANN401

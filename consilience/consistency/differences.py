@@ -194,7 +194,7 @@ def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, 
     spread = (np.sqrt(a.variance) - np.sqrt(b.variance)) ** 2
     variance = np.maximum(a.variance + b.variance - 2 * _covariance(a, b), spread)
     if columns:
-        variance = variance * _shrinkage(a, b)
+        variance = variance * shrinkage(len(a.names), len(b.names))
     each = a.variance**2 / a.freedom + b.variance**2 / b.freedom
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = (a.variance + b.variance) ** 2 / each
@@ -215,7 +215,7 @@ def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, 
     return frame, np.where(known, drawn - mean[:, None], 0.0)
 
 
-def _shrinkage(a: _Side, b: _Side) -> float:
+def shrinkage(families_x: int, families_y: int) -> float:
     """Returns 1 - 1 / 2F of the smaller group, by which the variance of a difference is too large.
 
     With few families the jackknife takes the curvature of z for noise. One interval is the better
@@ -223,7 +223,7 @@ def _shrinkage(a: _Side, b: _Side) -> float:
     equal groups of 4 families differ in 1 to 5 % of studies, depending on how strong families are;
     with 1 - 1 / F in 2 to 8 (benchmarks/consistency_families.md).
     """
-    return 1 - 1 / max(2 * min(len(a.names), len(b.names)), 2)
+    return 1 - 1 / max(2 * min(families_x, families_y), 2)
 
 
 def _covariance(a: _Side, b: _Side) -> Floats | float:
