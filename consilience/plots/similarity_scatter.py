@@ -99,7 +99,8 @@ def similarity_scatter(  # noqa: PLR0913
             _draw_line(axes, points)
             axes.set(xlabel=names[0], ylabel=names[1])
             said = f"{result(row, SYMBOL[method])}{driven(row, width / columns - 6)}"
-            axes.set_title(f"{said}\n{row['n_pairs']} model pairs")
+            clear = 6 if "families" in said else None  # of the label at the top of the axis
+            axes.set_title(f"{said}\n{row['n_pairs']} model pairs", pad=clear)
             parts.append(points)
         table = pd.concat(parts, ignore_index=True)
         _square(figure.axes, axis.limits(table[["value_x", "value_y"]].to_numpy(), 0.02))
