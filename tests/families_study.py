@@ -58,7 +58,9 @@ def table_of(values, names, dataset, metric):
     square[np.triu_indices(len(names), 1)] = values
     ends = {"model_x": np.array(names)[i], "layer_x": "last", "model_y": np.array(names)[j],
             "layer_y": "last", "value": square[i, j]}  # fmt: skip
-    return pd.DataFrame({"dataset": dataset, "metric": metric} | ends)
+    rest = dict.fromkeys(("null_mean", "null_sd", "z", "p", "calibrated"), np.nan)
+    said = {"failure": None, "note": None}
+    return pd.DataFrame({"dataset": dataset, "metric": metric} | ends | rest | said)
 
 
 def write_families(
