@@ -93,15 +93,20 @@ def forest(
 
 def _beside(base: alt.Chart) -> list[alt.Chart]:
     """Returns the value over all pairs of models with its interval, a little lower."""
-    known = base.transform_filter("isValid(datum.beside)").transform_calculate(
-        low_beside="isValid(datum.low_all) ? datum.low_all : datum.beside",
-        high_beside="isValid(datum.high_all) ? datum.high_all : datum.beside",
+    known = "isValid(datum.beside)"  # rows without one are drawn unseen, since scales need numbers
+    ends = {
+        f"{name}_beside": f"{known} && isValid(datum.{name}_all) ? datum.{name}_all : datum.drawn"
+        for name in ("low", "high")
+    }
+    base = base.transform_calculate(drawn=f"{known} ? datum.beside : datum.value")
+    base = base.transform_calculate(**ends).encode(
+        opacity=alt.OpacityValue(0, condition={"test": known, "value": 1})
     )
-    rule = known.mark_rule(strokeWidth=1, color=MUTED, yOffset=LOWER)
-    points = known.mark_point(filled=False, size=25, color=MUTED, opacity=1, yOffset=LOWER)
+    rule = base.mark_rule(strokeWidth=1, color=MUTED, yOffset=LOWER)
+    points = base.mark_point(filled=False, size=25, color=MUTED, yOffset=LOWER)
     return [
         rule.encode(x=across("low_beside"), x2="high_beside:Q"),
-        points.encode(x=across("beside")),
+        points.encode(x=across("drawn")),
     ]
 
 
