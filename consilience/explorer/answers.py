@@ -11,12 +11,16 @@ from consilience.consistency.differences import MEAN
 from consilience.explorer.contents import Contents
 from consilience.files import read_table
 from consilience.pairs.sets import ALL
+from consilience.plots.families import families_of
 
 CONSISTENCY_ROWS = 100_000
 """Most rows of consistency tables on a page; the rest stays in the tables."""
 FURTHER = ("low_joint", "high_joint", "corrected", "overlap", "reliability_x", "reliability_y")
 """Columns of consistency tables that are shown where they are there."""
 SETS = ["grouping", "group_x", "group_y"]
+BETWEEN = ("value_between", "low_between", "high_between", "p_between")
+"""Columns of what pairs of models of different families say alone."""
+SIMULTANEOUS = ("low_between_simultaneous", "high_between_simultaneous")
 MEASURES = {
     "accuracy_gap": "gap in accuracy (share of samples)",
     "disagreement": "disagreement (share of samples)",
@@ -33,8 +37,10 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
         return
     sets, place = _sets(rows)
     more = [name for name in FURTHER if name in rows and rows[name].notna().any()]
-    numbers = ["value", "low", "high", "p", *more]
-    texts = ["status", *(["corrected_status"] if "corrected" in more else [])]
+    families, counts, further = _families(rows)
+    driven = _drivers(rows)
+    numbers = ["value", "low", "high", "p", *more, *further, *driven[1:]]
+    texts = ["status", *(["corrected_status"] if "corrected" in more else []), *driven[:1]]
     coded = {
         "metric": pd.Index(contents.metrics).get_indexer(rows["metric"]),
         "x": pd.Index(contents.datasets).get_indexer(rows["dataset_x"]),
@@ -43,8 +49,9 @@ def add_consistency(contents: Contents, paths: Iterable[str | Path]) -> None:
         "n_models": rows["n_models"],
         "n_pairs": rows["n_pairs"],
     }
-    view = pack_rows(contents, "consistency", rows, coded, ["method", *texts], numbers)
-    contents.views["consistency"] = view | {"sets": sets, "further": more}
+    view = pack_rows(contents, "consistency", rows, coded | counts, ["method", *texts], numbers)
+    view |= {"sets": sets, "further": [*more, *driven], "families": families}
+    contents.views["consistency"] = view
     if {"reliability_x", "reliability_y"} <= set(more):
         known = rows["reliability_x"].notna() | rows["reliability_y"].notna()
         contents.views["reliability"] = {
@@ -70,10 +77,11 @@ def add_differences(contents: Contents, paths: Iterable[str | Path]) -> None:
         "y": pd.Index([*contents.datasets, MEAN]).get_indexer(rows["dataset_y"]),
         "set": place,
     }
+    families, _, further = _families(rows)
     numbers = ["value", "low", "high", "low_simultaneous", "high_simultaneous", "value_x",
-               "value_y", "matched_x", "matched_y"]  # fmt: skip
+               "value_y", "matched_x", "matched_y", *further]  # fmt: skip
     view = pack_rows(contents, "differences", rows, coded, ["method"], numbers)
-    contents.views["differences"] = view | {"sets": sets}
+    contents.views["differences"] = view | {"sets": sets, "families": families}
 
 
 def add_behavior(
@@ -100,12 +108,34 @@ def add_behavior(
             "n_models": rows["n_models"],
             "n_pairs": rows["n_pairs"],
         }
-        texts, numbers = ["method", "domain", "status"], ["value", "low", "high", "p"]
-        view = pack_rows(contents, "relation", rows, coded, texts, numbers)
+        families, counts, further = _families(rows)
+        driven = _drivers(rows)
+        texts = ["method", "domain", "status", *driven[:1]]
+        numbers = ["value", "low", "high", "p", *further, *driven[1:]]
+        view = pack_rows(contents, "relation", rows, coded | counts, texts, numbers)
+        view |= {"further": driven, "families": families}
     contents.views["behavior"] = view | {
         "measures": [[name, MEASURES.get(name, name.replace("_", " "))] for name in measures],
         "tables": _pack_pairs(contents, apart, measures) if len(apart) else {},
     }
+
+
+def _families(rows: pd.DataFrame) -> tuple[str, dict[str, Any], list[str]]:
+    """Returns the column of the families, how many there are, and the columns of their values.
+
+    Nothing of all that where models stand alone, as in tables of earlier versions.
+    """
+    if not (column := families_of(rows)):
+        return "", {}, []
+    counts = {"n_families": rows["n_families"]} if "n_families" in rows else {}
+    known = [name for name in (*BETWEEN, *SIMULTANEOUS) if name in rows]
+    return column, counts, known
+
+
+def _drivers(rows: pd.DataFrame) -> list[str]:
+    """Returns the columns on who drives a value, if anybody does anywhere."""
+    driven = "outlier" in rows and rows["outlier"].fillna("").ne("").any()
+    return ["outlier", "value_without"] if driven else []
 
 
 def _pack_pairs(

@@ -6,16 +6,16 @@ intervals, `names` whether marks carry their names. Titles of axes and legends t
 is chosen stand as `{ax}`, `{bx}` and `{cx}`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
 from consilience.explorer.marks import FADED, MUTED, ROWS, SIZES, literal, opacity, params, tooltip
 from consilience.explorer.rows import (
+    BESIDE,
     DIFFERENCE,
     RANK,
-    RELATION,
     drawn,
     forest,
     grounded,
@@ -31,30 +31,42 @@ FURTHER = {
     "reliability_y": "reliability of the other",
     "overlap": "shared stimuli",
 }
+DRIVEN = {"outlier:N": "driven by", "value_without:Q": "all pairs without it"}
+"""Who drives a value, where that is told."""
 
 
-def specs(further: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def specs(
+    further: Mapping[str, Sequence[str]] | None = None, families: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
     """Returns the chart of each view as a checked Vega-Lite specification.
 
     Args:
-        further: columns that the consistency tables of the study have beyond the usual ones.
+        further: {view: columns that its tables have beyond the usual ones}.
+        families: the views whose tables hold values between families of models.
     """
+    more = further or {}
+    found = [(f"{k}:Q", v) for k, v in FURTHER.items() if k in more.get("consistency", ())]
     told = tooltip(
-        ("x:N", "dataset"), ("y:N", "dataset"), ("value:Q", "correlation"), ("low:Q", "from"),
-        *SIZES, *[(f"{name}:Q", text) for name, text in FURTHER.items() if name in further],
-        ("status:N", "status"),
+        ("x:N", "dataset"), ("y:N", "dataset"), *_values("consistency" in families), *SIZES, *found,
+        *_drivers(more.get("consistency", ())), ("status:N", "status"),
     )  # fmt: skip
+    related = tooltip(
+        ("dataset:N", "dataset"), ("domain:N", "domain"), *_values("behavior" in families), *SIZES,
+        *_drivers(more.get("behavior", ())), ("status:N", "status"),
+    )  # fmt: skip
+    differ = [*DIFFERENCE, *(tooltip(*BESIDE) if "differences" in families else [])]
+    beside = {view: view in families for view in ("consistency", "differences", "behavior")}
     charts = {
         "heat": _heat(),
         "scatter": _scatter(),
         "map": _map(),
         "matrix": _matrix(told),
-        "intervals": forest(told),
-        "differences": forest(DIFFERENCE, wide=True, zero=True),
+        "intervals": forest(told, beside=beside["consistency"]),
+        "differences": forest(differ, wide=True, zero=True, beside=beside["differences"]),
         "reliability": reliability(),
         "corrected": _corrected(told),
         "behavior": _behavior(),
-        "relation": forest(RELATION, zero=True),
+        "relation": forest(related, zero=True, beside=beside["behavior"]),
         "curves": _curves(),
         "agreement": _agreement(),
         "probe": probe(),
@@ -63,6 +75,21 @@ def specs(further: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
         "ranks": forest(RANK, rising=True),
     }
     return {name: chart.to_dict() for name, chart in charts.items()}
+
+
+def _values(families: bool) -> list[tuple[str, str]]:
+    """Returns what is told of a correlation: with families also the one that is not shown."""
+    if not families:
+        return [("value:Q", "correlation"), ("low:Q", "from"), ("high:Q", "to")]
+    both = [("value_between", "between families"), ("low_between", "from (families)"),
+            ("high_between", "to (families)"), ("p_between", "p (families)"),
+            ("value_all", "all pairs"), ("low_all", "from (all)"),
+            ("high_all", "to (all)")]  # fmt: skip
+    return [*((f"{name}:Q", text) for name, text in both), ("n_families:Q", "families")]
+
+
+def _drivers(further: Sequence[str]) -> list[tuple[str, str]]:
+    return list(DRIVEN.items()) if "outlier" in further else []
 
 
 def _color(field: str) -> alt.Color:
@@ -178,20 +205,22 @@ def _matrix(told: list[alt.Tooltip]) -> alt.LayerChart:
     base = _cells("x", "y", "dataset").transform_filter("datum.x != datum.y")
     with_value = base.transform_filter("isValid(datum.value)")
     cells = with_value.mark_rect().encode(
-        color=alt.Color("value:Q", scale=scale, legend=_legend()), tooltip=told
+        color=alt.Color("tint:Q", scale=scale, legend=_legend()), tooltip=told
     )
     without = base.transform_filter("!isValid(datum.value)").mark_text(text="–", color=MUTED)
-    on_dark = "abs(datum.value) > 0.65"
+    on_dark = "abs(datum.tint) > 0.65"
     text = with_value.transform_filter("names").encode(
         color=alt.ColorValue("#1a1a1a", condition={"test": on_dark, "value": "#ffffff"})
     )
-    value = text.mark_text(dy=-5, fontSize=11).encode(text=alt.Text("value:Q", format=".2f"))
+    value = text.transform_calculate(told="format(datum.value, '.2f') + datum.marks")
+    value = value.mark_text(dy=-5, fontSize=11).encode(text="told:N")
+    plain = text.mark_text(dy=18, fontSize=9).encode(text="plain:N")
     interval = text.transform_calculate(
         interval="isValid(datum.low) ? format(datum.low, '.2f') + '…' + format(datum.high, '.2f')"
         " : ''"
     )
     interval = interval.mark_text(dy=7, fontSize=9).encode(text="interval:N")
-    layers = alt.layer(cells, without.encode(tooltip=told), value, interval)
+    layers = alt.layer(cells, without.encode(tooltip=told), value, interval, plain)
     return layers.add_params(*params(names=True))
 
 

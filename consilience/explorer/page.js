@@ -135,17 +135,24 @@ const CHARTS = {
     const names = [...new Set(measured.flatMap((r) => [r.x, r.y]))].sort();
     const place = new Map(names.map((name, k) => [name, k]));
     const rows = measured.flatMap((r) => [r, { ...r, x: r.y, y: r.x }])
-      .map((r) => ({ ...r, px: place.get(r.x), py: place.get(r.y) }));
+      .map((r) => ({ ...r, px: place.get(r.x), py: place.get(r.y), tint: tint(r) }));
     const cell = width / (names.length + 2);
-    return { rows, keep: (r) => r.px < r.py, csv: CONSISTENCY, params: { names: cell > 62 },
+    const pale = measured.some(isOpen) ? " Pale: the interval holds 0, or there is none." : "";
+    caption("matrix", "Correlation over pairs of models of their similarities on two datasets; " +
+      `${sizes(measured, "consistency")}.${which("consistency", value("pairs"))}${pale}` +
+      notes(measured, (r) => `${r.x} – ${r.y}`, value("pairs")));
+    return { rows, keep: (r) => r.px < r.py, csv: consistencyColumns(), params: { names: cell > 62 },
       texts: { cx: methodName("method") },
       ...square(width, Math.min(700, 160 + 140 * names.length)) };
   },
   intervals(width) {
     const rows = consistency(value("interval")).filter((r) => Number.isFinite(r.value))
-      .map((r) => ({ ...r, pair: `${r.x} – ${r.y}` }));
-    caption("intervals", `Bars: 95 % intervals, best pairs of datasets first.${bare(rows)}`);
-    return { rows, csv: CONSISTENCY, texts: { ax: methodName("method") }, ...lines(width, rows, 16),
+      .map((r) => ({ ...r, pair: `${r.x} – ${r.y}${r.marks && ` ${r.marks}`}` }));
+    caption("intervals", `Bars: 95 % intervals, best pairs of datasets first.${bare(rows)}` +
+      `${beside("consistency", value("pairs"))}`);
+    const each = familiesOf("consistency") ? 24 : 16;
+    return { rows, csv: consistencyColumns(), texts: { ax: methodName("method") },
+      ...lines(width, rows, each),
       empty: "No pair of datasets has a value for this set of models." };
   },
   differences(width) {
@@ -157,17 +164,19 @@ const CHARTS = {
       (!means || `mean ${sets[r.set][0]}` === value("difference"))).map((r) => {
       const [grouping, group_x, group_y] = sets[r.set];
       const [x, y] = [r.x, r.y].map((d) => DATASETS[d] ?? "*");
-      return { ...r, x, y, grouping, group_x, group_y,
+      return { ...headline(r, value("difference-pairs")), x, y, grouping, group_x, group_y,
         pair: means ? `${group_x} – ${group_y}` : `${x} – ${y}` };
     });
     const what = means ? "the first group is than the second, mean over pairs of datasets" :
       `${rows[0]?.group_x} is than ${rows[0]?.group_y}, for each pair of datasets`;
     caption("differences", rows.length ? `${metric().label}, ${methodName("difference-method")}: how ` +
       `much more consistent ${what}. Thick: 95 % interval of each row; thin: 95 % for all rows ` +
-      `together. Where the thin line leaves out 0, the groups differ.${bare(rows)}` : "");
+      `together. Where the thin line leaves out 0, the groups differ.${bare(rows)}` +
+      which("differences", value("difference-pairs")) +
+      beside("differences", value("difference-pairs")) : "");
     return { rows, csv: ["grouping", "group_x", "group_y", ["x", "dataset_x"], ["y", "dataset_y"],
-      ...VIEWS.differences.columns.filter((name) => !CODES.includes(name))],
-      ...lines(width, rows, 18),
+      ...columnsOf("differences", VIEWS.differences.columns.filter((n) => !CODES.includes(n)))],
+      ...lines(width, rows, familiesOf("differences") ? 26 : 18),
       texts: { ax: "difference of Fisher's z" },
       empty: "This metric has no such difference: too few models in a group, or no value." };
   },
@@ -187,7 +196,7 @@ const CHARTS = {
     caption("corrected", `One point per pair of datasets, ${rows.length} of ${all.length}. Line: 95 % ` +
       "interval of the raw value over models; dashed: no correction. Above 1, the reliabilities came " +
       "out too low.");
-    return { rows, csv: CONSISTENCY, texts: { ax: `consistency, raw (${name})`,
+    return { rows, csv: consistencyColumns(), texts: { ax: `consistency, raw (${name})`,
       bx: "consistency without the noise of stimuli" },
       empty: "No pair of datasets has a corrected value.", ...square(width, 520) };
   },
@@ -208,14 +217,19 @@ const CHARTS = {
   },
   relation(width) {
     const all = relation();
-    const rows = all.filter((r) => Number.isFinite(r.value)).map((r) => ({ ...r, pair: r.dataset }));
+    const rows = all.filter((r) => Number.isFinite(r.value)).map((r) => ({ ...r,
+      pair: r.marks ? `${r.dataset} ${r.marks}` : r.dataset }));
     const without = all.filter((r) => !Number.isFinite(r.value));
     const name = methodName("behavior-method");
     caption("relation", `${name} of ${metric().label} and ${measure()}, over pairs of models. Bars: ` +
-      `95 % intervals over models.${bare(rows)}` +
+      `95 % intervals${familiesOf("behavior") ? "" : " over models"}.${bare(rows)}` +
+      `${which("behavior", value("behavior-pairs"))}${beside("behavior", value("behavior-pairs"))}` +
+      (familiesOf("behavior") ? ` ${sizes(rows, "behavior")}.` : "") +
+      notes(rows, (r) => r.dataset, value("behavior-pairs")) +
       without.map((r) => ` ${r.dataset}: ${r.status}.`).join(""));
-    return { rows, csv: ["dataset", "domain", "value", "low", "high", "p", "n_models", "n_pairs",
-      "status"], ...lines(width, rows, 22), texts: { ax: name },
+    return { rows, csv: columnsOf("behavior", ["dataset", "domain", "value", "low", "high", "p",
+      "n_models", "n_pairs", ...(VIEWS.behavior.further ?? []), "status"]),
+      ...lines(width, rows, familiesOf("behavior") ? 26 : 22), texts: { ax: name },
       empty: "No dataset has enough models with this measure." };
   },
   curves(width) {
@@ -298,6 +312,9 @@ function bare(rows) {
   return count ? ` ${who} an interval: too few models, or no resampling.` : "";
 }
 
+const beside = (view, pairs) => (familiesOf(view) && pairs === "between" ?
+  " Open points: over all pairs of models." : "");
+
 const square = (width, most) => ({ width: Math.min(width, most), height: Math.min(width, most) });
 
 function selection() {
@@ -307,9 +324,9 @@ function selection() {
 }
 
 const CODES = ["metric", "x", "y", "set", "method"];
-const CONSISTENCY = [["x", "dataset_x"], ["y", "dataset_y"], "value", "low", "high", "p",
-  "n_models", "n_pairs", ...(VIEWS.consistency?.further ?? []),
-  ...Object.keys(VIEWS.consistency?.texts ?? {}).filter((name) => name !== "method")];
+const consistencyColumns = () => [["x", "dataset_x"], ["y", "dataset_y"],
+  ...columnsOf("consistency", ["value", "low", "high", "p", "n_models", "n_pairs", ...(VIEWS.consistency?.further ?? []),
+  ...Object.keys(VIEWS.consistency?.texts ?? {}).filter((n) => !["method", "outlier"].includes(n))])];
 
 /** Rows of an embedded table that have what is asked for; texts stand for their codes. */
 function packed(table, { columns, texts }, wanted) {
@@ -325,17 +342,19 @@ function packed(table, { columns, texts }, wanted) {
   return rows;
 }
 
-function consistency(interval, set = number("set"), method = value("method")) {
+function consistency(interval, set = number("set"), method = value("method"), which = value("pairs")) {
   const ends = interval === "joint" ? ["low_joint", "high_joint"] : ["low", "high"];
   return packed("consistency", VIEWS.consistency, { metric: number("metric"), set, method })
-    .map((r) => ({ ...r, x: DATASETS[r.x], y: DATASETS[r.y], low: r[ends[0]], high: r[ends[1]] }));
+    .map((r) => headline({ ...r, x: DATASETS[r.x], y: DATASETS[r.y], low: r[ends[0]],
+      high: r[ends[1]] }, which));
 }
 
-const reliable = () => consistency("models", number("reliability-set"), value("reliability-method"));
+const reliable = () => consistency("models", number("reliability-set"), value("reliability-method"),
+  "all");
 
 const relation = () => packed("relation", VIEWS.behavior, { metric: number("metric"),
   measure: number("behavior-measure"), method: value("behavior-method") })
-  .map((r) => ({ ...r, dataset: DATASETS[r.dataset] }));
+  .map((r) => headline({ ...r, dataset: DATASETS[r.dataset] }, value("behavior-pairs")));
 
 /** The study's own number for the two chosen datasets: raw values, all models. */
 function correlation() {
@@ -343,10 +362,12 @@ function correlation() {
   const all = VIEWS.consistency.sets.findIndex(([grouping]) => grouping === "all");
   const ends = [number("dataset"), number("other")].map((d) => DATASETS[d]);
   const method = VIEWS.consistency.texts.method[0];
-  const row = consistency("models", all, method)
-    .find((r) => ends.includes(r.x) && ends.includes(r.y) && r.x !== r.y);
+  const [row, plain] = ["between", "all"].map((pairs) => consistency("models", all, method, pairs)
+    .find((r) => ends.includes(r.x) && ends.includes(r.y) && r.x !== r.y));
   if (!row || ends[0] === ends[1] || !Number.isFinite(row.value)) return "";
-  return `Consistency of raw values, ${row.n_models} models: ${told(method, row)}.`;
+  const others = familiesOf("consistency") ? `; all pairs: ${told(method, plain)}` : "";
+  return `Consistency of raw values, ${sizes([row], "consistency")}${others && ", between families"}: ` +
+    `${told(method, row)}${others}.`;
 }
 
 /** How similarity and behavior go together on a dataset, or why that is not known. */
@@ -357,7 +378,6 @@ function ofDataset(d) {
 }
 
 function told(method, row) {
-  const two = (number) => number.toFixed(2).replace("-", "−");
   const interval = Number.isFinite(row.low) ? ` [${two(row.low)}, ${two(row.high)}]` : "";
   const p = Number.isFinite(row.p) ? `, p = ${row.p.toPrecision(2)}` : "";
   return `${META.methods[method] ?? method} ${two(row.value)}${interval}${p}`;

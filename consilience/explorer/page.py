@@ -63,7 +63,13 @@ def render(
         provenance: see `_provenance`.
     """
     groups = _groups(models.loc[contents.models], group)
-    charts = specs(contents.views.get("consistency", {}).get("further", ()))
+    shown = {
+        view: contents.views.get(view, {}) for view in ("consistency", "differences", "behavior")
+    }
+    charts = specs(
+        {view: found.get("further", ()) for view, found in shown.items()},
+        [view for view, found in shown.items() if found.get("families")],
+    )
     meta = {
         "models": contents.models,
         "datasets": contents.datasets,
@@ -89,7 +95,7 @@ def render(
         meta=_json(meta),
         pack=contents.pack.text(),
         library=_library(),
-        script=asset("page.js") + asset("page.grounding.js"),
+        script="".join(asset(f"page.{part}js") for part in ("", "families.", "grounding.")),
     )
 
 

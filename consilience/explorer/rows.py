@@ -2,12 +2,8 @@
 
 import altair as alt
 
-from consilience.explorer.marks import MUTED, ROWS, SIZES, literal, opacity, params, tooltip
+from consilience.explorer.marks import MUTED, ROWS, literal, opacity, params, tooltip
 
-RELATION = tooltip(
-    ("dataset:N", "dataset"), ("domain:N", "domain"), ("value:Q", "correlation"), ("low:Q", "from"),
-    ("high:Q", "to"), *SIZES, ("status:N", "status"),
-)  # fmt: skip
 _FOUND = tooltip(
     ("name:N", "metric"), ("value:Q", "value"), ("low:Q", "from"), ("high:Q", "to"),
     ("chance:Q", "chance"), ("p:Q", "p"), ("behind:Q", "difference from the best"),
@@ -25,6 +21,16 @@ DIFFERENCE = tooltip(
     ("high_simultaneous:Q", "to, all rows together"), ("value_x:Q", "correlation in the first"),
     ("value_y:Q", "correlation in the second"),
 )  # fmt: skip
+
+
+BESIDE = (
+    ("value_between:Q", "between families"), ("low_between:Q", "from (families)"),
+    ("high_between:Q", "to (families)"), ("value_all:Q", "all pairs"),
+    ("low_all:Q", "from (all)"), ("high_all:Q", "to (all)"),
+)  # fmt: skip
+"""What is told of a difference both between families and over all pairs of models."""
+LOWER = 6
+"""How far below its row the value over all pairs of models stands, in pixels."""
 
 
 def across(field: str) -> alt.X:
@@ -49,7 +55,12 @@ def drawn(*fields: str) -> dict[str, str]:
 
 
 def forest(
-    told: list[alt.Tooltip], *, wide: bool = False, zero: bool = False, rising: bool = False
+    told: list[alt.Tooltip],
+    *,
+    wide: bool = False,
+    zero: bool = False,
+    rising: bool = False,
+    beside: bool = False,
 ) -> alt.LayerChart:
     """Returns a row per `pair`: its value with the interval from `low` to `high`.
 
@@ -58,6 +69,8 @@ def forest(
         wide: whether a thinner line shows the simultaneous interval.
         zero: whether a line marks zero.
         rising: whether the smallest value stands first.
+        beside: whether an open point below shows the value over all pairs of models, where the row
+            has one between families.
     """
     order = alt.EncodingSortField("value", order="ascending" if rising else "descending")
     ends = [("low_simultaneous", "high_simultaneous", 1)] if wide else []
@@ -72,8 +85,29 @@ def forest(
     for low, high, thickness in ends:
         rule = base.mark_rule(strokeWidth=thickness, color=MUTED)
         parts.append(rule.encode(x=across(f"{low}_drawn"), x2=f"{high}_drawn:Q"))
+    if beside:
+        parts += _beside(base)
     points = base.mark_point(filled=True, size=50, opacity=1)
     return _rows(*parts, points.encode(x=across("value")))
+
+
+def _beside(base: alt.Chart) -> list[alt.Chart]:
+    """Returns the value over all pairs of models with its interval, a little lower."""
+    known = "isValid(datum.beside)"  # rows without one are drawn unseen, since scales need numbers
+    ends = {
+        f"{name}_beside": f"{known} && isValid(datum.{name}_all) ? datum.{name}_all : datum.drawn"
+        for name in ("low", "high")
+    }
+    base = base.transform_calculate(drawn=f"{known} ? datum.beside : datum.value")
+    base = base.transform_calculate(**ends).encode(
+        opacity=alt.OpacityValue(0, condition={"test": known, "value": 1})
+    )
+    rule = base.mark_rule(strokeWidth=1, color=MUTED, yOffset=LOWER)
+    points = base.mark_point(filled=False, size=25, color=MUTED, yOffset=LOWER)
+    return [
+        rule.encode(x=across("low_beside"), x2="high_beside:Q"),
+        points.encode(x=across("drawn")),
+    ]
 
 
 def grounded() -> alt.LayerChart:

@@ -1,7 +1,7 @@
 """The sections of the page: what each view is called, its controls, its charts and downloads."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from consilience.explorer.contents import Contents, nearest_datasets
@@ -123,6 +123,7 @@ def _consistency(contents: Contents) -> list[Section]:
     ]
     if "low_joint" in view["further"]:
         controls.append(select("interval", "Interval over", INTERVALS))
+    controls += _pairs("pairs", view)
     caption = "Correlation over pairs of models of their similarities on two datasets."
     lines = "Bars: 95 % intervals, best pairs of datasets first."
     body = (
@@ -130,6 +131,14 @@ def _consistency(contents: Contents) -> list[Section]:
         f"<div>{_figure('intervals', 'Intervals', lines, tall=True)}</div></div>"
     )
     return [section("consistency", "Consistency", controls, body, "wide")]
+
+
+def _pairs(id_: str, view: Mapping[str, Any]) -> list[str]:
+    """Returns the control of which pairs of models count, where models are of families."""
+    if not view.get("families"):
+        return []
+    choices = [("between", f"between families ({view['families']})"), ("all", "all pairs")]
+    return [select(id_, "Pairs of models", choices)]
 
 
 INTERVALS = [("joint", "models and stimuli"), ("models", "models")]
@@ -158,6 +167,7 @@ def _differences(contents: Contents) -> list[Section]:
     controls = [
         select("difference", "Compare", choices),
         select("difference-method", "Correlation", _methods(view["texts"]["method"])),
+        *_pairs("difference-pairs", view),
     ]
     figure = _figure("differences", "Differences between groups", " ", tall=True)
     title = "Differences of consistency"
@@ -186,6 +196,7 @@ def _behavior(contents: Contents) -> list[Section]:
     body = f"<div>{_figure('behavior', 'Pairs of models', ' ')}</div>"
     if view["columns"]:
         controls.append(select("behavior-method", "Correlation", _methods(view["texts"]["method"])))
+        controls += _pairs("behavior-pairs", view)
         body += f"<div>{_figure('relation', 'Every dataset', ' ', tall=True)}</div>"
     body = f'<div class="two">{body}</div>'
     return [section("behavior-view", "Behavior", controls, body, "wide")]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,23 @@ from consilience.errors import DataError
 from consilience.pairs.sets import ALL, ANCHOR
 from consilience.plots import mpl
 from consilience.plots.facts import GROUPING, register
+from consilience.plots.families import (
+    OUTLIER,
+    WITHIN,
+    between,
+    families_of,
+    footnotes,
+    headline,
+    pair_of_datasets,
+    value_beside,
+)
 from consilience.plots.sources import CONSISTENCY, LABELS, MODELS, from_plan
 from consilience.plots.style import (
     COLUMN,
     DARK,
     FONT,
     GREY,
+    LETTER,
     LIGHT,
     METHODS,
     PAGE,
@@ -50,7 +62,8 @@ MAX_POINTS = 80
     caption=(
         "Correlation, over pairs of models within and between groups, of their similarities on two "
         "datasets; each point is a pair of datasets. The band is all models (quartiles, median). "
-        "Groups that are too small are listed."
+        "Groups that are too small are listed. Where models are of families, points are over pairs "
+        "of models of different families, and open circles the median over all pairs."
     ),
 )
 def consistency_distribution(
@@ -69,6 +82,9 @@ def consistency_distribution(
     The band behind them is the quartiles of all models, its line the median. Rows are sorted by
     the median over all metrics. Pairs of groups with too few models are listed below. Of more than
     60 pairs those within a group are shown, or of an anchor with all others; the figure says so.
+    Where models are of families, the values are those over pairs of models of different families,
+    and an open circle is the median over all pairs; points that one model or family drives
+    have a dagger.
 
     Args:
         consistency: rows of `results/consistency`, of one or several metrics.
@@ -85,19 +101,23 @@ def consistency_distribution(
     Raises:
         DataError: no row of the grouping has a value.
     """
-    rows = consistency[consistency["method"] == method]
-    own, left_out = _limited(_of_grouping(rows[rows["grouping"] == group], group, column))
-    base = rows[rows["grouping"] == ALL]
-    table = pd.concat([base, own]).sort_index(kind="stable")
-    measured = own[own["value"].notna()]
+    rows = consistency[consistency["method"] == method].reset_index(drop=True)
+    families, shown = families_of(rows), headline(rows)
+    own, left_out = _limited(_of_grouping(shown[shown["grouping"] == group], group, column))
+    base = shown[shown["grouping"] == ALL]
+    table = rows.loc[base.index.union(own.index)]
+    own = own.assign(size=own["value"].fillna(own.get("value_all", np.nan)))
+    measured = own[own["size"].notna()]
     if measured.empty:
         raise DataError(
             f"no pair of groups of {group!r} has a consistency; the column status says why"
         )
-    order = measured.groupby("label")["value"].median().sort_values(kind="stable").index.tolist()
+    order = measured.groupby("label")["size"].median().sort_values(kind="stable").index.tolist()
     metrics = table["metric"].unique().tolist()
     width = width or (COLUMN if len(metrics) == 1 else PAGE)
-    notes = [*left_out, *_notes(own, order, width)]
+    notes = [*left_out, *_notes(own, order, width), *_key(families, width)]
+    told = rows.loc[own.index].assign(label=own["label"])
+    notes += footnotes(told, _name, width, intervals=False)
     with style():
         height = 5.0 * len(order) + 18 + 3.2 * len(notes)
         figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
@@ -109,11 +129,14 @@ def consistency_distribution(
             axes.set_title((labels or {}).get(metric, metric))
         _name_groups(figure.axes[0], measured, order, models)
         figure.axes[0].set_ylabel(f"{group} and {column}" if column else group)
+        counts = "n = dataset pairs" + ", F = families" * bool(families)
         figure.supxlabel(
-            f"{METHODS[method]} between two datasets (n = dataset pairs)\n" + "\n".join(notes),
-            size=FONT,
+            f"{METHODS[method]} between two datasets ({counts})\n" + "\n".join(notes), size=FONT
         )
-    return figure, table.drop(columns="label").reset_index(drop=True)
+        if families:
+            figure.suptitle(f"Consistency {between(rows)}")
+            figure.set_figheight(figure.get_figheight() + 6 / 25.4)
+    return figure, table.reset_index(drop=True)
 
 
 def _of_grouping(rows: pd.DataFrame, group: str, column: str | None) -> pd.DataFrame:
@@ -146,9 +169,26 @@ def _draw(axes: Axes, base: pd.DataFrame, rows: pd.DataFrame, order: list[str]) 
             middle, len(order) - 0.45, "all models", size=FONT, color=DARK, ha="center",
             va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
-    values = {label: part.to_numpy() for label, part in rows.groupby("label")["value"]}
+    known = rows[rows["value"].notna()]
+    values = {label: part.to_numpy() for label, part in known.groupby("label")["value"]}
     present = [k for k, label in enumerate(order) if label in values]
     dots = max(map(len, values.values()), default=0) <= MAX_POINTS
+    if present:  # else no group has a pair of models of different families
+        _draw_boxes(axes, values, order, present, dots=dots)
+    _draw_beside(axes, rows, order)
+    axes.axvline(0, color=GREY, linewidth=0.5, linestyle=":", zorder=0)
+    axes.set_ylim(-0.6, len(order) + 0.1)
+
+
+def _draw_boxes(
+    axes: Axes,
+    values: Mapping[str, np.ndarray],
+    order: Sequence[str],
+    present: Sequence[int],
+    *,
+    dots: bool,
+) -> None:
+    """Draws a box for each row that has values, with single points where these are few."""
     axes.boxplot(
         [values[order[k]] for k in present], positions=present, orientation="horizontal",
         widths=0.55, showfliers=not dots, boxprops={"linewidth": 0.7},
@@ -160,15 +200,34 @@ def _draw(axes: Axes, base: pd.DataFrame, rows: pd.DataFrame, order: list[str]) 
         for k in present:
             spread = np.linspace(-0.18, 0.18, 5)[np.arange(len(values[order[k]])) % 5]
             axes.plot(values[order[k]], k + spread, ".", color=GREY, markersize=2.5, zorder=1.5)
-    axes.axvline(0, color=GREY, linewidth=0.5, linestyle=":", zorder=0)
-    axes.set_ylim(-0.6, len(order) + 0.1)
+
+
+def _draw_beside(axes: Axes, rows: pd.DataFrame, order: list[str]) -> None:
+    """Marks values that one model or family drives; circles the median over all pairs."""
+    if "outlier" in rows:
+        driven = rows[(rows["outlier"].fillna("") != "") & rows["value"].notna()]
+        places = [order.index(label) for label in driven["label"]]
+        look = {"marker": f"${OUTLIER}$", "markersize": 6, "color": DARK, "zorder": 5}
+        axes.plot(driven["value"], np.add(places, 0.3), linestyle="", **look)
+    if "value_all" in rows:
+        beside = pd.Series([value_beside(row) for row in rows.itertuples()], index=rows.index)
+        plain = beside.groupby(rows["label"]).median().dropna()
+        places = [order.index(label) for label in plain.index]
+        axes.plot(
+            plain, places, "o", markerfacecolor="white", markeredgecolor=DARK, markersize=4,
+            markeredgewidth=0.8, zorder=4,
+        )  # fmt: skip
 
 
 def _name_groups(axes: Axes, rows: pd.DataFrame, order: list[str], models: pd.DataFrame) -> None:
     """Names the rows, those of a metadata column with a dot in the colour of either group."""
     first = rows.drop_duplicates("label").set_index("label").loc[order]
     counts = rows.groupby(["metric", "label"]).size().groupby("label").max()
-    axes.set_yticks(range(len(order)), [f"{label} (n = {counts[label]})" for label in order])
+    sizes = {label: f"n = {counts[label]}" for label in order}
+    if families_of(rows):
+        families = rows.groupby("label")["n_families"].max()
+        sizes = {label: f"{text}, F = {families[label]}" for label, text in sizes.items()}
+    axes.set_yticks(range(len(order)), [f"{label} ({sizes[label]})" for label in order])
     grouping = rows["grouping"].iloc[0]
     if grouping in models.columns:
         color = read_groups(models, grouping).color
@@ -176,6 +235,21 @@ def _name_groups(axes: Axes, rows: pd.DataFrame, order: list[str], models: pd.Da
             axes,
             [(color(x), color(y)) for x, y in zip(first["group_x"], first["group_y"], strict=True)],
         )
+
+
+def _name(row: Any) -> str:  # noqa: ANN401
+    return f"{row.label}{WITHIN}{pair_of_datasets(row)}"
+
+
+def _key(families: str, width: float) -> list[str]:
+    """Returns what points and circles are, where models are of families."""
+    if not families:
+        return []
+    key = (
+        "boxes and points: over pairs of models of different families; circle: median over all "
+        "pairs of models"
+    )
+    return textwrap.wrap(key, int(width / LETTER))
 
 
 def _notes(rows: pd.DataFrame, order: list[str], width: float) -> list[str]:

@@ -13,6 +13,19 @@ from consilience.errors import DataError
 from consilience.pairs.sets import ALL
 from consilience.plots import mpl
 from consilience.plots.facts import METRIC, STUDY, Condition, register
+from consilience.plots.families import (
+    WITHIN,
+    add_notes,
+    between,
+    families_of,
+    footnotes,
+    headline,
+    is_open,
+    marks,
+    models_in,
+    pair_of_datasets,
+    value_beside,
+)
 from consilience.plots.sources import CONSISTENCY, GROUP, LABEL, LABELS
 from consilience.plots.style import (
     FONT,
@@ -36,6 +49,8 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
+PALER = 0.4
+"""How much of its colour a cell keeps whose interval holds 0."""
 MAX_PAIRS = 10
 """Most pairs of groups that have a panel each."""
 
@@ -44,7 +59,11 @@ MAX_PAIRS = 10
     per=STUDY,
     takes={"consistency": CONSISTENCY, "labels": LABELS},
     category="Consistency",
-    caption="Correlation, over all pairs of models, of their similarities on two datasets.",
+    caption=(
+        "Correlation, over all pairs of models, of their similarities on two datasets. Where "
+        "models are of families, the value is that over pairs of models of different families; "
+        "`all` is that over all pairs. Cells whose interval holds 0 are pale."
+    ),
 )
 def consistency_heatmap(
     consistency: pd.DataFrame,
@@ -55,6 +74,10 @@ def consistency_heatmap(
     width: float = PAGE,
 ) -> tuple[Figure, pd.DataFrame]:
     """Draws the consistency of all models between every two datasets, one panel per metric.
+
+    Where models are of families, cells hold the value over pairs of models of different families,
+    and below it that over all pairs. Cells whose interval holds 0 are pale. Footnotes tell who
+    drives a value, and where p and interval disagree.
 
     Args:
         consistency: rows of `results/consistency`, of one or several metrics.
@@ -77,6 +100,17 @@ def consistency_heatmap(
     columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 10 else 1)
     columns = 2 if columns == 3 and len(chosen) == 4 else columns  # two full rows
     figure = _draw_panels(chosen, names, columns if width > 120 else 1, METHODS[method], width)
+    with style():
+        if note := between(rows):
+            figure.suptitle(f"Consistency {note}")
+            figure.set_figheight(figure.get_figheight() + 6 / 25.4)
+        known = labels or {}
+
+        def name(row: Any) -> str:  # noqa: ANN401
+            metric = f"{known.get(row.metric, row.metric)}{WITHIN}" if len(chosen) > 1 else ""
+            return metric + pair_of_datasets(row)
+
+        add_notes(figure, [*_key(rows, width), *footnotes(rows, name, width)], FONT)
     return figure, rows.reset_index(drop=True)
 
 
@@ -86,7 +120,7 @@ def consistency_heatmap(
     category="Consistency",
     caption=(
         "Correlation, over pairs of models within and between groups, of their similarities on "
-        "two datasets."
+        "two datasets; with families, over pairs of models of different families."
     ),
     when=Condition(
         "groups that colour the models and have a consistency",
@@ -136,12 +170,28 @@ def consistency_heatmap_groups(
     names = sorted({*rows["dataset_x"], *rows["dataset_y"]})
     columns = min(len(chosen), 3 if len(names) <= 6 else 2 if len(names) <= 24 else 1)
     figure = _draw_panels(chosen, names, columns, METHODS[method], width)
+    table = pd.concat(chosen.values(), ignore_index=True)
     with style():
-        figure.suptitle(f"{label}: consistency within and between groups ({group})")
+        note = between(table, "\nbetween families of `{}`")
+        figure.suptitle(f"{label}: consistency within and between groups ({group}){note}")
         lines = textwrap.wrap("; ".join(notes), int(width / LETTER))
         figure.supxlabel("\n".join(lines), size=FONT)
-        figure.set_figheight(figure.get_figheight() + (6 + 3 * len(lines)) / 25.4)
-    return figure, pd.concat(chosen.values(), ignore_index=True)
+        more = 6 + 3 * len(lines) + 4 * bool(note)
+        figure.set_figheight(figure.get_figheight() + more / 25.4)
+        notes = [*_key(table, width), *footnotes(table, _name_in_group, width)]
+        add_notes(figure, notes, FONT)
+    return figure, table
+
+
+def _key(rows: pd.DataFrame, width: float) -> list[str]:
+    """Returns what the numbers in cells are, where models are of families."""
+    key = "numbers: over pairs of models of different families; all: over all pairs of models"
+    return textwrap.wrap(key, int(width / LETTER)) if families_of(rows) else []
+
+
+def _name_in_group(row: Any) -> str:  # noqa: ANN401
+    groups = "all models" if row.grouping == ALL else pair_name(row.group_x, row.group_y)
+    return groups + WITHIN + pair_of_datasets(row)
 
 
 def _draw_panels(
@@ -162,13 +212,19 @@ def _draw_panels(
         for position, (heading, rows) in enumerate(chosen.items()):
             axes = figure.axes[position]
             _draw_cells(axes, rows, names, cell, scale)
-            name = f"{heading}, {_models_in(rows)}"
+            name = f"{heading}, {models_in(rows)}"
             long = len(name) * LETTER > (width - margin - 20) / columns
-            axes.set_title(f"{heading}\n{_models_in(rows)}" if long else name)
+            axes.set_title(f"{heading}\n{models_in(rows)}" if long else name)
             if position % columns:
                 axes.set_yticklabels([])
         shrink = min(0.8, 120 / (figure.get_figheight() * 25.4))
         label = f"{method} of similarities\nover model pairs"
+        shown = pd.concat([headline(rows) for rows in chosen.values()])
+        if families_of(shown):
+            label += " of different families"
+        if any(map(is_open, shown.itertuples())):
+            few = families_of(shown) and shown["low"].isna().any()
+            label += f"\n(pale: the interval holds 0{', or there is none' * bool(few)})"
         color_bar(scale, figure.axes, label, shrink=shrink).set_ticks([-1, -0.5, 0, 0.5, 1])
     return figure
 
@@ -180,10 +236,12 @@ def _draw_cells(
     index = pd.Index(names)
     m = len(names)
     image = np.ones((m, m, 4))
-    for row in rows.itertuples():
+    for row in headline(rows).itertuples():
         j, i = sorted(index.get_indexer([row.dataset_x, row.dataset_y]))
         found = np.isfinite(row.value)
         image[i, j] = scale.to_rgba(row.value) if found else mpl.to_rgba(LIGHT)
+        if found and is_open(row):
+            image[i, j] = PALER * image[i, j] + 1 - PALER
         if cell > 4.2:
             axes.text(
                 j + 0.5, i + 0.5, _cell_text(row, cell), ha="center", va="center", size=FONT,
@@ -203,14 +261,12 @@ def _draw_cells(
 
 def _cell_text(row: Any, cell: float) -> str:  # noqa: ANN401
     """Returns r, with its interval in big cells and without the leading zero in small ones."""
-    if not np.isfinite(row.value):
-        return "–"
-    text = f"{row.value:.2f}"
+    plain = value_beside(row)
+    text = f"{row.value:.2f}" if np.isfinite(row.value) else "–"
+    if np.isfinite(row.value) and cell > 5.5:
+        text += marks(row)
     if np.isfinite(row.low) and cell > 17:
         text += f"\n[{row.low:.2f}, {row.high:.2f}]"
-    return minus(text if cell > 6 else text.replace("0.", "."))
-
-
-def _models_in(rows: pd.DataFrame) -> str:
-    low, high = rows["n_models"].min(), rows["n_models"].max()
-    return f"{low} models" if low == high else f"{low} to {high} models"
+    if np.isfinite(plain) and cell > 11:
+        text += f"\nall {plain:.2f}"
+    return minus(text if cell > 6 + LETTER * len(marks(row)) else text.replace("0.", "."))

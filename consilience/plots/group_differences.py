@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
+from consilience.pairs.families import MIN_FAMILIES
 from consilience.plots.facts import STUDY, register
+from consilience.plots.families import between, families_of, headline
 from consilience.plots.rows import MAX_ROWS, add_dots, draw_rows, row_figure
 from consilience.plots.sources import GROUPED, LABELS, MODELS, from_tables
 from consilience.plots.style import COLUMN, FONT, LETTER, PAGE, read_groups, style
@@ -31,7 +33,9 @@ MAX_COLUMNS = 4
     category="Consistency",
     caption=(
         "Difference of the mean consistency (Fisher's z) within two groups. Thick lines are 95 % "
-        "intervals of one difference; thin ones hold for all differences of a panel at once."
+        "intervals of one difference; thin ones hold for all differences of a panel at once. Where "
+        "models are of families, filled points are over pairs of models of different families; "
+        "open ones are over all pairs."
     ),
     when=GROUPED,
 )
@@ -47,7 +51,9 @@ def group_differences(
 
     The mean over all dataset pairs, a panel per metric. The thick line is the 95 % interval of one
     difference, the thin one holds for all differences of a panel at once. Of more than 60
-    differences of a grouping the largest and smallest are shown, and the figure says so.
+    differences of a grouping the largest and smallest are shown, and the figure says so. Where
+    models are of families, filled points are over pairs of models of different families, with
+    intervals over families; open ones with thin lines are over all pairs.
 
     Args:
         differences: rows of `results/consistency/differences`, of one or several metrics.
@@ -68,10 +74,11 @@ def group_differences(
     table = differences[shown & differences["value"].notna()].reset_index(drop=True)
     if table.empty:
         raise DataError("no two groups of models have a difference of consistency")
-    rows = table.assign(
-        label=table["group_x"] + " − " + table["group_y"],
-        low_wide=table["low_simultaneous"],
-        high_wide=table["high_simultaneous"],
+    rows = headline(table)
+    rows = rows.assign(
+        label=rows["group_x"] + " − " + rows["group_y"],
+        low_wide=rows["low_simultaneous"],
+        high_wide=rows["high_simultaneous"],
     )
     metrics = table["metric"].unique().tolist()
     columns = min(len(metrics), MAX_COLUMNS)
@@ -101,17 +108,39 @@ def group_differences(
                 add_dots(line[0], first, read_groups(models, grouping))
             for axes in line[len(chunk) :]:
                 axes.set_visible(False)
-        figure.supxlabel(
-            "difference of consistency (Fisher's z), mean over dataset pairs\n(thick: 95 % "
-            "interval of one; thin: of all in a panel at once)",
-            size=FONT,
-        )
+        lines = _below(rows, width)
+        figure.supxlabel("\n".join(lines), size=FONT)
+        if families_of(rows):
+            figure.suptitle(f"Differences of consistency\n{between(rows)}")
+            more = 3.0 * (len(lines) - 2) + 8
+            figure.set_figheight(figure.get_figheight() + more / 25.4)
     return figure, table.loc[rows.index].reset_index(drop=True)
+
+
+def _below(rows: pd.DataFrame, width: float) -> list[str]:
+    """Returns what numbers and lines mean."""
+    first = "difference of consistency (Fisher's z), mean over dataset pairs"
+    ends = "thick: 95 % interval of one; thin: of all in a panel at once"
+    if not families_of(rows):
+        return [first, f"({ends})"]
+    notes = [
+        first,
+        f"(filled: over pairs of models of different families; {ends}; open: over all pairs of "
+        "models, 95 % interval of one)",
+    ]
+    lacking = rows.loc[rows["value"].notna() & rows["low"].isna(), "label"].nunique()
+    if lacking and rows["low_all"].notna().any():
+        notes.append(
+            f"no interval: it takes {MIN_FAMILIES} families in each group "
+            f"({lacking} of {rows['label'].nunique()} differences)"
+        )
+    return [line for note in notes for line in textwrap.wrap(note, int(width / LETTER))]
 
 
 def _by_size(rows: pd.DataFrame) -> list[str]:
     """Returns the labels, largest difference first; of many the outermost."""
-    mean = rows.groupby("label")["value"].mean().sort_values(ascending=False, kind="stable")
+    sizes = rows["value"].fillna(rows.get("value_all", rows["value"])).groupby(rows["label"])
+    mean = sizes.mean().sort_values(ascending=False, kind="stable")
     if len(mean) > MAX_ROWS:
         mean = pd.concat([mean.iloc[: MAX_ROWS // 2], mean.iloc[-MAX_ROWS // 2 :]])
     return mean.index.tolist()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.plots.facts import STUDY, register
+from consilience.plots.families import between, headline
 from consilience.plots.metric_pairs import draw_pairs, share, wide_values
 from consilience.plots.sources import CONSISTENCY, LABELS, SEVERAL_METRICS
 from consilience.plots.style import GREY, METHODS, PAGE, style
@@ -42,6 +43,7 @@ def metric_agreement(
 ) -> tuple[Figure, pd.DataFrame]:
     """Draws consistency by one metric against that by another, a panel per two metrics.
 
+    Where models are of families, the values are those over pairs of models of different families.
     Points are dataset pairs and groups of models together; r describes them and is no test, since
     they share datasets and models. Of more than `max_panels` pairs of metrics the first are shown.
 
@@ -58,7 +60,8 @@ def metric_agreement(
     Raises:
         DataError: fewer than two metrics have values.
     """
-    rows = consistency[(consistency["method"] == method) & consistency["value"].notna()]
+    rows = headline(consistency[consistency["method"] == method])
+    rows = rows[rows["value"].notna()]
     wide = wide_values(rows, KEYS)
     every = list(combinations(wide.columns, 2))
     if not every:
@@ -75,5 +78,8 @@ def metric_agreement(
     figure, table = draw_pairs(both, finish, "points", width)
     with style():
         note = share(both, every, " ({})")
-        figure.suptitle(f"Consistency ({METHODS[method]})\nby one metric and another{note}")
+        families = between(rows, " between families of `{}`")
+        figure.suptitle(
+            f"Consistency{families} ({METHODS[method]})\nby one metric and another{note}"
+        )
     return figure, table[["metric_x", "metric_y", *KEYS, "value_x", "value_y", "r"]]

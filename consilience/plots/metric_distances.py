@@ -14,6 +14,7 @@ from consilience.errors import DataError
 from consilience.pairs.sets import ANCHOR
 from consilience.plots import mpl
 from consilience.plots.facts import STUDY, Condition, register
+from consilience.plots.families import between, headline
 from consilience.plots.matrices import draw_table
 from consilience.plots.metric_pairs import share, wide_values
 from consilience.plots.sources import CONSISTENCY, LABELS
@@ -64,7 +65,8 @@ def metric_distances(
 
     For an anchor and a set of its partners (all others, or those of a group), two metrics give
     two distributions of consistency over dataset pairs; their distance is the 1-Wasserstein one,
-    over the dataset pairs that both have. A cell is the mean over the sets of partners. Of more
+    over the dataset pairs that both have. Where models are of families, consistency is that over
+    pairs of models of different families. A cell is the mean over the sets of partners. Of more
     pairs of metrics than fit, the first are shown, and the figure says so.
 
     Args:
@@ -80,8 +82,8 @@ def metric_distances(
     Raises:
         DataError: no anchor has a consistency by two metrics.
     """
-    rows = consistency[(consistency["method"] == method) & consistency["value"].notna()]
-    rows = rows[rows["grouping"] == ANCHOR]
+    rows = headline(consistency[consistency["method"] == method])
+    rows = rows[(rows["grouping"] == ANCHOR) & rows["value"].notna()]
     table = _distances(wide_values(rows, ["group_x", "group_y", "dataset_x", "dataset_y"]))
     if table.empty:
         raise DataError("no anchor has a consistency by two metrics: nothing to compare")
@@ -113,7 +115,8 @@ def metric_distances(
         axes.set_xticks(np.arange(len(pairs)) + 0.5, names, rotation=90, linespacing=1.0)
         figure.supxlabel("\n".join(lines), size=FONT)
         color_bar(scale, axes, f"1-Wasserstein distance\nof {METHODS[method]}", shrink=1.0)
-        figure.suptitle("Consistency of anchors: how far metrics differ")
+        families = between(rows, "\nbetween families of `{}`")
+        figure.suptitle(f"Consistency of anchors: how far metrics differ{families}")
     mean = table.groupby(["anchor", "metric_x", "metric_y"])["distance"].transform("mean")
     return figure, table.assign(mean=mean).reset_index(drop=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ from consilience.pairs.inference import PairSet
 from consilience.pairs.matrix import Similarity
 from consilience.pairs.sets import ALL, ModelSet, pair_set
 from consilience.plots import mpl
-from consilience.plots.style import PALE, Groups, bottom_legend, minus, pair_name
+from consilience.plots.families import OUTLIER
+from consilience.plots.style import LETTER, PALE, Groups, bottom_legend, minus, pair_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,13 +29,34 @@ MAX_COLORED = 3
 
 
 def result(row: Mapping[str, object], symbol: str) -> str:
-    """Returns r and its interval, or why there is none."""
+    """Returns r and its interval, or why there is none; where models are of families, both."""
     if not np.isfinite(row.get("value", np.nan)):
         return str(row["status"])
-    text = f"{symbol} = {row['value']:.2f}"
-    if np.isfinite(row.get("low", np.nan)):
-        text += f" [{row['low']:.2f}, {row['high']:.2f}]"
-    return minus(text)
+    plain = _with_ends(row, "")
+    if not np.isfinite(row.get("value_between", np.nan)):
+        return minus(f"{symbol} = {plain}")
+    between = _with_ends(row, "_between")
+    return minus(f"{row['n_families']} families: {symbol} = {between}\nall pairs: {plain}")
+
+
+def driven(row: Mapping[str, object], width: float) -> str:
+    """Returns who drives the value over all pairs, in lines that fit; empty for nobody.
+
+    Args:
+        row: of a table with outliers, or without.
+        width: of the panel, in mm.
+    """
+    if not row.get("outlier"):
+        return ""
+    text = minus(f"{OUTLIER} {row['value_without']:.2f} without {row['outlier']}")
+    return "\n" + "\n".join(textwrap.wrap(text, int(width / LETTER)))
+
+
+def _with_ends(row: Mapping[str, object], of: str) -> str:
+    text = f"{row[f'value{of}']:.2f}"
+    if np.isfinite(row.get(f"low{of}", np.nan)):
+        text += f" [{row[f'low{of}']:.2f}, {row[f'high{of}']:.2f}]"
+    return text
 
 
 def common_pairs(x: Similarity, y: Similarity) -> tuple[PairSet, list[str]]:

@@ -11,6 +11,7 @@ from consilience.errors import DataError
 from consilience.pairs.sets import ALL
 from consilience.plots import mpl
 from consilience.plots.facts import METRIC, Condition, register
+from consilience.plots.families import families_of
 from consilience.plots.rows import ROW, draw_rows
 from consilience.plots.sources import CONSISTENCY, LABEL
 from consilience.plots.style import DARK, FONT, GREY, LIGHT, METHODS, PAGE, shorten, style
@@ -85,6 +86,7 @@ def reliability(
 
 def _draw_corrected(axes: Axes, table: pd.DataFrame, name: str) -> None:
     known = table[table["value"].notna() & table["corrected"].notna()]
+    who = "families" if families_of(table) else "models"
     everything = known[["value", "corrected", "low", "high"]].to_numpy()
     low = float(np.nanmin(everything, initial=0.0)) - 0.02
     high = float(np.nanmax(everything, initial=1.0)) + 0.02
@@ -93,7 +95,7 @@ def _draw_corrected(axes: Axes, table: pd.DataFrame, name: str) -> None:
     axes.hlines(known["corrected"], known["low"], known["high"], colors=line, linewidth=0.4)
     axes.scatter(known["value"], known["corrected"], s=10, color=DARK, linewidths=0, zorder=3)
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", anchor="N")
-    axes.set_xlabel(f"consistency, raw ({name})\n(line: 95 % interval over models)", size=FONT)
+    axes.set_xlabel(f"consistency, raw ({name})\n(line: 95 % interval over {who})", size=FONT)
     axes.set_ylabel("consistency, corrected for the noise", size=FONT)
     absent = len(table) - len(known)
     note = f", {absent} without" if absent else ""

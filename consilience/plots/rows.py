@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from consilience.plots import mpl
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ROW = 4.0
 """Height of a row, in mm."""
+BELOW = 0.28
+"""How far below its row the value over all pairs stands, in rows."""
 MAX_ROWS = 60
 """A grouping with more pairs of groups shows those within groups only."""
 
@@ -44,11 +47,15 @@ def draw_rows(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
     Args:
         axes: where.
         rows: `label, value, low, high`, and if there are any `low_wide, high_wide` (a thinner
-            line) and `color`.
+            line), `color`, and `value_all, low_all, high_all` (an open point with a thin line
+            below; see `families.headline`).
         labels: the order of the rows.
     """
     places = pd.Index(labels).get_indexer(rows["label"])
     colors = rows["color"].tolist() if "color" in rows else DARK
+    if "value_all" in rows:
+        _draw_plain(axes, rows, places + BELOW)
+        places = places - BELOW / 2
     for ends, thickness in ((("low_wide", "high_wide"), 0.6), (("low", "high"), 1.8)):
         if ends[0] in rows:
             axes.hlines(places, rows[ends[0]], rows[ends[1]], colors=colors, linewidth=thickness)
@@ -59,6 +66,15 @@ def draw_rows(axes: Axes, rows: pd.DataFrame, labels: Sequence[str]) -> None:
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.tick_params(axis="x", labelbottom=True)
     axes.locator_params(axis="x", nbins=5)
+
+
+def _draw_plain(axes: Axes, rows: pd.DataFrame, places: np.ndarray) -> None:
+    """Draws the values over all pairs of models, which stand beside those between families."""
+    axes.hlines(places, rows["low_all"], rows["high_all"], colors=GREY, linewidth=0.6)
+    axes.scatter(
+        rows["value_all"], places, s=8, facecolors="white", edgecolors=GREY, linewidths=0.7,
+        zorder=2,
+    )  # fmt: skip
 
 
 def add_dots(axes: Axes, rows: pd.DataFrame, groups: Groups) -> None:

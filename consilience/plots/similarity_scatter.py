@@ -17,6 +17,7 @@ from consilience.plots.points import (
     SYMBOL,
     common_pairs,
     draw_points,
+    driven,
     pair_columns,
     pair_legend,
     result,
@@ -41,7 +42,8 @@ def _counting(plan: Plan, _: str) -> list[str]:
     category="Consistency",
     caption=(
         "Each point is a pair of models: its similarity on one dataset against that on another. "
-        "r has an interval from resampling models."
+        "r has an interval from resampling models; where models are of families, r is also that "
+        "over pairs of models of different families."
     ),
 )
 def similarity_scatter(  # noqa: PLR0913
@@ -96,7 +98,9 @@ def similarity_scatter(  # noqa: PLR0913
             draw_points(axes, points, groups)
             _draw_line(axes, points)
             axes.set(xlabel=names[0], ylabel=names[1])
-            axes.set_title(f"{result(row, SYMBOL[method])}\n{row['n_pairs']} model pairs")
+            said = f"{result(row, SYMBOL[method])}{driven(row, width / columns - 6)}"
+            clear = 6 if "families" in said else None  # of the label at the top of the axis
+            axes.set_title(f"{said}\n{row['n_pairs']} model pairs", pad=clear)
             parts.append(points)
         table = pd.concat(parts, ignore_index=True)
         _square(figure.axes, axis.limits(table[["value_x", "value_y"]].to_numpy(), 0.02))
