@@ -239,10 +239,23 @@ def test_features_of_other_samples_are_refused(study):
     assert "p4.safetensors" in text
 
 
+NEED_PACKAGES = ("config/studies/resi_cpu.yaml",)
+"""Studies of data that come as packages which are no part of the environment."""
+
+
 @pytest.mark.parametrize("path", ["config/config.yaml", *(
     f"config/studies/{p.name}" for p in STUDIES)])  # fmt: skip
 def test_every_study_plans(tmp_path, path):
-    text = snakemake(ROOT, "-n", "--quiet", "rules", "--directory", str(tmp_path), study=path)
+    asked = ("-n", "--quiet", "rules", "--directory", str(tmp_path))
+    try:
+        text = snakemake(ROOT, *asked, study=path)
+    except AssertionError as error:
+        if path not in NEED_PACKAGES:
+            raise
+        missing = re.findall("^  dataset .*", str(error), re.MULTILINE)
+        assert missing, error
+        assert all("nstall" in line for line in missing), "each line names the package"
+        pytest.skip(f"{len(missing)} datasets of packages are not installed")
     assert "total" in text
 
 

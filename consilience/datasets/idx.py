@@ -194,7 +194,10 @@ def _paths(folder: Path, place: str) -> dict[tuple[str, str], Path]:
             name = f"{start}-{kind}"
             there = [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
             if not there:
-                raise DataError(f"{place}: {folder} holds neither {name} nor {name}.gz")
+                raise DataError(
+                    f"{place}: {folder} holds neither {name} nor {name}.gz; name the folder that "
+                    "does (Fashion-MNIST: install Debian's dataset-fashion-mnist)"
+                )
             found[split, kind] = there[0]
     return found
 

@@ -9,7 +9,7 @@ const familiesOf = (view) => VIEWS[view]?.families ?? "";
 /** A row whose numbers are those between families if `pairs` says so; `beside` is the other value,
     and `value_all` and the like are always those over all pairs. */
 function headline(row, pairs) {
-  if (row.value_between === undefined) return { ...row, marks: marks(row, "all") };
+  if (row.value_between === undefined) return { ...row, plain: "", marks: marks(row, "all") };
   const alone = row.n_families === row.n_models && !Number.isFinite(row.value_between);
   const shown = { ...row };
   for (const name of PLAIN.filter((n) => row[n] !== undefined)) {
