@@ -22,7 +22,7 @@ from consilience.layers import last_layers
 from consilience.metrics import get_metric
 from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import Similarity, read_similarity
-from consilience.pairs.relate import correlate_pairs
+from consilience.pairs.relate import FURTHER, correlate_pairs
 from consilience.pairs.sets import ALL, ModelSet, pair_set
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
@@ -47,17 +47,7 @@ RELATION = {
     "n_pairs": "int64",
     "n_models": "int64",
     "status": "str",
-    "clusters": "str",
-    "n_families": "int64",
-    "value_between": "float64",
-    "low_between": "float64",
-    "high_between": "float64",
-    "p_between": "float64",
-    "n_pairs_between": "float64",
-    "arrangements": "float64",
-    "p_least": "float64",
-    "outlier": "str",
-    "value_without": "float64",
+    **FURTHER,
 }
 
 

@@ -12,6 +12,7 @@ from consilience.consistency.stimuli import LEAST_SPLITS, corrected, joint_varia
 from consilience.pairs.correlations import Block, Floats
 from consilience.pairs.families import variance_of
 from consilience.pairs.inference import interval
+from consilience.pairs.relate import FURTHER
 from consilience.pairs.remarks import disagreement
 from consilience.pairs.sets import pair_positions
 
@@ -41,17 +42,7 @@ COLUMNS = {
     "matched_x": "float64",
     "matched_y": "float64",
     "overlap": "float64",
-    "clusters": "str",
-    "n_families": "int64",
-    "value_between": "float64",
-    "low_between": "float64",
-    "high_between": "float64",
-    "p_between": "float64",
-    "n_pairs_between": "float64",
-    "arrangements": "float64",
-    "p_least": "float64",
-    "outlier": "str",
-    "value_without": "float64",
+    **FURTHER,
 }
 MEANS = {
     "metric": "str",

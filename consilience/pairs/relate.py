@@ -41,11 +41,20 @@ LEAST = {"bootstrap": 0, "permutations": 0, "min_models": MIN_MODELS}
 LEAST_PAIRS = 6
 """Fewest pairs of models of different families for a value of their own."""
 NO_SPREAD = "no interval: resampling the models shows no spread"
-FURTHER = (
-    "clusters", "n_families", "value_between", "low_between", "high_between", "p_between",
-    "n_pairs_between", "arrangements", "p_least", "outlier", "value_without",
-)  # fmt: skip
-"""Columns about families and outliers."""
+FURTHER = {
+    "clusters": "str",
+    "n_families": "int64",
+    "value_between": "float64",
+    "low_between": "float64",
+    "high_between": "float64",
+    "p_between": "float64",
+    "n_pairs_between": "float64",
+    "arrangements": "float64",
+    "p_least": "float64",
+    "outlier": "str",
+    "value_without": "float64",
+}
+"""Columns about families and outliers, and what they hold."""
 
 
 def check_settings(where: str, methods: Sequence[str], **counts: int) -> None:
