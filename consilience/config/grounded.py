@@ -1,6 +1,7 @@
 """What a study grounds: the tests of its recipes, checked, and their files."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from consilience.alterations.spec import parse_cell
@@ -153,7 +154,7 @@ class Grounded:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def cases(self) -> list[dict[str, Any]]:
         """The tests of all recipes of the study, as `consilience.grounding.cases.Case` has them."""
         if not self.settings["grounding"]:
