@@ -21,11 +21,11 @@ rule features:
         "../workflow/scripts/features.py"
 
 
-# Models that one job trained: starting a job for each would take longer than their features do.
+# Models of one recipe: starting a job for each would take longer than their features do.
 for group in PLAN.groups_extracted:
 
     rule:
-        """Features of models that one job trained, on one dataset."""
+        """Features of trained models of one recipe, on one dataset."""
         name:
             f"features_{group.rule}"
         input:

@@ -176,7 +176,7 @@ def test_profile_plans_without_a_cluster(clone):
     assert result.returncode == 0, result.stdout
     for rule, time in {
         "features": 240,
-        "features_tiny_standard": 240,
+        "features_tiny": 240,
         "train_tiny_standard": 480,
     }.items():
         job = re.search(rf"rule {rule}:(.*?)\n[\n[]", result.stdout, re.DOTALL)[1]
@@ -223,7 +223,7 @@ def test_steps_ran_where_they_should(study):
     assert {"samples", "features", "similarity", "consistency", "probe"} <= set(jobs)
     assert "manifest" not in jobs  # too small to be sent
     assert len(jobs["features"]) == len(MODELS) * len(DATASETS)
-    assert len(jobs["train_tiny_standard"]) == len(jobs["features_tiny_standard"]) == 1
+    assert len(jobs["train_tiny_standard"]) == len(jobs["features_tiny"]) == 1
     for rule, sent in jobs.items():
         for job in sent:
             assert job["JobState"] == "COMPLETED", (rule, job)

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from consilience.results import Results
 
 
+MOST_EXTRACTED = 40
+"""Models whose features on a dataset one job makes."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """Models that one job trains."""
+    """Models that one job trains, or makes features of."""
 
     name: str
-    """`{recipe}.{variant}`, or the id of the only one."""
+    """`{recipe}.{variant}`, the recipe or the id of the only one."""
     models: tuple[str, ...]
     dataset: str
     """That they learn from."""
@@ -149,16 +153,35 @@ class Trainings:
         """The weights that features are made from, as an input; nothing if nothing is trained."""
         return {"weights": looked_up(lambda wc: self.weights(wc.model))} if self.trained else {}
 
-    @property
+    @cached_property
     def groups_extracted(self) -> list[Group]:
-        """The groups whose features one job makes: of their models, those of the study."""
+        """The models whose features on a dataset one job makes: those of a recipe.
+
+        Starting a job takes as long as the features of several small models; no job has more than
+        `MOST_EXTRACTED` of them, so that a cluster still works side by side.
+        """
         if not self.settings["train"]["together"]:
             return []
-        chosen = [
-            replace(group, models=tuple(m for m in group.models if m in self.study.models))
-            for group in self.groups_trained
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for model in self.trained:
+            row = self.study.models[model]
+            kind = (row["recipe"], row["modality"], row.get("runs_on", ""))
+            alike.setdefault(kind, []).append(model)
+        parts: dict[str, list[list[str]]] = {}
+        for (recipe, *_), models in sorted(alike.items()):
+            cuts = range(0, len(models), MOST_EXTRACTED)
+            parts.setdefault(recipe, []).extend(models[i : i + MOST_EXTRACTED] for i in cuts)
+        named = {
+            recipe if len(lists) == 1 else f"{recipe}.{number}": models
+            for recipe, lists in parts.items()
+            for number, models in enumerate(lists, 1)
+            if len(models) > 1
+        }
+        rules = _rule_names(named)
+        return [
+            Group(name, tuple(models), *self._datasets(models[0]), rules[name])
+            for name, models in named.items()
         ]
-        return [group for group in chosen if len(group.models) > 1]
 
     def extractions_of(self, group: Group) -> Callable[[Any], Any]:
         """For the job of a group's features all that decides them besides samples and weights."""

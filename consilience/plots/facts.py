@@ -11,12 +11,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from consilience.errors import ConfigError
 from consilience.plots.inputs import Inputs, read_inputs
 from consilience.registry import Registry
 
@@ -362,9 +364,21 @@ def register(
 
 
 def targets(plan: Plan, results: Results) -> list[str]:
-    """Returns the images of all figures that a study has."""
-    return [
-        f"{facts.stem(results)}.png".replace(facts.ending or "{}", value)
-        for facts in FIGURES.values()
-        for value in facts.values(plan)
-    ]
+    """Returns the images of the figures that a study has and asks for.
+
+    Raises:
+        ConfigError: it asks by name for one that it has not.
+    """
+    asked = plan.settings["plots"]["figures"]
+    found = []
+    for facts in FIGURES.values():
+        if any(fnmatchcase(facts.name, pattern) for pattern in asked):
+            values = facts.values(plan)
+            if not values and facts.name in asked:
+                raise ConfigError(
+                    f"plots.figures: the study has no {facts.name!r}; config/figures.md says what "
+                    "it is drawn from, and when there is one"
+                )
+            stem = f"{facts.stem(results)}.png"
+            found += [stem.replace(facts.ending or "{}", value) for value in values]
+    return found

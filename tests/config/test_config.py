@@ -109,6 +109,8 @@ def test_variant_overrides_the_study(tmp_path):
         ({"consistency": {"clusters": "famly"}}, "consistency.clusters: no column 'famly' in the models; did you mean 'family'?"),
         ({"consistency": {"models": "modality == 'sound'"}}, "selects nothing; values there are: modality: image"),
         ({"plots": {"group": "colour"}}, "plots.group: no column 'colour'"),
+        ({"plots": {"figures": ["model_mapp"]}}, "plots.figures: there is no figure 'model_mapp'; did you mean 'model_map'?"),
+        ({"plots": {"figures": ["modl_*"]}}, "plots.figures: there is no figure 'modl_*'"),
         ({"sensitivity": {"metrics": ["rsa_spearman"]}}, "sensitivity.metrics: 'rsa_spearman' is not in the study"),
         ({"sensitivity": {"datasets": ["digit"]}}, "'digit' is not in the study; did you mean 'digits'?"),
         ({"sensitivity": {"k_share": [1.5]}}, "sensitivity.k_share.0: 1.5"),

@@ -38,6 +38,35 @@ def test_what_is_not_asked_for_is_not_made():
     assert plan.accuracy == ["results/probe/accuracy.parquet"]
 
 
+def test_figures_are_drawn_that_the_study_asks_for():
+    names = [path.rpartition("/")[2].split(".")[0] for path in plan_of().drawn]
+    assert {"model_map_cka_debiased", "probe_accuracy"} <= set(names)
+    asked = plan_of(plots={"figures": ["similarity_*", "model_map"]}).drawn
+    kept = [name for name in names if name.startswith(("similarity_", "model_map"))]
+    assert [path.rpartition("/")[2].split(".")[0] for path in asked] == kept != names
+    assert plan_of(plots={"figures": []}).drawn == []
+    assert plan_of(plots={"figures": ["identifiability_*"]}).drawn == []
+    with pytest.raises(ConfigError, match=r"plots\.figures: the study has no 'identifiability_kl'"):
+        _ = plan_of(plots={"figures": ["identifiability_kl"]}).drawn
+
+
+def test_features_of_a_recipe_are_made_by_one_job(monkeypatch):
+    recipes = "recipe in ['radial_4', 'radial_6']"
+    plan = plan_of(models=recipes, datasets=["radial_4", "radial_6"])
+    groups = {group.name: group.models for group in plan.groups_extracted}
+    assert {name: len(models) for name, models in groups.items()} == dict.fromkeys(
+        ["radial_4", "radial_6"], 40
+    )
+    monkeypatch.setattr("consilience.config.trainings.MOST_EXTRACTED", 26)
+    plan = plan_of(models=recipes, datasets=["radial_4", "radial_6"])
+    parts = {group.name: group.models for group in plan.groups_extracted}
+    assert {name: len(models) for name, models in parts.items()} == {
+        "radial_4.1": 26, "radial_4.2": 14, "radial_6.1": 26, "radial_6.2": 14,
+    }  # fmt: skip
+    assert parts["radial_4.1"] + parts["radial_4.2"] == groups["radial_4"]
+    assert next(group.rule for group in plan.groups_extracted) == "radial_4_1"
+
+
 TWO_ALIKE = ["lite0", "lite1"]
 
 

@@ -52,7 +52,7 @@ def plan_of(study, **changes):
             },
         ),
         "settings": {
-            "plots": {"gap_color": "group", "transform": "none"},
+            "plots": {"gap_color": "group", "transform": "none", "figures": ["*"]},
             "consistency": {"groups": columns, "anchors": ["model_00", "model_01"], "models": None},
             "alignment": {"metrics": list(study["metrics"])},
             "sensitivity": {"n": [20, 40]},

@@ -143,5 +143,5 @@ def test_settings_of_a_profile_hold_for_all_jobs(trained):
     assert len(blocks) == 3
     assert all("gpu=1" in block for block in blocks)
     blocks = [b for b in re.split(r"\n(?=\[)", text) if re.search(r"^rule features_", b, re.M)]
-    assert len(blocks) == 3
+    assert len(blocks) == 1  # all of the recipe
     assert all("mem_mb=777" in block for block in blocks)
