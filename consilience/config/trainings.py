@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from consilience.code import code_of
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from consilience.results import Results
 
 
-MOST_EXTRACTED = 40
+MOST_EXTRACTED = 60
 """Models whose features on a dataset one job makes."""
 
 
@@ -169,8 +170,9 @@ class Trainings:
             alike.setdefault(kind, []).append(model)
         parts: dict[str, list[list[str]]] = {}
         for (recipe, *_), models in sorted(alike.items()):
-            cuts = range(0, len(models), MOST_EXTRACTED)
-            parts.setdefault(recipe, []).extend(models[i : i + MOST_EXTRACTED] for i in cuts)
+            size = ceil(len(models) / ceil(len(models) / MOST_EXTRACTED))
+            cuts = range(0, len(models), size)
+            parts.setdefault(recipe, []).extend(models[i : i + size] for i in cuts)
         named = {
             recipe if len(lists) == 1 else f"{recipe}.{number}": models
             for recipe, lists in parts.items()
