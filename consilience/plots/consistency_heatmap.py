@@ -207,10 +207,12 @@ def _draw_panels(
     turned = margin > cell
     height = cell * (len(names) - 1) + (margin if turned else 4) + 5
     scale = color_scale(-1, 1, colors="RdBu_r")
+    # Of all panels at once: one whose groups have no value between families shows none.
+    shown = headline(pd.concat(dict(chosen)))
     with style():
         figure = panels(len(chosen), width=width, height=height, columns=columns, extra=2)
-        for position, (heading, rows) in enumerate(chosen.items()):
-            axes = figure.axes[position]
+        for position, heading in enumerate(chosen):
+            axes, rows = figure.axes[position], shown.loc[heading]
             _draw_cells(axes, rows, names, cell, scale)
             name = f"{heading}, {models_in(rows)}"
             long = len(name) * LETTER > (width - margin - 20) / columns
@@ -219,10 +221,9 @@ def _draw_panels(
                 axes.set_yticklabels([])
         shrink = min(0.8, 120 / (figure.get_figheight() * 25.4))
         label = f"{method} of similarities\nover model pairs"
-        shown = pd.concat([headline(rows) for rows in chosen.values()])
         if families_of(shown):
             label += " of different families"
-        if any(map(is_open, shown.itertuples())):
+        if any(is_open(row) for row in shown.itertuples() if np.isfinite(row.value)):
             few = families_of(shown) and shown["low"].isna().any()
             label += f"\n(pale: the interval holds 0{', or there is none' * bool(few)})"
         color_bar(scale, figure.axes, label, shrink=shrink).set_ticks([-1, -0.5, 0, 0.5, 1])
@@ -236,7 +237,7 @@ def _draw_cells(
     index = pd.Index(names)
     m = len(names)
     image = np.ones((m, m, 4))
-    for row in headline(rows).itertuples():
+    for row in rows.itertuples():
         j, i = sorted(index.get_indexer([row.dataset_x, row.dataset_y]))
         found = np.isfinite(row.value)
         image[i, j] = scale.to_rgba(row.value) if found else mpl.to_rgba(LIGHT)

@@ -67,9 +67,9 @@ def _between(name: str) -> str:
 
 
 def models_in(rows: pd.DataFrame) -> str:
-    """Returns how many models rows are of, and how many families where these have values."""
+    """Returns how many models rows are of, and how many families where figures show these."""
     text = _count(rows["n_models"], "models")
-    if families_of(rows):
+    if "value_all" in rows or families_of(rows):
         text += f" in {_count(rows['n_families'], 'families')}"
     return text
 

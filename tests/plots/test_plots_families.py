@@ -104,6 +104,19 @@ def test_groups_of_too_few_families_have_no_interval_and_the_figure_says_why(zoo
     assert "(pale: the interval holds 0, or there is none)" in text
 
 
+def test_a_panel_without_values_between_families_shows_none(zoo):
+    rows = zoo.of("consistency")
+    lone = (rows["group_x"] == "maker 0") & (rows["group_y"] == "maker 0")
+    columns = ["value_between", "low_between", "high_between", "p_between"]
+    rows.loc[lone, columns] = np.nan
+    figure, _ = consistency_heatmap_groups(rows, group="maker", label="far")
+    (panel,) = (a for a in figure.axes if a.get_title().startswith("maker 0, 16 models"))
+    cells = [" ".join(text.get_text().split()) for text in panel.texts]
+    plain = rows[lone & (rows["method"] == "pearson")]["value"]
+    assert cells == [minus(f"– all {value:.2f}") for value in plain]
+    assert panel.get_title() == "maker 0, 16 models in 2 families"
+
+
 def test_groups_have_both_means_and_their_numbers_of_models_and_families(zoo):
     means = zoo.of("means")
     figure, table = consistency_groups(means, zoo.models, label="far")
