@@ -160,6 +160,8 @@ def check_across(
     places = [("consistency.groups", column) for column in settings["groups"]]
     if settings["clusters"] not in (AUTO, NONE):
         places.append(("consistency.clusters", settings["clusters"]))
+    factors = study.settings["factors"] or {"columns": []}
+    places += [("factors.columns", column) for column in factors["columns"]]
     for place, column in places + ([("plots.group", group)] if group else []):
         if column not in columns:
             hint = did_you_mean(column, columns)
