@@ -26,16 +26,16 @@ rule matched:
         "../workflow/scripts/matched.py"
 
 
-rule factor_shares:
+rule factors:
     """What factors explain of the similarities of pairs by one metric."""
     input:
         PLAN.whole(PLAN.every("similarity")),
     output:
-        RESULTS["factor_shares"],
+        RESULTS["factors"],
     log:
-        RESULTS.log("factor_shares"),
+        RESULTS.log("factors"),
     benchmark:
-        RESULTS.benchmark("factor_shares")
+        RESULTS.benchmark("factors")
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -45,9 +45,9 @@ rule factor_shares:
     params:
         models=PLAN.factor_models,
         settings=PLAN.share_settings,
-        code=PLAN.code("factor_shares"),
+        code=PLAN.code("factors"),
     script:
-        "../workflow/scripts/factor_shares.py"
+        "../workflow/scripts/factors.py"
 
 
 rule dimensions:
@@ -103,5 +103,5 @@ rule all_factors:
     """What factors such as the objective explain, if the study asks for it."""
     input:
         PLAN.each("matched", metric=PLAN.matched),
-        PLAN.each("factor_shares", metric=PLAN.shared_out),
+        PLAN.each("factors", metric=PLAN.shared_out),
         PLAN.dimension_shares,

@@ -72,7 +72,7 @@ def test_no_rule_writes_a_path_by_hand():
         ("grounding_recovered", list(recovery.RECOVERED)),
         ("matched", list(MEANS)),
         ("matched_differences", list(DIFFERENCES)),
-        ("factor_shares", ["metric", *factors.SHARES]),
+        ("factors", ["metric", *factors.SHARES]),
         ("dimensions", list(factors.DIMENSIONS)),
         ("dimension_shares", list(factors.SHARES)),
         ("identifiability", list(identifiability.COLUMNS)),
