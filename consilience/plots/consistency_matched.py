@@ -135,12 +135,10 @@ def _below(name: str, shown: pd.DataFrame, width: float) -> list[str]:
     """Returns what numbers and colours mean."""
     column = families_of(shown)
     over = "families" if column else "models"
-    pairs = f", over pairs of models of different families (`{column}`)" if column else ""
     notes = [
-        f"{name} of two datasets, mean of Fisher's z over dataset pairs{pairs}; lines: 95 % "
-        f"interval over {over}",
-        "dark: similarities as they are; orange: what is left of them without what follows from "
-        "mean and difference of the pair's accuracy by probes",
+        f"{name} of two datasets, mean of Fisher's z over their pairs; 95 % intervals over {over}",
+        f"over pairs of models of different families (`{column}`)" if column else "",
+        "dark: as they are; orange: less what follows from mean and gap of a pair's accuracy",
         few_families(shown, shown["group_x"]),
     ]
     return [
