@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 SHARES = {
     "dataset": "str",
     "factor": "str",
-    "alone": "float64",
+    "value": "float64",
     "low": "float64",
     "high": "float64",
     "unique": "float64",
@@ -132,14 +132,14 @@ def _rows(parts: Mapping[str, Part], families: Clusters) -> list[dict[str, objec
             rows.append(
                 row | {"n": sum(len(values) for values, _, _ in chosen), "n_families": count,
                        "clusters": families.column if families else NONE,
-                       "status": _status(share.alone, share.low, count)}
+                       "status": _status(share.value, share.low, count)}
             )  # fmt: skip
     return rows
 
 
-def _status(alone: float, low: float, families: int) -> str:
-    if np.isnan(alone):
-        return "all values are equal, or all have one level"
+def _status(value: float, low: float, families: int) -> str:
+    if np.isnan(value):
+        return "all values are equal, or other factors tell all levels"
     if families < MIN_FAMILIES:
         return f"ok; no interval: {families} families, at least {MIN_FAMILIES} are needed"
     return "ok" if np.isfinite(low) else "ok; no interval: a level has no value without a family"

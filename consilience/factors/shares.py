@@ -1,6 +1,6 @@
-"""Shares of variance that factors explain, alone and beside others, with intervals by family."""
+"""Shares of variance that factors explain beside each other, with intervals by family."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,30 +9,32 @@ from scipy.stats import t
 from consilience.pairs.families import MIN_FAMILIES
 
 
-def omega_squared(values: np.ndarray, levels: np.ndarray) -> float:
-    """Returns ω² of one factor: the share of variance that its levels explain, in the population.
+def omega_squared(values: np.ndarray, factors: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Returns ω² of each factor beside the others: its share of the variance in the population.
 
-    With g levels, n values, and sums of squares between and within levels,
-    ω² = (SS_b - (g - 1) MS_w) / (SS_t + MS_w), MS_w = SS_w / (n - g) (Hays 1963). Unlike
-    η² = SS_b / SS_t it is 0 on average, and so at times negative, where levels say nothing.
+    Of a least-squares fit of dummies of all factors, added up, to n values: SS_e is what it leaves,
+    MS_e = SS_e / (n - rank), and SS_f what is left more without the factor, which has df_f levels
+    that no other one tells. ω² = (SS_f - df_f MS_e) / (SS_t + MS_e) (Hays 1963). Unlike SS_f / SS_t
+    it is 0 on average, and so at times negative, where levels say nothing.
 
     Args:
         values: (n,).
-        levels: (n,) whole numbers.
+        factors: {name: (n,) whole numbers, its levels}.
 
     Returns:
-        ω²; NaN with fewer than two levels, no more values than levels, or equal values.
+        ω² by name; NaN of a factor with one level, or whose levels others tell, and of all where
+        values are equal or no more than the fit can take up.
     """
-    _, codes = np.unique(levels, return_inverse=True)
-    n, counts = len(values), np.bincount(codes)
-    g = len(counts)
-    centred = values - values.mean()
-    total = float(centred @ centred)
-    if g < 2 or n <= g or total <= 1e-24 * max(float(values @ values), 1e-300):
-        return float("nan")
-    between = float((np.bincount(codes, centred) ** 2 / counts).sum())
-    noise = (total - between) / (n - g)
-    return (between - (g - 1) * noise) / (total + noise)
+    left, rank = _left_over(values, list(factors.values()))
+    total, spare = _total(values), len(values) - rank
+    found = {}
+    for name in factors:
+        without, less = _left_over(values, [x for k, x in factors.items() if k != name])
+        found[name] = float("nan")
+        if np.isfinite(total) and spare > 0 and rank > less:
+            noise = left / spare
+            found[name] = (without - left - (rank - less) * noise) / (total + noise)
+    return found
 
 
 def unique_shares(values: np.ndarray, factors: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -45,34 +47,38 @@ def unique_shares(values: np.ndarray, factors: Mapping[str, np.ndarray]) -> dict
     Returns:
         the loss by name; NaN where values are equal.
     """
-    full = _explained(values, list(factors.values()))
+    left, total = _left_over(values, list(factors.values()))[0], _total(values)
     return {
-        name: full - _explained(values, [x for other, x in factors.items() if other != name])
+        name: (_left_over(values, [x for k, x in factors.items() if k != name])[0] - left) / total
         for name in factors
     }
 
 
-def _explained(values: np.ndarray, factors: Sequence[np.ndarray]) -> float:
-    """Returns R² of an additive fit of dummies."""
+def _total(values: np.ndarray) -> float:
+    """Returns the sum of squares about the mean; NaN where values are equal."""
+    centred = values - values.mean()
+    total = float(centred @ centred)
+    return total if total > 1e-24 * max(float(values @ values), 1e-300) else float("nan")
+
+
+def _left_over(values: np.ndarray, factors: Sequence[np.ndarray]) -> tuple[float, int]:
+    """Returns the sum of squares that an additive fit of dummies leaves, and the fit's rank."""
     parts = [np.ones((len(values), 1))]
     parts += [(x[:, None] == np.unique(x)[1:]).astype(float) for x in factors]
     design = np.hstack(parts)
-    centred = values - values.mean()
-    total = centred @ centred
-    if total <= 1e-24 * max(float(values @ values), 1e-300):
-        return float("nan")
-    left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
-    return float(1 - left @ left / total)
+    weights, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    left = values - design @ weights
+    return float(left @ left), int(rank)
 
 
 class Share(NamedTuple):
     """What one factor explains."""
 
-    alone: float
+    value: float
     """ω²."""
     unique: float
     low: float
-    """Of `alone`; NaN if there are too few families."""
+    """Of `value`; NaN if there are too few families."""
     high: float
 
 
@@ -82,7 +88,7 @@ def shares_of(
     """Returns what each factor explains, on average over parts such as datasets.
 
     The interval leaves out one family at a time, in all parts together: with F families it is
-    ω² ± t(F - 1) √((F - 1) / F · Σ (ω²₋f - mean)²).
+    ω² ± t(F - 1) √((F - 1) / F · Σ (ω²₋f - mean)²), cut at 1.
 
     Args:
         parts: (values (n,), {factor: levels (n,)}, families (n, k)) of each, the families of the
@@ -94,19 +100,23 @@ def shares_of(
     names = list(parts[0][1])
     families = np.unique(np.concatenate([own.ravel() for _, _, own in parts]))
 
-    def mean(name: str, keep: Callable[[np.ndarray], np.ndarray]) -> float:
-        found = [omega_squared(v[keep(own)], x[name][keep(own)]) for v, x, own in parts]
-        return float(np.mean(found))
+    def mean(left_out: str | None) -> np.ndarray:
+        """Returns ω² of each factor without a family, (factors,)."""
+        found = []
+        for values, factors, own in parts:
+            keep = (own != left_out).all(axis=1) if left_out is not None else slice(None)
+            kept = {name: x[keep] for name, x in factors.items()}
+            found.append(list(omega_squared(values[keep], kept).values()))
+        return np.mean(found, axis=0)
 
-    unique = [unique_shares(values, factors) for values, factors, _ in parts]
-    shares = {}
-    for name in names:
-        alone = mean(name, lambda own: np.ones(len(own), bool))
-        low = high = float("nan")
-        if len(families) >= MIN_FAMILIES:
-            left = np.array([mean(name, lambda own, f=f: (own != f).all(axis=1)) for f in families])
-            spread = ((left - left.mean()) ** 2).sum() * (len(left) - 1) / len(left)
-            half = t.ppf(0.975, len(left) - 1) * np.sqrt(spread)
-            low, high = alone - half, alone + half
-        shares[name] = Share(alone, float(np.mean([u[name] for u in unique])), low, high)
-    return shares
+    value = mean(None)
+    unique = np.mean([list(unique_shares(v, x).values()) for v, x, _ in parts], axis=0)
+    low = high = np.full(len(names), np.nan)
+    if len(families) >= MIN_FAMILIES:
+        left = np.array([mean(family) for family in families])
+        count = len(left)
+        spread = ((left - left.mean(axis=0)) ** 2).sum(axis=0) * (count - 1) / count
+        half = t.ppf(0.975, count - 1) * np.sqrt(spread)
+        low, high = value - half, np.minimum(value + half, 1.0)
+    rows = zip(value, unique, low, high, strict=True)
+    return {name: Share(*map(float, row)) for name, row in zip(names, rows, strict=True)}

@@ -57,6 +57,10 @@ def consistency(given):
     return np.corrcoef(rows)[np.triu_indices(len(rows), 1)].mean()
 
 
+def omega(values, levels):
+    return omega_squared(values, {"f": np.asarray(levels)})["f"]
+
+
 # Shares
 
 
@@ -66,19 +70,19 @@ def test_omega_squared_is_that_of_analysis_of_variance():
     values = rng.normal(size=15) + levels
     groups = [values[levels == k] for k in range(3)]
     f = stats.f_oneway(*groups).statistic
-    assert omega_squared(values, levels) == pytest.approx(2 * (f - 1) / (2 * (f - 1) + 15))
-    assert omega_squared(values, 7 - 3 * levels) == pytest.approx(omega_squared(values, levels))
-    assert omega_squared(levels.astype(float), levels) == pytest.approx(1)
+    assert omega(values, levels) == pytest.approx(2 * (f - 1) / (2 * (f - 1) + 15))
+    assert omega(values, 7 - 3 * levels) == pytest.approx(omega(values, levels))
+    assert omega(levels.astype(float), levels) == pytest.approx(1)
 
 
 def test_omega_squared_of_nothing_is_nought_on_average_and_finds_what_was_planted():
     rng = np.random.default_rng(1)
     levels = np.repeat(np.arange(5), 12)
-    nothing = [omega_squared(rng.normal(size=60), levels) for _ in range(400)]
+    nothing = [omega(rng.normal(size=60), levels) for _ in range(400)]
     assert abs(np.mean(nothing)) < 4 * np.std(nothing) / 20
     # variance 1 of levels (their own mean square 10 / 4 · …) against 3 of noise
     effect = np.array([-2.0, -1, 0, 1, 2]) / np.sqrt(2)
-    found = [omega_squared(effect[levels] + rng.normal(0, 3**0.5, 60), levels) for _ in range(400)]
+    found = [omega(effect[levels] + rng.normal(0, 3**0.5, 60), levels) for _ in range(400)]
     assert np.mean(found) == pytest.approx(0.25, abs=0.02)
 
 
@@ -87,7 +91,27 @@ def test_omega_squared_of_nothing_is_nought_on_average_and_finds_what_was_plante
                            (np.arange(3.0), [0, 1, 2])],
 )  # fmt: skip
 def test_without_spread_levels_or_rest_there_is_no_share(values, levels):
-    assert np.isnan(omega_squared(values, np.array(levels)))
+    assert np.isnan(omega(values, levels))
+
+
+def test_what_others_explain_is_no_noise_of_a_factor():
+    rng = np.random.default_rng(20)
+    strong, idle = np.repeat(np.arange(4), 15), np.tile(np.arange(5), 12)
+    found = []
+    for _ in range(300):
+        values = 3.0 * strong + rng.normal(size=60)
+        found.append(omega_squared(values, {"strong": strong, "idle": idle})["idle"])
+    assert abs(np.mean(found)) < 4 * np.std(found) / 300**0.5
+    means = [values[strong == k].mean() for k in range(4)]
+    rest = values - np.array(means)[strong]
+    by_idle = np.array([rest[idle == k].mean() for k in range(5)])
+    noise = ((rest - by_idle[idle]) ** 2).sum() / (60 - 8)
+    by_hand = (12 * (by_idle**2).sum() - 4 * noise) / (
+        ((values - values.mean()) ** 2).sum() + noise
+    )
+    assert found[-1] == pytest.approx(by_hand)
+    same = omega_squared(values, {"strong": strong, "again": strong})
+    assert np.isnan(list(same.values())).all()
 
 
 def test_unique_shares_of_a_balanced_design_are_those_alone():
@@ -110,12 +134,12 @@ def test_intervals_leave_families_out():
     levels, family = np.tile([0, 1], 30), np.repeat(list("pqrst"), 12)
     values = levels + rng.normal(size=60)
     (share,) = shares_of([(values, {"f": levels}, family[:, None])]).values()
-    left = np.array([omega_squared(values[family != k], levels[family != k]) for k in "pqrst"])
+    left = np.array([omega(values[family != k], levels[family != k]) for k in "pqrst"])
     half = stats.t.ppf(0.975, 4) * np.sqrt(4 / 5 * ((left - left.mean()) ** 2).sum())
-    assert (share.alone - share.low, share.high - share.alone) == pytest.approx((half, half))
+    assert (share.value - share.low, share.high - share.value) == pytest.approx((half, half))
     few = shares_of([(values[:36], {"f": levels[:36]}, family[:36, None])])["f"]
     assert np.isnan([few.low, few.high]).all()
-    assert np.isfinite(few.alone)
+    assert np.isfinite(few.value)
 
 
 def test_intervals_of_a_share_hold_the_truth():
@@ -312,9 +336,9 @@ def test_shares_of_similarity_find_the_factor_that_was_planted(similarities, tmp
     assert table["metric"].eq("made").all()
     means = table[table["dataset"] == "*"].set_index("factor")
     assert list(means.index) == ["objective", "architecture", "seed"]
-    assert means["alone"]["objective"] > 0.5
-    assert means["alone"][["architecture", "seed"]].abs().max() < 0.03
-    assert (means["low"] <= means["alone"]).all()
+    assert means["value"]["objective"] > 0.5
+    assert means["value"][["architecture", "seed"]].abs().max() < 0.03
+    assert (means["low"] <= means["value"]).all()
     assert means["status"].eq("ok").all()
     alone = tmp_path / "alone.parquet"
     make_shares(similarities, MODELS, alone, columns=["objective"], clusters="none")
@@ -339,4 +363,4 @@ def test_shares_of_dimensions_find_the_factor_that_was_planted(tmp_path, by_obje
     spread = np.array([2 / 3 * by_objective**2, 0, 0, 2 / 3 * 0.25])
     truth = spread / (spread.sum() + 0.09)
     assert table["unique"].to_numpy() == pytest.approx(truth, abs=0.08)
-    assert table["alone"].to_numpy() == pytest.approx(truth, abs=0.08)
+    assert table["value"].to_numpy() == pytest.approx(truth, abs=0.08)
