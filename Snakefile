@@ -27,6 +27,7 @@ include: "rules/sensitivity.smk"
 include: "rules/behavior.smk"
 include: "rules/identifiability.smk"
 include: "rules/grounding.smk"
+include: "rules/factors.smk"
 include: "rules/plots.smk"
 include: "rules/explorer.smk"
 
@@ -45,5 +46,6 @@ rule all:
         rules.all_behavior.input,
         rules.all_identifiability.input,
         rules.all_grounding.input,
+        rules.all_factors.input,
         rules.all_plots.input,
         rules.all_explorer.input,

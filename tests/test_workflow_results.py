@@ -239,7 +239,7 @@ def test_features_of_other_samples_are_refused(study):
     assert "p4.safetensors" in text
 
 
-NEED_PACKAGES = ("config/studies/resi_cpu.yaml",)
+NEED_PACKAGES = ("config/studies/objective.yaml", "config/studies/resi_cpu.yaml")
 """Studies of data that come as packages which are no part of the environment."""
 
 

@@ -162,10 +162,13 @@ def check_across(
     places = [("consistency.groups", column) for column in settings["groups"]]
     if settings["clusters"] not in (AUTO, NONE):
         places.append(("consistency.clusters", settings["clusters"]))
+    factors = (study.settings["factors"] or {"columns": []})["columns"]
+    places += [("factors.columns", column) for column in factors]
     for place, column in places + ([("plots.group", group)] if group else []):
         if column not in columns:
             hint = did_you_mean(column, columns)
             problems.add(where.place(place), f"no column {column!r} in the models{hint}")
+    _check_factors(study, [c for c in factors if c in columns], where, problems)
     if settings["models"]:
         run_query(settings["models"], study.models, where.place("consistency.models"), problems)
     _check_sets(study, where, problems)
@@ -173,6 +176,18 @@ def check_across(
         problems.add(where.place(key), text)
     _check_probes_and_curves(study, models, where, problems)
     _check_pairs(study, where, problems)
+
+
+def _check_factors(
+    study: "Study", columns: Sequence[str], where: Origins, problems: Problems
+) -> None:
+    """Notes factors that have one value only."""
+    for column in columns:
+        if len({row.get(column, "") for row in study.models.values()}) < 2:
+            problems.add(
+                where.place("factors.columns"),
+                f"all models have one {column!r}; name columns in which they differ",
+            )
 
 
 def _check_pairs(study: "Study", where: Origins, problems: Problems) -> None:

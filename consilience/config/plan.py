@@ -15,6 +15,7 @@ from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
 from consilience.config.compared import Compared
+from consilience.config.factored import Factored
 from consilience.config.grounded import Grounded
 from consilience.config.groups import Groups
 from consilience.config.identified import Identified
@@ -32,7 +33,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Compared, Grounded, Groups, Identified, Page, Trainings):
+class Plan(Compared, Factored, Grounded, Groups, Identified, Page, Trainings):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

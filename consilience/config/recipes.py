@@ -16,6 +16,7 @@ from typing import Any
 from consilience.alterations.spec import check_modality, read_alteration
 from consilience.alterations.splits import read_split
 from consilience.config.catalogs import Row, read_yaml
+from consilience.config.objectives import check_objective, objective_options
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import canonical_json, derive_seed
@@ -37,7 +38,10 @@ ALTERATIONS = ("labels", "shortcut", "augmentation")
 _RATES = {"labels": "labels_rate", "shortcut": "shortcut_rate"}
 _SPLIT = {"kind": "split_kind", "overlap": "overlap", "side": "side", "draw": "split_draw"}
 """Metadata columns of alterations, and of keys of `overlap`."""
-_WHOLE = ("options", "columns", "input", "training", "overlap", "tests", *ALTERATIONS)
+_WHOLE = (
+    *("options", "columns", "input", "training", "objective_options", "overlap", "tests"),
+    *ALTERATIONS,
+)
 """Blocks that are laid over each other key by key."""
 
 
@@ -245,6 +249,7 @@ def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Pro
         _check_alterations(place, whole, datasets)
         split_name(whole.get("architecture", "small:mlp"))
         check_options(whole.get("architecture", "small:mlp"), whole.get("options", {}))
+        check_objective(whole, datasets)
     except ConfigError as error:
         problems.add(place, str(error))
 
@@ -303,6 +308,7 @@ def _training(
         "split": whole.get("split", "all" if test else "train"),
         "modality": modality,
         "objective": whole.get("objective", CLASSES),
+        **objective_options(whole),
         "input": with_defaults(whole.get("input", {}), schema["input"]),
         "training": with_defaults(whole["training"], schema["training"]),
         "alterations": {key: whole[key] for key in ALTERATIONS if whole.get(key)},

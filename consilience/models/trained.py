@@ -6,11 +6,11 @@ centred and scaled as there, texts cut to as many words or bytes as there. Words
 vocabulary of the training texts, which the file holds.
 
 The column `layers` is blank or `last` for `features`, what enters the head; `all` for the network's
-blocks and `features`; or a comma list of module names and patterns. Logits and the class vectors
-(`unembedding`, without bias) come out beside them; of what predicts bytes, `loss` and the vectors
-of the bytes. Untrained networks give these too. What learnt noise has the layers `t10`, `t50`, …,
-mean and deviation over positions at that time of the noise (blank: 10, 50, 100, 200, 400, 700), or
-`t_random`, each picture at a time of its own.
+blocks and `features`; or a comma list of module names and patterns. Where classes were learnt,
+logits and the class vectors (`unembedding`, without bias) come out beside them; of what predicts
+bytes, `loss` and the vectors of the bytes. Untrained networks give these too. What learnt noise has
+the layers `t10`, `t50`, …, mean and deviation over positions at that time of the noise (blank: 10,
+50, 100, 200, 400, 700), or `t_random`, each picture at a time of its own.
 """
 
 import logging
@@ -33,7 +33,15 @@ from consilience.models._state import load_state
 from consilience.models._trained_graphs import NodeExtractor
 from consilience.models._trained_noise import NoiseExtractor, read_times
 from consilience.models._trained_texts import ByteExtractor, WordExtractor, read_pool
-from consilience.networks import CLASSES, NOISE, TOKENS, Task, unembedding_of, versions_of
+from consilience.networks import (
+    CLASSES,
+    NOISE,
+    OF_PICTURES,
+    TOKENS,
+    Task,
+    unembedding_of,
+    versions_of,
+)
 from consilience.networks.hub import find_folder, is_repository
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.weights import Trained, read_trained
@@ -155,9 +163,8 @@ def _pictures(
     transform = TrainedTransform(trained.header["spec"]["input"])
     parts = network.parts
     pooling = read_pooling(row, channels_last=parts.channels_last, prefix=parts.prefix)
-    return ImageExtractor(
-        transform=transform, model=network, head=_head(network), pooling=pooling, **given
-    )
+    head = _head(network) if trained.header["task"]["objective"] == CLASSES else None
+    return ImageExtractor(transform=transform, model=network, head=head, pooling=pooling, **given)
 
 
 def _words(
@@ -196,6 +203,7 @@ _EXTRACTORS: dict[tuple[str, str], Callable[..., NetworkExtractor]] = {
     ("text", TOKENS): _bytes,
     ("graph", CLASSES): _nodes,
     ("image", NOISE): _noise,
+    **{("image", objective): _pictures for objective in OF_PICTURES},
 }
 """By modality and objective."""
 

@@ -23,8 +23,16 @@ from consilience.registry import did_you_mean, submodules
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CLASSES, TOKENS, NOISE = OBJECTIVES = ("classes", "tokens", "noise")
+CLASSES, TOKENS, NOISE = "classes", "tokens", "noise"
 """What a network learns: the class of a sample, the next token, the noise in a picture."""
+CONTRASTIVE, MASKED, ROTATION, IMAGE_TEXT = OF_PICTURES = (
+    "contrastive",
+    "masked",
+    "rotation",
+    "image_text",
+)
+"""What any network of ours on pictures can learn instead of classes: see `networks.objectives`."""
+OBJECTIVES = (CLASSES, TOKENS, NOISE, *OF_PICTURES)
 
 _LIBRARIES = f"{__name__}.libraries"
 _FOLDER = Path(__file__).parent / "libraries"

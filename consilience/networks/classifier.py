@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from consilience.errors import ConfigError
-from consilience.networks import CLASSES, Task
+from consilience.networks import CLASSES, OF_PICTURES, Task
+from consilience.networks.objectives import objective_head
 from consilience.networks.perceptron import perceptron
 
 MODALITIES = {"image": "pictures", "text": "texts", "vector": "vectors", "graph": "graphs"}
@@ -94,6 +95,8 @@ def make_head(
 ) -> nn.Module:
     """Returns a linear head, or with `labels` (a width) one by a perceptron over the labels.
 
+    Where something else than classes is learnt, it is what that needs; see `networks.objectives`.
+
     Args:
         task: says how many classes there are.
         dimension: of the features.
@@ -104,8 +107,15 @@ def make_head(
         norm: length of the class vectors; 0 leaves it free.
 
     Raises:
-        ConfigError: there are no two classes to tell apart.
+        ConfigError: there are no two classes to tell apart, or options of a head for classes where
+            none are learnt.
     """
+    if task.objective in OF_PICTURES:
+        if labels or not bias:
+            raise ConfigError(
+                f"options bias and labels are of a head for classes, and {task.objective} has none"
+            )
+        return objective_head(task, dimension)
     if task.classes < 2:
         raise ConfigError(f"{task.classes} classes: there is nothing to learn; name a labelled set")
     if not labels:
@@ -125,11 +135,15 @@ def output_map(width: int, dimension: int) -> tuple[nn.Module, int]:
 
 
 def expect(task: Task, modalities: Sequence[str], objective: str = CLASSES) -> None:
-    """Raises ConfigError if a network cannot take the inputs of a task, or do it."""
+    """Raises ConfigError if a network cannot take the inputs of a task, or do it.
+
+    One that can learn classes of pictures can learn all of `OF_PICTURES`.
+    """
     if task.modality not in modalities:
         known = " or ".join(MODALITIES[one] for one in modalities)
         raise ConfigError(f"it takes {known}, not {MODALITIES[task.modality]}")
-    if task.objective != objective:
+    others = OF_PICTURES if objective == CLASSES and task.modality == "image" else ()
+    if task.objective not in (objective, *others):
         raise ConfigError(
             f"it learns {objective}, not {task.objective}; set `objective` of the recipe to "
             f"{objective}, or name another architecture"

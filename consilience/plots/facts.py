@@ -53,6 +53,7 @@ class Plan(Protocol):
         metric_modules: the module of each metric, without its package.
         trained: models that the workflow trains.
         vectors: how to open each dataset of vectors.
+        matched: metrics whose consistency is matched for accuracy.
         identified: datasets on which pairs of classifiers are compared.
         trend_settings: how closeness is followed over widths; empty if nothing is compared.
         constructions: kinds of constructed models.
@@ -84,6 +85,7 @@ class Plan(Protocol):
     metric_modules: Mapping[str, str]
     trained: Sequence[str]
     vectors: Mapping[str, Any]
+    matched: Sequence[str]
     identified: Sequence[str]
     trend_settings: Mapping[str, Any]
     constructions: Sequence[str]

@@ -76,6 +76,8 @@ class Stimuli:
     graph: Any = None
     """That they are nodes of."""
     vary: Vary | None = None
+    names: tuple[str, ...] = ()
+    """Of the classes, where they are learnt as texts."""
 
 
 def alter(

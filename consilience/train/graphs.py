@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from consilience.networks import Task
 from consilience.networks.graphs import Graph, tensors_of
 from consilience.train.altered import Vary
-from consilience.train.labelled import Score, entropy
+from consilience.train.labelled import FREQUENCIES, Score, entropy
 
 
 class Nodes:
@@ -20,6 +20,8 @@ class Nodes:
         device: where everything is to lie.
         vary: what is new in every epoch.
     """
+
+    blind, least = FREQUENCIES, 1
 
     def __init__(
         self,

@@ -13,13 +13,23 @@ from torch import Tensor
 
 from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError
-from consilience.networks import CLASSES, NOISE, TOKENS, Task, split_name
+from consilience.networks import (
+    CLASSES,
+    IMAGE_TEXT,
+    NOISE,
+    OF_PICTURES,
+    ROTATION,
+    TOKENS,
+    Task,
+    split_name,
+)
 from consilience.networks.pictures import picture_bytes
 from consilience.networks.symbols import BYTES
 from consilience.train.altered import Stimuli
 from consilience.train.graphs import Nodes
 from consilience.train.labelled import Data, Labelled, Pictures
 from consilience.train.noisy import Noisy
+from consilience.train.objectives import KINDS, ImageText
 from consilience.train.texts import Texts, Windows
 
 
@@ -120,6 +130,42 @@ def _noisy(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None)
     return Noisy(ids, _stacked(given, how), how["mean"], how["deviation"], device)
 
 
+def _unlabelled(given: Stimuli, spec: Mapping[str, Any], device: str, like: Task | None) -> Data:
+    if spec["objective"] == ROTATION:
+        _check_square(given.samples)
+    how, ids = spec["input"], [sample.id for sample in given.samples]
+    basis = (ids, _stacked(given, how), spec, device)
+    if spec["objective"] != IMAGE_TEXT:
+        return KINDS[spec["objective"]](*basis)
+    words = {key: how[key] for key in ("tokens", "vocabulary")}
+    return ImageText(*basis, texts=_sayings(given, spec), like=like, **words)
+
+
+def _check_square(samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        wide, high = sample.image().size if sample.image else (0, 0)
+        if wide != high:
+            raise DataError(
+                f"{sample.origin}: sample {sample.id!r} has {wide} x {high} pixels, and a picture "
+                "that is no square tells its turn by its shape; crop it, or set another objective"
+            )
+
+
+def _sayings(given: Stimuli, spec: Mapping[str, Any]) -> list[str]:
+    """Returns a text for each sample: its own, or one that names its class."""
+    how, place = spec["objective_options"], f"dataset {spec['dataset']!r}"
+    if how["texts"] == "captions":
+        return texts_of(given.samples)
+    named = [" ".join(name.replace("_", " ").split()) for name in given.names]
+    if not all(named) or len(set(named)) < max(len(named), 2):
+        raise DataError(
+            f"{place} has no two classes with a name each, and image_text learns from names; name "
+            "another dataset, or set objective_options.texts to captions"
+        )
+    template = how["template"]
+    return [template.replace("{name}", named[k]) for k in _labels(given, spec).tolist()]
+
+
 def _texts(given: Stimuli, spec: Mapping[str, Any], device: str, like: Task | None) -> Data:
     how, texts = spec["input"], texts_of(given.samples)
     labels = _labels(given, spec)
@@ -152,5 +198,6 @@ _KINDS: dict[tuple[str, str], Callable[..., Data]] = {
     ("text", TOKENS): _bytes,
     ("graph", CLASSES): _nodes,
     ("image", NOISE): _noisy,
+    **{("image", objective): _unlabelled for objective in OF_PICTURES},
 }
 """By modality and objective."""

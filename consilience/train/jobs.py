@@ -19,10 +19,18 @@ from consilience.features.lock import sole_maker
 from consilience.features.shards import delete_strays
 from consilience.files import atomic, digest
 from consilience.models.trained import fill, start_digest
-from consilience.networks import CLASSES, build, modules_of, versions_of
+from consilience.networks import (
+    CLASSES,
+    IMAGE_TEXT,
+    OF_PICTURES,
+    build,
+    modules_of,
+    versions_of,
+)
 from consilience.networks.weights import read_trained, write_trained
 from consilience.train.course import Course, read_checkpoint
 from consilience.train.labelled import Data
+from consilience.train.objectives import Unlabelled
 from consilience.train.settings import Settings
 from consilience.train.single import Single
 from consilience.train.sources import Sources, class_names
@@ -67,7 +75,7 @@ def train_models(
             set of other classes.
         ModelError: a training whose loss is not finite; all others of the job are kept.
     """
-    if test is not None and next(iter(specs.values()))["objective"] == CLASSES:
+    if test is not None and _tells_classes(next(iter(specs.values()))):
         _check_classes(train, test)
     store = Path(next(iter(outs.values()))).parent / STORE
     job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
@@ -189,14 +197,16 @@ class _Job:
         """Returns what a model learns from; `known`, that of another one, if it is the same."""
         spec = self.specs[model]
         if known is not None and not spec["alterations"]:
-            return known
+            return known.of_model(spec["seeds"]) if isinstance(known, Unlabelled) else known
         return self.train.data(spec["split"], spec, self.device)
 
     def _can_stack(self, network: nn.Module) -> bool:
         """Returns whether networks of this kind are trained in a stack."""
+        first = next(iter(self.specs.values()))
         plain = self.precision == "none" and not self.parallel
-        varied = "augmentation" in next(iter(self.specs.values()))["alterations"]
-        return plain and not varied and can_stack(network)
+        classes = first["objective"] not in OF_PICTURES
+        varied = "augmentation" in first["alterations"]
+        return plain and classes and not varied and can_stack(network)
 
     def _with_company(self, models: Sequence[str]) -> list[str]:
         """Returns the models to train: of an interrupted stack all, or bytes would be others."""
@@ -267,7 +277,7 @@ class _Job:
         header = {
             "spec": dict(spec),
             "task": data.task.as_dict(),
-            "status": _status(scores["train"], data.chance, self.settings, steps, spec["weights"]),
+            "status": _status(scores["train"], data, self.settings, steps, spec["weights"]),
             "steps": steps,
             "history": course.curve(place),
             "scores": scores,
@@ -284,6 +294,12 @@ class _Job:
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])
         write_trained(self.place(model), network.state_dict(), header)
+
+
+def _tells_classes(spec: Mapping[str, Any]) -> bool:
+    """Returns whether a model learns classes, by number or by name."""
+    named = spec["objective"] == IMAGE_TEXT and spec["objective_options"]["texts"] == "names"
+    return named or spec["objective"] == CLASSES
 
 
 def _check_classes(train: Sources, test: Sources) -> None:
@@ -305,15 +321,15 @@ def _start_digest(model: str, spec: Mapping[str, Any]) -> list[str]:
 
 
 def _status(
-    score: Mapping[str, Any], chance: float, settings: Settings, steps: int, weights: str
+    score: Mapping[str, Any], data: Data, settings: Settings, steps: int, weights: str
 ) -> str:
     """Returns `trained`, `untrained`, or why a network did not learn what it was to learn."""
     if not steps:
         return "trained" if weights else "untrained"
-    if score["loss"] >= chance:
+    if score["loss"] >= data.chance:
         return (
             f"did not fit: its loss {score['loss']:.4g} on what it was trained on is no less than "
-            f"that of always answering the class frequencies, {chance:.4g}"
+            f"that of {data.blind}, {data.chance:.4g}"
         )
     if score["accuracy"] is not None and score["accuracy"] < settings.min_accuracy:
         return (

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from consilience.networks import Task
 from consilience.train.altered import Vary
 
+FREQUENCIES = "always answering the class frequencies"
+
 
 @dataclass(frozen=True)
 class Score:
@@ -33,6 +35,10 @@ class Data(Protocol):
     task: Task
     chance: float
     """The loss of the best constant answer; a network that does no better did not learn."""
+    blind: str
+    """What that answer is."""
+    least: int
+    """Samples that a batch needs."""
 
     def loss(
         self, network: nn.Module, rows: Tensor, smoothing: float = 0.0, epoch: int = 0
@@ -58,6 +64,7 @@ class Labelled:
 
     CHUNK = 2048
     """Samples that are scored at a time."""
+    blind, least = FREQUENCIES, 1
 
     def __init__(
         self, inputs: Tensor, labels: Tensor, classes: int, modality: str, device: str = "cpu"

@@ -10,6 +10,10 @@ from consilience.files import write_table
 from consilience.networks.weights import read_header
 from consilience.results import RESULT_FILES
 
+_NUMBERS = ("loss_train", "loss_test", "accuracy_train", "accuracy_test")
+"""Columns that may have no value at all."""
+_NOTE = "{} gives a network no head that tells classes; probes of its features give an accuracy"
+
 
 def make_learned(
     rows: Mapping[str, Mapping[str, str]],
@@ -38,7 +42,8 @@ def make_learned(
         for step, loss in zip(*(header["history"][key] for key in ("step", "loss")), strict=True)
     ]
     for name, path, lines in (("learned", table, found), ("learned_curves", curves, points)):
-        write_table(pd.DataFrame(lines, columns=list(RESULT_FILES[name].columns)), path, {})
+        frame = pd.DataFrame(lines, columns=list(RESULT_FILES[name].columns))
+        write_table(frame.astype({c: float for c in _NUMBERS if c in frame}), path, {})
 
 
 def _named(row: Mapping[str, str]) -> dict[str, Any]:
@@ -50,6 +55,7 @@ def _line(header: Mapping[str, Any]) -> dict[str, Any]:
     train, test = scores["train"], scores.get("test") or {}
     return {
         "architecture": spec["architecture"],
+        "objective": spec["objective"],
         "dataset": spec["dataset"],
         "test": (spec["test"] or spec["dataset"]) if test else "",
         "status": header["status"],
@@ -62,4 +68,5 @@ def _line(header: Mapping[str, Any]) -> dict[str, Any]:
         "chance_loss": header["chance_loss"],
         "n_train": train["n"],
         "n_test": test.get("n"),
+        "note": "" if train["accuracy"] is not None else _NOTE.format(spec["objective"]),
     }

@@ -28,6 +28,7 @@ class Noisy:
     """Pictures that are scored at a time."""
     chance = 1.0
     """The mean square of standard normal noise."""
+    blind, least = "seeing no noise at all", 1
 
     def __init__(
         self, ids: Sequence[str], pictures: Tensor, mean: float, deviation: float, device: str

@@ -42,6 +42,12 @@ class Single:
         self._data, self._settings, self._seeds, self._context = data, settings, seeds, context
         self._order = Order(data.n, settings.samples_per_step, seeds["order"])
         self.steps = settings.count(self._order.per_epoch)
+        smallest = data.n % self._order.size or self._order.size
+        if self.steps and smallest < data.least:
+            raise ConfigError(
+                f"a batch of {smallest} of {data.n} samples cannot be learnt, for {data.least} are "
+                "compared at least; set another training.batch_size, which leaves no sample over"
+            )
         self._weights = [w for w in network.parameters() if w.requires_grad]
         self._optimiser = settings.optimiser(self._weights)
 

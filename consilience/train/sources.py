@@ -1,7 +1,7 @@
 """What models learn from and are scored on: samples of a dataset, as training takes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ from consilience.alterations.spec import read_alteration
 from consilience.datasets import open_dataset
 from consilience.errors import ModelError
 from consilience.files import digest, read_table
-from consilience.networks import Task
+from consilience.networks import IMAGE_TEXT, Task
 from consilience.samples import Samples, iterate, read_samples
 from consilience.train.altered import TEST, TRAIN, Stimuli, alter, one_side
 from consilience.train.inputs import open_data
@@ -71,7 +71,10 @@ class Sources:
                 f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
                 "set `split` of the recipe to all, or draw a test share"
             )
-        return open_data(alter(given, opened, spec, role), spec, device, like)
+        given = alter(given, opened, spec, role)
+        if spec["objective"] == IMAGE_TEXT:
+            given = replace(given, names=tuple(class_names(self, spec)))
+        return open_data(given, spec, device, like)
 
 
 def class_names(learnt: Sources, spec: Mapping[str, Any]) -> list[str]:

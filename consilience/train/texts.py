@@ -77,6 +77,7 @@ class Windows:
 
     CHUNK = 256
     """Windows that are scored at a time."""
+    blind, least = "always answering the frequencies of bytes", 1
 
     def __init__(self, texts: Sequence[str], task: Task, device: str) -> None:
         self.task, self._width = task, task.shape[0]

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -67,7 +68,7 @@ def plan_of(study, **changes):
         "curve_datasets": list(study["datasets"])[1:], "curve_metrics": list(study["metrics"])[:1],
         "trained": ["radial.w8.0"], "identified": ["data_02"], "constructions": ["kl", "perturbed"],
         "vectors": {"data_02": {"row": radial("data_02"), "code": ""}},
-        "trend_settings": {"min_accuracy": 0.9},
+        "trend_settings": {"min_accuracy": 0.9}, "matched": list(study["metrics"]),
         "cases": GROUNDED, "thresholds": THRESHOLDS, "costed": True,
         "grounded_on": ["fashion_vgg_clean", "fashion_vgg_odd"],
         "answered": [f"fashion_vgg_{name}" for name in ("clean", "odd", "dots", "noise")],
@@ -99,6 +100,9 @@ def made(tmp_path_factory):
             groups=["family", "objective"], anchors=names[:2], bootstrap=100, permutations=99,
             sets={"first": names[:4], "second": names[4:]}, seed=0,
         )  # fmt: skip
+        path = Path(results["matched"].format(metric=metric))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(results["consistency_means"].format(metric=metric), path)
         for dataset in plan.paired:
             path = results["alignment"].format(dataset=dataset, metric=metric)
             facts = {"bounds": [0, 1], "larger_is_more_similar": True}
@@ -205,6 +209,7 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"trained": []}, {"training_curves", "training_accuracy"}),
         ({"vectors": {}}, {"identifiability_data"}),
         ({"recovering": []}, {"grounding_recovery"}),
+        ({"matched": []}, {"consistency_matched"}),
         ({"identified": []}, {f"identifiability_{k}" for k in PAIRED}),
         ({"constructions": ["kl"]}, {"identifiability_constructed"}),
         ({"constructions": ["perturbed"]}, {"identifiability_kl"}),

@@ -9,12 +9,15 @@ from clones import ROOT
 from consilience import (
     alignment,
     behavior,
+    factors,
     grounding,
     identifiability,
     reliability,
     sensitivity,
     similarity,
 )
+from consilience.consistency.differences import COLUMNS as DIFFERENCES
+from consilience.consistency.tables import MEANS
 from consilience.grounding import published, recovery
 from consilience.results import (
     RESULT_FILES,
@@ -67,6 +70,11 @@ def test_no_rule_writes_a_path_by_hand():
         ("grounding_published_domains", published.DOMAINS),
         ("grounding_recovery", list(recovery.CONFUSION)),
         ("grounding_recovered", list(recovery.RECOVERED)),
+        ("matched", list(MEANS)),
+        ("matched_differences", list(DIFFERENCES)),
+        ("factors", ["metric", *factors.SHARES]),
+        ("dimensions", list(factors.DIMENSIONS)),
+        ("dimension_shares", list(factors.SHARES)),
         ("identifiability", list(identifiability.COLUMNS)),
         ("identifiability_trend", list(identifiability.TREND)),
         ("constructed_kl", list(identifiability.KL_TABLE)),
