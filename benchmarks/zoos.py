@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
 
 from consilience.metrics import get_metric
 from consilience.pairs.correlations import Block
@@ -115,6 +115,9 @@ def truths(kind: str, icc: float, layout: str, method: str) -> tuple[float, floa
     pooled = []
     for keep in (np.ones(len(i), bool), families[i] != families[j]):
         x, y = many[:, 0, keep].ravel(), many[:, 1, keep].ravel()
+        if method == "kendall":
+            pooled.append(float(kendalltau(x, y).statistic))
+            continue
         if method == "spearman":
             x, y = rankdata(x), rankdata(y)
         pooled.append(float(np.corrcoef(x, y)[0, 1]))
