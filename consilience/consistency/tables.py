@@ -197,6 +197,7 @@ class Mean:
         self.z = z.mean()
         left_out = sheet.left_out if single else part.by_family
         self.left_out = self.z + _mean_change(left_out[used], z)
+        self.by_model = self.z + _mean_change(sheet.left_out[used], z)
         self.drawn = self.z + _mean_change(sheet.drawn[used], z)
         sizes = tuple(map(len, result.chosen.members))
         ends = np.empty((2, 0), int)

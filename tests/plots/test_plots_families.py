@@ -153,11 +153,30 @@ def test_differences_and_behavior_show_both_values(zoo):
         round(first["value"], 9), round(first["value_between"], 9),
     }  # fmt: skip
     assert table["value"].isin(zoo.differences["value"]).all()
+    assert "†" not in text and "‡" not in text
     text = written(similarity_behavior(zoo.of("relation"), label="far")[0])
     assert "far and behavior, between families of `family`" in text
     assert "birds (n = 24, F = 3)" in text
     assert "no interval: 3 families, at least 4 are needed (birds)" in text
     assert "† driven by one model or family" in text
+
+
+def test_differences_tell_who_drives_them_and_what_near_duplicates_do(zoo):
+    rows = zoo.differences.copy()
+    first = (rows["dataset_x"] == "*") & (rows["method"] == "pearson")
+    first &= (rows["metric"] == "far") & (rows["grouping"] == "objective")
+    said = "ok; between families: the interval holds 0, that over all pairs does not: " \
+           "near-duplicates can make such a difference"  # fmt: skip
+    rows.loc[first, ["outlier", "value_without", "status"]] = ["family=f7", 0.12, said]
+    text = written(group_differences(rows, zoo.models)[0])
+    value = minus(f"{rows.loc[first, 'value'].item():.2f}")
+    assert "image-text − supervised †‡" in text
+    assert (
+        "† driven by one model or family (over all pairs of models): far, image-text − supervised: "
+        f"{value}, without family=f7 0.12"
+    ) in text
+    assert "‡ the interval holds 0, that over all pairs does not: near-duplicates" in text
+    assert "no interval: 2 families" not in text  # the line on all of them says it
 
 
 def test_scatter_and_agreement_name_the_families(zoo):
