@@ -10,6 +10,7 @@ from scipy import stats
 
 from consilience.consistency import consistency_tables
 from consilience.consistency.differences import level_of_all
+from consilience.consistency.tables import intraclass, of_intraclass
 from consilience.errors import ConfigError
 
 NAMES = [f"m{k:02d}" for k in range(14)]
@@ -288,10 +289,12 @@ def test_means_and_differences_leave_out_families_of_all_datasets_together():
     (a, *left_a), (b, *left_b) = z["a"], z["b"]
     parts = [7 / 8 * ((np.array(left) - np.mean(left)) ** 2).sum() for left in (left_a, left_b)]
     mean = found.means.set_index(["group_x", "group_y"]).loc[("a", "a")]
-    half = stats.t(7).ppf(0.975) * np.sqrt(parts[0])
-    np.testing.assert_allclose(
-        [mean["value"], mean["low"], mean["high"]], np.tanh([a, a - half, a + half]), atol=1e-10
-    )
+    r, left = np.tanh(a), np.tanh(left_a)  # of three datasets: the scale of intraclass correlations
+    scaled, left = (0.5 * np.log((1 + 2 * x) / (1 - x)) for x in (r, left))
+    half = stats.t(7).ppf(0.975) * np.sqrt(7 / 8 * ((left - left.mean()) ** 2).sum())
+    odds = np.exp(2 * np.array([scaled - half, scaled + half]))
+    ends = (odds - 1) / (odds + 2)
+    np.testing.assert_allclose([mean["value"], mean["low"], mean["high"]], [r, *ends], atol=1e-10)
     freedom = sum(parts) ** 2 / sum(part**2 / 7 for part in parts)
     half = stats.t(freedom).ppf(0.975) * np.sqrt(15 / 16 * sum(parts))
     row = found.differences.query("dataset_x == '*'").iloc[0]
@@ -303,6 +306,17 @@ def test_means_and_differences_leave_out_families_of_all_datasets_together():
     bare = measure(values, models, names, clusters="family", groups=["kind"], bootstrap=0)
     for frame in (bare.table, bare.means, bare.differences):
         assert frame["value"].notna().all() and frame["low"].isna().all()
+
+
+def test_a_mean_of_two_datasets_is_on_fishers_scale_and_its_scale_can_be_undone():
+    z = np.linspace(-0.15, 3, 30)
+    np.testing.assert_array_equal(intraclass(z, 2.0), z)
+    for datasets in (3.0, 6.0, 24.0):
+        inside = z[np.tanh(z) > -0.9 / (datasets - 1)]
+        scaled = intraclass(inside, datasets)
+        r = np.tanh(inside)
+        np.testing.assert_allclose(scaled, 0.5 * np.log((1 + (datasets - 1) * r) / (1 - r)))
+        np.testing.assert_allclose(of_intraclass(scaled, datasets), r)
 
 
 def test_the_level_of_one_row_is_its_own_and_that_of_two_is_larger():
