@@ -22,8 +22,8 @@ from zoos import (
     blocks,
     families_of,
     joint_truth,
+    several,
     square,
-    three,
     truths,
     with_stimuli,
 )
@@ -32,6 +32,7 @@ from consilience.consistency.analysis import measure_set
 from consilience.consistency.differences import differences_table
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.stimuli import joint_variance, stimulus_part
+from consilience.consistency.tables import Mean
 from consilience.pairs.correlations import Block, correlations
 from consilience.pairs.draws import Draws
 from consilience.pairs.families import (
@@ -46,9 +47,12 @@ from consilience.pairs.sets import ModelSet
 
 Rng = np.random.Generator
 ICC = (0.0, 0.3, 0.6, 0.9)
-STUDIES = {"coverage": 600, "null": 1000, "power": 200, "differences": 600, "joint": 200}
+STUDIES = {"coverage": 600, "null": 1000, "power": 200, "differences": 600, "joint": 200,
+           "means": 500}  # fmt: skip
 FEW = {"coverage": 600, "null": 600, "power": 100}
 """Of CKA values, which take real features, and of Kendall's p, which is slow."""
+FEWER = ("8x8", "5x8", "4x8")
+"""Layouts of the means."""
 AGAIN = 4
 RELABELLED = 99
 SHAPED = (
@@ -60,8 +64,9 @@ REPEATED = "again"
 STORE = Path(__file__).with_suffix(".json")
 PAGE = Path(__file__).with_suffix(".md")
 BOUNDS = {"coverage": (93, 98), "null": (3.5, 6.5), "differences": (3.5, 6.5), "joint": (93, 98),
+          "means": (93, 98),
           "spearman": (93, 98), "kendall": (93, 98), "kendall_null": (3.5, 6.5)}  # fmt: skip
-ORDER = ("null", "joint", "coverage", "kendall", "kendall_null", "spearman", "power")
+ORDER = ("null", "means", "joint", "coverage", "kendall", "kendall_null", "spearman", "power")
 """Parts that are run first; `features` before `geometric` before `additive` within them."""
 
 
@@ -186,7 +191,7 @@ def differences(kind: str, icc: float, layout: str, rng: Rng, times: int = 1) ->
     studies = STUDIES["differences"] * times
     for number in range(studies):
         settings = Settings(("pearson",), 1, 0, number + 1000 * times, 4)
-        values = three(kind, families, icc, rng)
+        values = several(kind, families, icc, rng)
         similarities = {
             f"d{k}": Similarity(tuple(names), square(row)) for k, row in enumerate(values)
         }
@@ -200,6 +205,25 @@ def differences(kind: str, icc: float, layout: str, rng: Rng, times: int = 1) ->
         hits += [each[~mean].iloc[0], together[~mean].any(), each[mean].iloc[0]]
     one, together, mean = 100 * hits / studies
     return {"one": one, "any": together, "mean": mean, "studies": studies}
+
+
+def means(kind: str, icc: float, layout: str, rng: Rng, times: int = 1) -> dict:
+    """Shares of intervals of the mean over 6 datasets that hold the truth: 0, and 0.6."""
+    families, studies, hits = families_of(layout), STUDIES["means"] * times, {}
+    names = tuple(f"m{k:02d}" for k in range(len(families)))
+    clusters = Clusters("family", {n: f"f{k:02d}" for n, k in zip(names, families, strict=True)})
+    settings, draws = Settings(("pearson",), 1, 0, 0, 4), Draws(0, 1, 0, clusters)
+    for number in range(2 * studies):
+        rho = (0.0, RHO)[number % 2]
+        rows = several(kind, families, icc, rng, 6, rho)
+        similarities = {f"d{k}": Similarity(names, square(row)) for k, row in enumerate(rows)}
+        data = Data("k", similarities, clusters=clusters)
+        result = measure_set(data, ModelSet("all", "all", "all", (names,)), settings, draws)
+        for between in (False, True):
+            low, high = Mean(result, result.sheets["pearson"], between=between).ends()
+            key = f"{'between' if between else 'all'}, {'none' if number % 2 == 0 else RHO}"
+            hits[key] = hits.get(key, 0) + 100 / studies * (low <= rho <= high)
+    return hits | {"studies": studies}
 
 
 def joint(kind: str, icc: float, layout: str, rng: Rng, times: int = 1) -> dict:
@@ -230,6 +254,7 @@ PARTS: dict[str, Callable[..., dict]] = {
     "kendall_null": kendall_null,
     "power": power,
     "differences": differences,
+    "means": means,
     "joint": joint,
 }
 
@@ -249,6 +274,9 @@ def cells() -> list[tuple[str, str, float, str]]:
     wanted += [("kendall_null", k, 0.6, "4x8") for k in KINDS]
     wanted += [("shapes", k, i, n) for k, i, n in SHAPED]
     wanted += [("differences", "additive", i, n) for i, n in product(ICC, ("8x8", "16x4"))]
+    wanted += [
+        ("means", "additive", i, n) for i, n in product((0.0, 0.6, 0.9), ("8x8", "5x8", "4x8"))
+    ]
     wanted += [("joint", "additive", i, n) for i, n in product(ICC, LAYOUTS)]
     return wanted
 
@@ -285,7 +313,8 @@ def run(words: list[str]) -> None:
 def beyond(key: str, numbers: dict) -> list[str]:
     """Returns the numbers of a cell that are beyond the bounds."""
     low, high = BOUNDS.get(key.split(maxsplit=1)[0], (-np.inf, np.inf))
-    names = [n for n in ("all", "between", "one", "any", "mean", "both") if n in numbers]
+    beside = ("studies", "seconds", "width", "families")
+    names = [n for n in numbers if n not in beside]
     return [f"{n} {numbers[n]:.1f}" for n in names if not low <= numbers[n] <= high]
 
 

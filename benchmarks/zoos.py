@@ -124,11 +124,13 @@ def truths(kind: str, icc: float, layout: str, method: str) -> tuple[float, floa
     return pooled[0], pooled[1]
 
 
-def three(kind: str, families: np.ndarray, icc: float, rng: Rng) -> np.ndarray:
-    """Returns (3, p) similarities on datasets whose effects correlate by 0.6 with one another."""
+def several(
+    kind: str, families: np.ndarray, icc: float, rng: Rng, datasets: int = 3, rho: float = RHO
+) -> np.ndarray:
+    """Returns (d, p) similarities on datasets that correlate by rho with one another."""
     common = KINDS[kind](families, icc, 0.0, rng)[0]
-    own = [KINDS[kind](families, icc, 0.0, rng)[0] for _ in range(3)]
-    return np.sqrt(RHO) * common + np.sqrt(1 - RHO) * np.stack(own)
+    own = [KINDS[kind](families, icc, 0.0, rng)[0] for _ in range(datasets)]
+    return np.sqrt(rho) * common + np.sqrt(1 - rho) * np.stack(own)
 
 
 def square(row: np.ndarray) -> np.ndarray:
