@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
 
 from consilience.metrics import get_metric
 from consilience.pairs.correlations import Block
@@ -65,17 +65,17 @@ def of_features(families: np.ndarray, icc: float, rho: float, rng: Rng) -> np.nd
 
 
 def debiased_cka(x: np.ndarray) -> np.ndarray:
-    """Returns (p,) linear debiased CKA of all pairs of (m, n, d) features; equal to the metric."""
+    """Returns (p,) linear debiased CKA of all pairs of (m, n, d) features; equal to the metric.
+
+    Centred rows make all sums of a kernel 0, so those without its diagonal a are sums of a alone.
+    """
     m, n, _ = x.shape
     x = x - x.mean(axis=1, keepdims=True)
-    k = x @ np.swapaxes(x, 1, 2)
-    k[:, np.arange(n), np.arange(n)] = 0
-    rows, total = k.sum(axis=2), k.sum(axis=(1, 2))
-    k -= (rows[:, :, None] + rows[:, None]) / (n - 2)
-    k += (total / ((n - 1) * (n - 2)))[:, None, None]
-    k[:, np.arange(n), np.arange(n)] = 0
-    flat = k.reshape(m, -1)
-    hsic = flat @ flat.T
+    flat = (x @ np.swapaxes(x, 1, 2)).reshape(m, -1)
+    own = np.einsum("mnd,mnd->mn", x, x)
+    total = own.sum(axis=1)
+    hsic = flat @ flat.T - own @ own.T * n / (n - 2)
+    hsic += np.outer(total, total) / ((n - 1) * (n - 2))
     size = np.sqrt(np.diagonal(hsic))
     return (hsic / size[:, None] / size)[np.triu_indices(m, 1)]
 
@@ -115,17 +115,22 @@ def truths(kind: str, icc: float, layout: str, method: str) -> tuple[float, floa
     pooled = []
     for keep in (np.ones(len(i), bool), families[i] != families[j]):
         x, y = many[:, 0, keep].ravel(), many[:, 1, keep].ravel()
+        if method == "kendall":
+            pooled.append(float(kendalltau(x, y).statistic))
+            continue
         if method == "spearman":
             x, y = rankdata(x), rankdata(y)
         pooled.append(float(np.corrcoef(x, y)[0, 1]))
     return pooled[0], pooled[1]
 
 
-def three(kind: str, families: np.ndarray, icc: float, rng: Rng) -> np.ndarray:
-    """Returns (3, p) similarities on datasets whose effects correlate by 0.6 with one another."""
+def several(
+    kind: str, families: np.ndarray, icc: float, rng: Rng, datasets: int = 3, rho: float = RHO
+) -> np.ndarray:
+    """Returns (d, p) similarities on datasets that correlate by rho with one another."""
     common = KINDS[kind](families, icc, 0.0, rng)[0]
-    own = [KINDS[kind](families, icc, 0.0, rng)[0] for _ in range(3)]
-    return np.sqrt(RHO) * common + np.sqrt(1 - RHO) * np.stack(own)
+    own = [KINDS[kind](families, icc, 0.0, rng)[0] for _ in range(datasets)]
+    return np.sqrt(rho) * common + np.sqrt(1 - rho) * np.stack(own)
 
 
 def square(row: np.ndarray) -> np.ndarray:

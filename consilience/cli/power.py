@@ -12,13 +12,21 @@ import pandas as pd
 
 from consilience.errors import ConfigError, DataError
 from consilience.files import read_table
-from consilience.pairs.families import MIN_FAMILIES, NONE
+from consilience.layers import last_layers
+from consilience.pairs.families import MIN_FAMILIES, NONE, arrangements, read_clusters
+from consilience.pairs.matrix import read_similarity
 from consilience.pairs.relate import MIN_MODELS
 from consilience.pairs.sets import ALL
 from consilience.results import list_tables, read_study
 
+USUAL = 0.6
+"""Consistency, and share of the families, where nobody says."""
 FIRST = 16
 """Models that are tried first where none are named."""
+PLANTED = (0.1, 0.9)
+"""Consistencies that studies are planted with where their tables say less, or more."""
+PERMUTATIONS = 1000
+"""Relabellings of a study that sets nothing else."""
 MEMBERS = 4
 """Models of a family where only families are named."""
 
@@ -54,12 +62,14 @@ def add(commands: Any) -> None:  # noqa: ANN401
     )  # fmt: skip
     command.add_argument("--datasets", type=int, default=6, help="(default: 6)")
     command.add_argument(
-        "--icc", type=float, default=0.6,
-        help="share of the differences between models that is their family's (default: 0.6)",
+        "--icc", type=float,
+        help="share of the differences between models that is their family's "
+        f"(default: {USUAL}, or what the results say)",
     )  # fmt: skip
     command.add_argument(
-        "--around", type=float, default=0.6, metavar="R",
-        help="the consistency, or that of both groups on average (default: 0.6)",
+        "--around", type=float, metavar="R",
+        help="the consistency, or that of both groups on average "
+        f"(default: {USUAL}, or what the results say)",
     )  # fmt: skip
     command.add_argument(
         "--power", type=float, default=0.8, metavar="SHARE",
@@ -95,8 +105,8 @@ def _design(arguments: argparse.Namespace) -> Any:  # noqa: ANN401
         models,
         models if families is None else families,
         arguments.datasets,
-        arguments.icc,
-        arguments.around,
+        USUAL if arguments.icc is None else arguments.icc,
+        USUAL if arguments.around is None else arguments.around,
     )
 
 
@@ -180,10 +190,15 @@ def can_show(design: Any, power: float = 0.8) -> str:  # noqa: ANN401
     from consilience.consistency.power import LARGEST, least  # noqa: PLC0415 - as above
 
     head = f"{name(design)} can show"
-    if design.models < MIN_MODELS or design.families < MIN_FAMILIES:
+    if design.models < MIN_MODELS:
+        return f"{head} nothing: a value with an interval takes at least {MIN_MODELS} models."
+    if design.families < MIN_FAMILIES:
+        families = np.arange(design.models) * design.families // design.models
+        ways = arrangements(families, (design.models,))
         return (
-            f"{name(design)} can show nothing: an interval takes at least {MIN_MODELS} models in "
-            f"{MIN_FAMILIES} families."
+            f"{name(design)} have no interval: it takes at least {MIN_FAMILIES} families. The p of "
+            f"their tables cannot be below {max(1 / ways, 1 / (PERMUTATIONS + 1)):.2g}, and says "
+            "whether there is any relation, not how strong it is."
         )
     if design.models > LARGEST:
         return f"{name(design)} are more than are simulated ({LARGEST})."
@@ -206,12 +221,12 @@ def can_show(design: Any, power: float = 0.8) -> str:  # noqa: ANN401
     return f"{head} {first}, and a difference between two halves of them if it is {gap:g} or more."
 
 
-def design_of(table: pd.DataFrame, icc: float = 0.6, middle: float = 0.6) -> Any | None:  # noqa: ANN401
+def design_of(table: pd.DataFrame, icc: float = USUAL, middle: float = USUAL) -> Any | None:  # noqa: ANN401
     """Returns the design of a study by its consistency tables; None without any value.
 
     Args:
         table: rows of `consistency/{metric}.parquet`.
-        icc: see `Design`; the tables do not say.
+        icc: see `Design`, as `observed.share_of_families` finds it.
         middle: the consistency that a study like it would have.
     """
     from consilience.consistency.power import Design  # noqa: PLC0415 - as above
@@ -230,16 +245,53 @@ def design_of(table: pd.DataFrame, icc: float = 0.6, middle: float = 0.6) -> Any
 def tell_results(results: Path, arguments: argparse.Namespace) -> list[str]:
     """Returns what a study's results can show, as lines.
 
+    Consistency, and the share of the families, are those of its tables unless they are given.
+
     Raises:
         DataError: there are no consistency tables.
     """
-    files = [path for _, path in list_tables(results, read_study(results), name="consistency")]
+    from consilience.consistency.observed import mean_consistency  # noqa: PLC0415 - as above
+
+    study = read_study(results)
+    files = [path for _, path in list_tables(results, study, name="consistency")]
     found = pd.concat([read_table(path) for path in files]) if files else pd.DataFrame()
-    design = design_of(found, arguments.icc, arguments.around)
+    design = design_of(found)
     if design is None:
         raise DataError(f"{results}: no consistency of all models; run `snakemake` first")
-    lines = [can_show(design, arguments.power)]
+    said, icc, middle = [], arguments.icc, arguments.around
+    if middle is None and not math.isnan(seen := mean_consistency(found)):
+        middle = float(np.clip(round(seen, 2), *PLANTED))
+        said.append(f"a mean consistency of {seen:.2f}")
+    if icc is None and not design.single:
+        icc = _share_of_families(results, study, found)
+        said += (
+            []
+            if icc is None
+            else [f"families that are {100 * icc:.0f} % of what tells models apart"]
+        )
+    icc, middle = (USUAL if number is None else number for number in (icc, middle))
+    design = replace(design, icc=icc, consistency=middle)
+    lines = [f"Its tables say: {' and '.join(said)}."] if said else []
+    lines.append(can_show(design, arguments.power))
     if not design.single:
         alone = can_show(replace(design, families=design.models), arguments.power)
         lines.append(f"If no two of them were of one family: {alone}")
     return lines
+
+
+def _share_of_families(results: Path, study: Any, table: pd.DataFrame) -> float | None:  # noqa: ANN401
+    """Returns what `observed.share_of_families` finds in a study's similarities, if anything."""
+    from consilience.consistency.observed import share_of_families  # noqa: PLC0415 - as above
+
+    column = next(iter(set(table["clusters"]) - {NONE}), NONE)
+    models = pd.DataFrame.from_dict((study or {}).get("models", {}), orient="index")
+    if column not in models:
+        return None
+    similarities = []
+    for _, path in list_tables(results, study, name="similarity"):
+        rows = read_table(path)
+        layers = last_layers(rows)
+        similarities.append(read_similarity(rows, path.parent.name, layers))
+    clusters = read_clusters(models, column, list(models.index))
+    share = share_of_families(similarities, clusters)
+    return None if math.isnan(share) else round(share, 2)

@@ -8,11 +8,20 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
+from consilience.consistency.drivers import (
+    LeftOut,
+    clustered,
+    outliers_of,
+    reasons,
+    statuses,
+)
 from consilience.consistency.sheets import Data, SetResult, Settings
 from consilience.consistency.tables import Mean, range_matched
 from consilience.files import derive_seed
 from consilience.pairs.correlations import Floats
+from consilience.pairs.families import Clusters
 from consilience.pairs.inference import LEVEL
+from consilience.pairs.remarks import Outlier
 from consilience.pairs.sets import ALL, ANCHOR, ModelSet
 
 COLUMNS = {
@@ -38,6 +47,9 @@ COLUMNS = {
     "high_between": "float64",
     "low_between_simultaneous": "float64",
     "high_between_simultaneous": "float64",
+    "outlier": "str",
+    "value_without": "float64",
+    "status": "str",
 }
 MEAN = "*"
 """In the columns of the datasets: the mean over all dataset pairs. No id has this character."""
@@ -56,11 +68,14 @@ class _Side:
     variance: Floats
     freedom: Floats
     drawn: Floats
-    left_out: Floats
-    names: tuple[str, ...]
-    """What is left out in turn: models or families."""
+    units: LeftOut
+    """Without each model or family: what is the sample."""
     known: np.ndarray
     """Whether there is a value over all pairs of models."""
+    models: LeftOut
+    """Without each model."""
+    notes: Sequence[str]
+    """Why there is no interval, or nothing."""
 
 
 def is_compared(chosen: ModelSet) -> bool:
@@ -77,7 +92,8 @@ def differences_table(data: Data, results: Sequence[SetResult], settings: Settin
     for one row; `low_simultaneous, high_simultaneous` for all rows of one grouping and method
     together (the dataset pairs, and apart from them the means): the largest deviation of all of
     them is within it in 95 % of the resamples. The columns `…_between` compare the consistency
-    over pairs of models of different families.
+    over pairs of models of different families. `outlier` is the model, or family, without which the
+    difference moves by more than half the width of the interval that all others give.
     """
     within: dict[str, list[SetResult]] = {}
     for result in results:
@@ -125,6 +141,8 @@ def _family(
             )
             if method == "pearson" and side_of is _each_pair:
                 frame = _with_matched(frame, members[a], members[b], whole)
+            pair = members[a], members[b]
+            frame = _with_remarks(frame, (sides[a], sides[b]), pair, data.clusters, settings)
             known = frame["value"].notna().to_numpy()
             rows.append(frame[known])
             scores.append(deviations[known])
@@ -135,8 +153,39 @@ def _family(
                 far = [side_of(result, method, between=True) for result in members]
                 table = _with_between(table, far, columns, generator)
             yield table.assign(
-                metric=data.metric, grouping=grouping, method=method, clusters=data.clusters.column
+                metric=data.metric,
+                grouping=grouping,
+                method=method,
+                clusters=data.clusters.column,
+                status=statuses(table, intervals=settings.bootstrap > 0),
             )
+
+
+def _with_remarks(
+    frame: pd.DataFrame,
+    sides: tuple[_Side, _Side],
+    members: tuple[SetResult, SetResult],
+    clusters: Clusters,
+    settings: Settings,
+) -> pd.DataFrame:
+    """Adds who drives each difference, and of what its status is made."""
+    who = [Outlier()] * len(frame)
+    if settings.bootstrap and frame["value"].notna().any():
+        a, b = sides
+        models = a.models, b.models
+        if clusters:
+            names = [name for side in models for name in side.names]
+            family = dict(zip(names, clusters.names(names), strict=True))
+            scale = shrinkage(len(a.units.names), len(b.units.names))
+            who = outliers_of(models, (a.units, b.units), family, scale)
+        else:
+            who = outliers_of(models)
+    return frame.assign(
+        outlier=[outlier.name for outlier in who],
+        value_without=[outlier.value for outlier in who],
+        why=[reasons(members, notes) for notes in zip(*(s.notes for s in sides), strict=True)],
+        clustered=clustered(members, clusters.column),
+    )
 
 
 def _with_between(
@@ -161,25 +210,29 @@ def _with_between(
 
 def _each_pair(result: SetResult, method: str, *, between: bool = False) -> _Side:
     s, families = result.sheets[method], result.families
-    if families.codes is None:
-        models = result.chosen.members[0]
-        return _Side(s.z, s.variance, s.freedom, s.drawn, s.left_out, models, np.isfinite(s.z))
-    part, known = s.between if between else s, np.isfinite(s.z)
-    numbers = part.z, part.variance, part.freedom, s.drawn, part.by_family
-    return _Side(*numbers, families.names, known)
+    models, known = LeftOut(s.z, s.left_out, result.chosen.members[0]), np.isfinite(s.z)
+    part = s.between if between else s
+    units = (
+        LeftOut(part.z, part.by_family, families.names) if families.codes is not None else models
+    )
+    rest = known, models, result.notes[method]
+    return _Side(part.z, part.variance, part.freedom, s.drawn, units, *rest)
 
 
 def _mean(result: SetResult, method: str, *, between: bool = False) -> _Side:
     sheet, families = result.sheets[method], result.families
-    single = families.codes is None
-    names = result.chosen.members[0] if single else families.names
+    single, models = families.codes is None, result.chosen.members[0]
+    names = models if single else families.names
     mean, known = Mean(result, sheet, between=between), np.array([Mean(result, sheet).count > 0])
+    few = ["" if single else families.units.few]
     if not mean.count:
         nothing, drawn = np.full(1, np.nan), np.full((1, sheet.drawn.shape[1]), np.nan)
-        left_out = np.full((1, len(names)), np.nan)
-        return _Side(nothing, nothing, nothing, drawn, left_out, names, known)
-    numbers = mean.variance, mean.freedom, mean.drawn[None], mean.left_out[None]
-    return _Side(np.array([mean.z]), *numbers, names, known)
+        units, alone = (LeftOut(nothing, np.full((1, len(n)), np.nan), n) for n in (names, models))
+        return _Side(nothing, nothing, nothing, drawn, units, known, alone, few)
+    z = np.array([mean.z])
+    units = LeftOut(z, mean.left_out[None], names)
+    alone = LeftOut(z, mean.by_model[None], models)
+    return _Side(z, mean.variance, mean.freedom, mean.drawn[None], units, known, alone, few)
 
 
 def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, Floats]:
@@ -194,7 +247,7 @@ def _compare(a: _Side, b: _Side, columns: Sequence[str]) -> tuple[pd.DataFrame, 
     spread = (np.sqrt(a.variance) - np.sqrt(b.variance)) ** 2
     variance = np.maximum(a.variance + b.variance - 2 * _covariance(a, b), spread)
     if columns:
-        variance = variance * shrinkage(len(a.names), len(b.names))
+        variance = variance * shrinkage(len(a.units.names), len(b.units.names))
     each = a.variance**2 / a.freedom + b.variance**2 / b.freedom
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom = (a.variance + b.variance) ** 2 / each
@@ -228,24 +281,16 @@ def shrinkage(families_x: int, families_y: int) -> float:
 
 def _covariance(a: _Side, b: _Side) -> Floats | float:
     """Returns the jackknife covariance of both z over what both groups have."""
-    if not (shared := sorted(set(a.names) & set(b.names))):
+    if not (shared := sorted(set(a.units.names) & set(b.units.names))):
         return 0.0
-    deviations = [_changes(side)[:, [side.names.index(name) for name in shared]] for side in (a, b)]
-    return (deviations[0] * deviations[1]).sum(axis=1)
-
-
-def _changes(side: _Side) -> Floats:
-    """Returns (q, k) deviations of the left-out values; their squares sum to the variance."""
-    n = np.maximum(np.isfinite(side.left_out).sum(axis=1), 1)
-    values = np.where(np.isfinite(side.left_out), side.left_out, side.z[:, None])
-    return (values - values.mean(axis=1, keepdims=True)) * np.sqrt((n - 1) / n)[:, None]
+    parts = [s.units.deviations()[:, [s.units.names.index(n) for n in shared]] for s in (a, b)]
+    return (parts[0] * parts[1]).sum(axis=1)
 
 
 def _among(side: _Side, columns: Sequence[str]) -> Floats:
     """Returns the deviations by family, one column for each of these; 0 where it has none."""
-    found = np.zeros((len(side.z), len(columns)))
-    found[:, [columns.index(name) for name in side.names]] = np.nan_to_num(_changes(side))
-    return found
+    numbers = np.nan_to_num(side.units.deviations())
+    return side.units.spread_over(columns, numbers, np.zeros(len(side.z)))
 
 
 def _with_matched(

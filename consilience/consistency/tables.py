@@ -178,12 +178,40 @@ def range_matched(r: Floats, sd: Floats, reference: Floats) -> Floats:
         return r * u / np.sqrt(1 + r**2 * (u**2 - 1))
 
 
+LEAST_ROOM = 0.05
+"""Means as low as this leaves of 1 + (D - 1) r have their intervals on Fisher's scale."""
+
+
+def intraclass(z: Floats, datasets: float) -> Floats:
+    """Returns means over all pairs of D datasets on the scale of intraclass correlations.
+
+    1/2 ln((1 + (D - 1) r) / (1 - r)) with r = tanh(z) (Fisher 1925): a mean over all pairs cannot
+    be below -1 / (D - 1), and is the surer the lower it is. Of two datasets it is z.
+
+    Args:
+        z: means of Fisher's z.
+        datasets: D.
+    """
+    r = np.tanh(z)
+    return z + np.log(np.maximum(1 + (datasets - 1) * r, LEAST_ROOM) / (1 + r)) / 2
+
+
+def of_intraclass(scaled: Floats, datasets: float) -> Floats:
+    """Returns the correlations r that `intraclass` gives these numbers for."""
+    odds = np.exp(2 * scaled)
+    return (odds - 1) / (odds + datasets - 1)
+
+
 class Mean:
     """The mean of Fisher's z over all dataset pairs that have a value, with its variance.
 
     All dataset pairs share the models, or families, that are left out or resampled, so the mean's
     variance holds their dependence; nothing takes the dataset pairs for independent. With no value:
     `count` is 0.
+
+    Intervals over families are those of the jackknife on the scale of `intraclass`. On Fisher's
+    they leave out too many true values below which nothing can be (up to 12 % for 8 families and
+    6 unrelated datasets); resampled models need none of it, for they show the shape.
     """
 
     def __init__(self, result: SetResult, sheet: Sheet, *, between: bool = False) -> None:
@@ -197,6 +225,7 @@ class Mean:
         self.z = z.mean()
         left_out = sheet.left_out if single else part.by_family
         self.left_out = self.z + _mean_change(left_out[used], z)
+        self.by_model = self.z + _mean_change(sheet.left_out[used], z)
         self.drawn = self.z + _mean_change(sheet.drawn[used], z)
         sizes = tuple(map(len, result.chosen.members))
         ends = np.empty((2, 0), int)
@@ -205,6 +234,11 @@ class Mean:
         )
         h = sheet.influence[None] / self.count
         self.variance, self.freedom = variance_of(design, self.left_out[None], h)
+        datasets = (1 + np.sqrt(1 + 8 * self.count)) / 2
+        single |= 1 + (datasets - 1) * np.tanh(self.z) < LEAST_ROOM
+        self.datasets = 2.0 if single else datasets
+        scaled = self.left_out if single else intraclass(self.left_out, datasets)
+        self.spread = variance_of(design, scaled[None], h)
         change = sheet.change[:, used]
         known = np.isfinite(change)
         splits = known.any(axis=1)
@@ -214,11 +248,17 @@ class Mean:
 
     def ends(self, *, joint: bool = False) -> tuple[float, float]:
         """Returns the 95 % interval over models, or over models and stimuli, as correlations."""
-        spread = self.variance, self.freedom
+        spread, r = self.spread, np.tanh(self.z)
         if joint:  # the part that both hold is counted twice: on the safe side
-            spread = joint_variance(*spread, np.array([self.stimuli]), 0, np.array([self.splits]))
-        low, high = interval(np.array([self.z]), self.drawn[None], *spread)
-        return float(np.tanh(low[0])), float(np.tanh(high[0]))
+            slope = self.datasets / 2 * (1 + r) / (1 + (self.datasets - 1) * r)
+            stimuli = np.array([self.stimuli * slope**2])
+            spread = joint_variance(*spread, stimuli, 0, np.array([self.splits]))
+        if self.datasets == 2:
+            low, high = interval(np.array([self.z]), self.drawn[None], *spread)
+            return float(np.tanh(low[0])), float(np.tanh(high[0]))
+        middle = intraclass(np.array([self.z]), self.datasets)
+        low, high = interval(middle, self.drawn[None], *spread)
+        return tuple(float(of_intraclass(end[0], self.datasets)) for end in (low, high))
 
 
 def _mean_change(values: Floats, z: Floats) -> Floats:

@@ -78,10 +78,13 @@ def add_differences(contents: Contents, paths: Iterable[str | Path]) -> None:
         "set": place,
     }
     families, _, further = _families(rows)
+    driven = _drivers(rows)
     numbers = ["value", "low", "high", "low_simultaneous", "high_simultaneous", "value_x",
-               "value_y", "matched_x", "matched_y", *further]  # fmt: skip
-    view = pack_rows(contents, "differences", rows, coded, ["method"], numbers)
-    contents.views["differences"] = view | {"sets": sets, "families": families}
+               "value_y", "matched_x", "matched_y", *further, *driven[1:]]  # fmt: skip
+    texts = ["method", *(["status"] if "status" in rows else []), *driven[:1]]
+    view = pack_rows(contents, "differences", rows, coded, texts, numbers)
+    view |= {"sets": sets, "families": families, "further": [*texts[1:], *driven[1:]]}
+    contents.views["differences"] = view
 
 
 def add_behavior(

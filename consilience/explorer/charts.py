@@ -54,7 +54,11 @@ def specs(
         ("dataset:N", "dataset"), ("domain:N", "domain"), *_values("behavior" in families), *SIZES,
         *_drivers(more.get("behavior", ())), ("status:N", "status"),
     )  # fmt: skip
-    differ = [*DIFFERENCE, *(tooltip(*BESIDE) if "differences" in families else [])]
+    says = more.get("differences", ())
+    differ = [
+        *DIFFERENCE, *(tooltip(*BESIDE) if "differences" in families else []),
+        *tooltip(*_drivers(says), *([("status:N", "status")] if "status" in says else [])),
+    ]  # fmt: skip
     beside = {view: view in families for view in ("consistency", "differences", "behavior")}
     charts = {
         "heat": _heat(),

@@ -164,8 +164,10 @@ const CHARTS = {
       (!means || `mean ${sets[r.set][0]}` === value("difference"))).map((r) => {
       const [grouping, group_x, group_y] = sets[r.set];
       const [x, y] = [r.x, r.y].map((d) => DATASETS[d] ?? "*");
-      return { ...headline(r, value("difference-pairs")), x, y, grouping, group_x, group_y,
-        pair: means ? `${group_x} – ${group_y}` : `${x} – ${y}` };
+      const shown = headline(r, value("difference-pairs"));
+      const name = means ? `${group_x} – ${group_y}` : `${x} – ${y}`;
+      return { ...shown, x, y, grouping, group_x, group_y, name,
+        pair: shown.marks ? `${name} ${shown.marks}` : name };
     });
     const what = means ? "the first group is than the second, mean over pairs of datasets" :
       `${rows[0]?.group_x} is than ${rows[0]?.group_y}, for each pair of datasets`;
@@ -173,7 +175,8 @@ const CHARTS = {
       `much more consistent ${what}. Thick: 95 % interval of each row; thin: 95 % for all rows ` +
       `together. Where the thin line leaves out 0, the groups differ.${bare(rows)}` +
       which("differences", value("difference-pairs")) +
-      beside("differences", value("difference-pairs")) : "");
+      beside("differences", value("difference-pairs")) +
+      notes(rows, (r) => r.name, value("difference-pairs")) : "");
     return { rows, csv: ["grouping", "group_x", "group_y", ["x", "dataset_x"], ["y", "dataset_y"],
       ...columnsOf("differences", VIEWS.differences.columns.filter((n) => !CODES.includes(n)))],
       ...lines(width, rows, familiesOf("differences") ? 26 : 18),

@@ -301,7 +301,7 @@ def family_relabellings(
         for places in sides:
             if places.shape[1]:
                 shuffled = generator.permuted(places[order], axis=2)
-                labels[places.ravel()] = shuffled.reshape(permutations, -1).T
+                labels[places.ravel()] = shuffled.reshape(permutations, places.size).T
     return np.hstack([np.arange(len(families))[:, None], labels])
 
 

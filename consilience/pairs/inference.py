@@ -270,28 +270,30 @@ def mantel(block: Block, method: str, labels: Ints) -> Floats:
     """
     m = sum(block.sizes)
     values = block.values if method == "kendall" else scores(block.values, method)
-    squares = np.zeros((len(values), m, m))
-    squares[:, block.first, block.second] = squares[:, block.second, block.first] = values
-    squares = squares.reshape(len(values), m * m)
+    seconds, right = np.unique(block.right, return_inverse=True)
+    squares = np.zeros((len(seconds), m, m))
+    squares[:, block.first, block.second] = values[seconds]
+    squares[:, block.second, block.first] = values[seconds]
+    squares = squares.reshape(len(seconds), m * m)
     reached, observed = np.zeros(len(block.left)), None
     for chunk in chunks(values.size, labels.shape[1], RELABELLED):
         cells = labels[block.first, chunk].T * m + labels[block.second, chunk].T
-        relabelled = np.take(squares, cells.ravel(), axis=1).reshape(len(values), *cells.shape)
-        r = np.abs(_relabelled(block, values, relabelled, method))
+        relabelled = np.take(squares, cells.ravel(), axis=1).reshape(len(seconds), *cells.shape)
+        r = np.abs(_relabelled(block.left, right, values, relabelled, method))
         observed = r[:, :1] if observed is None else observed
         reached += (r >= observed - ROUNDING).sum(axis=1)
     return reached / labels.shape[1]
 
 
-def _relabelled(block: Block, x: Floats, y: Floats, method: str) -> Floats:
-    """Returns (q, b) correlations of x (d, p) with relabelled y (d, b, p), both standardised."""
+def _relabelled(left: Ints, right: Ints, x: Floats, y: Floats, method: str) -> Floats:
+    """Returns (q, b) correlations of x (d, p) with relabelled y (k, b, p), both standardised."""
     if method == "kendall":
         from scipy.stats import kendalltau  # noqa: PLC0415 - as above
 
-        pairs = zip(block.left, block.right, strict=True)
+        pairs = zip(left, right, strict=True)
         return np.array([[kendalltau(x[a], row).statistic for row in y[b]] for a, b in pairs])
-    d, b, p = y.shape  # relabelling keeps mean and variance
-    return (x @ y.reshape(d * b, p).T / p).reshape(d, d, b)[block.left, block.right]
+    k, b, p = y.shape  # relabelling keeps mean and variance
+    return (x @ y.reshape(k * b, p).T / p).reshape(len(x), k, b)[left, right]
 
 
 def mantel_incomplete(pairs: PairSet, method: str, labels: Ints) -> float:

@@ -37,6 +37,8 @@ class Plan(Protocol):
         settings: the study's settings.
         group: the grouping that colours the models, or None.
         group_columns: the metadata columns that figures show.
+        clusters: the column that says which models are of one family, or `none`.
+        models_by_family: all models with that column.
         grouped: whether consistency is measured for groups, sets or anchors.
         distributions: {end of the file's name: (grouping, column of partners or None)}.
         labelled: datasets with labels.
@@ -69,6 +71,8 @@ class Plan(Protocol):
     settings: Mapping[str, Any]
     group: str | None
     group_columns: Sequence[str]
+    clusters: str
+    models_by_family: Mapping[str, Mapping[str, str]]
     grouped: bool
     distributions: Mapping[str, tuple[str, str | None]]
     labelled: Iterable[str]

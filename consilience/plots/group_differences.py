@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.pairs.families import MIN_FAMILIES
 from consilience.plots.facts import STUDY, register
-from consilience.plots.families import between, families_of, headline
+from consilience.plots.families import between, families_of, footnotes, headline, marks
 from consilience.plots.rows import MAX_ROWS, add_dots, draw_rows, row_figure
 from consilience.plots.sources import GROUPED, LABELS, MODELS, from_tables
 from consilience.plots.style import COLUMN, FONT, LETTER, PAGE, read_groups, style
@@ -35,7 +35,7 @@ MAX_COLUMNS = 4
         "Difference of the mean consistency (Fisher's z) within two groups. Thick lines are 95 % "
         "intervals of one difference; thin ones hold for all differences of a panel at once. Where "
         "models are of families, filled points are over pairs of models of different families; "
-        "open ones are over all pairs."
+        "open ones are over all pairs. A dagger: one model or family drives the difference."
     ),
     when=GROUPED,
 )
@@ -100,7 +100,7 @@ def group_differences(
             for axes, metric in zip(line, chunk, strict=False):
                 draw_rows(axes, part[part["metric"] == metric], order)
                 axes.set_title(textwrap.fill((labels or {}).get(metric, metric), room))
-            line[0].set_yticks(range(len(order)), order)
+            line[0].set_yticks(range(len(order)), _marked(part, order))
             note = f"\n(largest and smallest, {len(order)} of {known[grouping]})"
             line[0].set_ylabel(grouping + (note if len(order) < known[grouping] else ""))
             if grouping in models.columns:
@@ -108,12 +108,13 @@ def group_differences(
                 add_dots(line[0], first, read_groups(models, grouping))
             for axes in line[len(chunk) :]:
                 axes.set_visible(False)
-        lines = _below(rows, width)
+        lines = [*_below(rows, width), *_notes(table.loc[rows.index], labels or {}, width)]
         figure.supxlabel("\n".join(lines), size=FONT)
+        more = 3.0 * (len(lines) - 2)
         if families_of(rows):
             figure.suptitle(f"Differences of consistency\n{between(rows)}")
-            more = 3.0 * (len(lines) - 2) + 8
-            figure.set_figheight(figure.get_figheight() + more / 25.4)
+            more += 8
+        figure.set_figheight(figure.get_figheight() + more / 25.4)
     return figure, table.loc[rows.index].reset_index(drop=True)
 
 
@@ -135,6 +136,28 @@ def _below(rows: pd.DataFrame, width: float) -> list[str]:
             f"({lacking} of {rows['label'].nunique()} differences)"
         )
     return [line for note in notes for line in textwrap.wrap(note, int(width / LETTER))]
+
+
+def _marked(rows: pd.DataFrame, order: list[str]) -> list[str]:
+    """Returns labels with the marks that any of their rows has."""
+    signs = {
+        label: "".join(dict.fromkeys("".join(map(marks, part.itertuples()))))
+        for label, part in rows.groupby("label")
+    }
+    return [f"{label} {signs[label]}".rstrip() for label in order]
+
+
+def _notes(rows: pd.DataFrame, labels: Mapping[str, str], width: float) -> list[str]:
+    """Returns who drives differences, and what else their status says; `_below` tells the rest."""
+    if "status" in rows:
+        rows = rows.assign(status=rows["status"].str.replace(r"; no interval[^;]*", "", regex=True))
+    several = len(set(rows["metric"])) > 1
+
+    def name(row: Any) -> str:  # noqa: ANN401
+        metric = f"{labels.get(row.metric, row.metric)}, " * several
+        return f"{metric}{row.group_x} − {row.group_y}"
+
+    return footnotes(rows, name, width)
 
 
 def _by_size(rows: pd.DataFrame) -> list[str]:

@@ -14,8 +14,16 @@ from consilience.pairs.inference import PairSet
 from consilience.pairs.matrix import Similarity
 from consilience.pairs.sets import ALL, ModelSet, pair_set
 from consilience.plots import mpl
-from consilience.plots.families import OUTLIER
-from consilience.plots.style import LETTER, PALE, Groups, bottom_legend, minus, pair_name
+from consilience.plots.families import OUTLIER, add_notes
+from consilience.plots.style import (
+    FONT,
+    LETTER,
+    PALE,
+    Groups,
+    bottom_legend,
+    minus,
+    pair_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,8 +116,22 @@ def draw_points(
         )  # fmt: skip
 
 
-def pair_legend(figure: Figure, table: pd.DataFrame, groups: Groups, width: float) -> None:
-    """Puts a legend of the groups of pairs below the panels, with their numbers of model pairs."""
+def pair_legend(
+    figure: Figure,
+    table: pd.DataFrame,
+    groups: Groups,
+    width: float,
+    notes: Sequence[str] = (),
+) -> None:
+    """Puts a legend of the groups of pairs below the panels, with their numbers of model pairs.
+
+    Args:
+        figure: with its panels.
+        table: of the points.
+        groups: of the models; without any there is no legend.
+        width: of the figure, in mm.
+        notes: lines above the legend.
+    """
     counts = table.drop_duplicates(["model_x", "model_y"]).value_counts(["group_x", "group_y"])
     handles, rest = [], 0
     for x, y in combinations_with_replacement(groups.names, 2):
@@ -121,8 +143,12 @@ def pair_legend(figure: Figure, table: pd.DataFrame, groups: Groups, width: floa
             handles.append(_dot(groups.color(x), groups.color(y), f"{name} (n = {n})"))
     if rest:
         handles.append(_dot(PALE, PALE, f"between groups (n = {rest})"))
-    if groups.column:
-        bottom_legend(figure, handles, f"{groups.column} (n = model pairs)", width)
+    if not groups.column:
+        add_notes(figure, notes, FONT)
+        return
+    figure.set_figheight(figure.get_figheight() + 3.0 * len(notes) / 25.4)
+    heading = "\n".join([*notes, f"{groups.column} (n = model pairs)"])
+    bottom_legend(figure, handles, heading, width)
 
 
 def _dot(fill: str, rim: str, label: str) -> Line2D:

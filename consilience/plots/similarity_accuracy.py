@@ -10,19 +10,32 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.files import derive_seed
+from consilience.pairs.families import read_clusters
 from consilience.pairs.matrix import Similarity
 from consilience.plots.facts import METRIC, register
+from consilience.plots.families import add_notes, between, footnotes
 from consilience.plots.ordering import read_all
 from consilience.plots.points import (
     SYMBOL,
     common_pairs,
     draw_points,
+    driven,
     pair_columns,
     pair_legend,
     result,
 )
-from consilience.plots.sources import ACCURACY, GROUP, MODELS, PROBED, from_plan, from_similarity
+from consilience.plots.sources import (
+    ACCURACY,
+    CLUSTERS,
+    FAMILIES,
+    GROUP,
+    MODELS,
+    PROBED,
+    from_plan,
+    from_similarity,
+)
 from consilience.plots.style import (
+    FONT,
     PAGE,
     Groups,
     MetricAxis,
@@ -39,6 +52,12 @@ if TYPE_CHECKING:
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 
+    from consilience.pairs.families import Clusters
+
+FURTHER = ("value_between", "low_between", "high_between", "n_families", "outlier",
+           "value_without")  # fmt: skip
+"""What the figure's table has of each dataset where models are of families."""
+
 
 @register(
     per=METRIC,
@@ -47,12 +66,16 @@ if TYPE_CHECKING:
         "accuracy": ACCURACY,
         "models": MODELS,
         "group": GROUP,
+        "families": FAMILIES,
+        "clusters": CLUSTERS,
         "color": from_plan("color", lambda plan, _: plan.settings["plots"]["gap_color"]),
     },
     category="Probe",
     caption=(
         "Each point is a pair of models: its similarity on a dataset against the difference of "
-        "their probe accuracies there. The interval of r resamples models."
+        "their probe accuracies there. The interval of r resamples models; where models are of "
+        "families, r is also that over pairs of models of different families, with an interval "
+        "over families."
     ),
     when=PROBED,
 )
@@ -63,6 +86,8 @@ def similarity_accuracy(  # noqa: PLR0913
     *,
     axis: MetricAxis,
     group: str | None = None,
+    families: pd.DataFrame | None = None,
+    clusters: str | None = None,
     color: str = "group",
     method: str = "pearson",
     layers: Mapping[str, str] | None = None,
@@ -71,7 +96,9 @@ def similarity_accuracy(  # noqa: PLR0913
 ) -> tuple[Figure, pd.DataFrame]:
     """Draws the gap in accuracy of model pairs against their similarity, one panel per dataset.
 
-    r comes with an interval that resamples models.
+    r comes with an interval that resamples models. Where models are of families, r comes first
+    over pairs of models of different families, with an interval over families, as in
+    `results/behavior/relation`.
 
     Args:
         tables: {dataset: similarity table} of one metric.
@@ -80,6 +107,9 @@ def similarity_accuracy(  # noqa: PLR0913
         models: metadata indexed by model id.
         axis: the metric.
         group: metadata column for the colours.
+        families: metadata with the column `clusters`, indexed by model id.
+        clusters: the column that says which models are of one family; None or `none` to take
+            models one by one.
         color: `group`, or `accuracy`: that of the better model of a pair.
         method: `pearson` or `spearman`.
         layers: {model: layer}; a model with one layer needs no entry.
@@ -89,7 +119,7 @@ def similarity_accuracy(  # noqa: PLR0913
     Returns:
         the figure, and its table: `dataset, model_x, model_y, group_x, group_y, similarity,
         accuracy_gap` (percentage points)`, better` (accuracy of the better model, %)`, r, low,
-        high`.
+        high`; with families also `r_between` and the others of `FURTHER`.
 
     Raises:
         DataError: no dataset has both similarities and accuracies.
@@ -104,28 +134,36 @@ def similarity_accuracy(  # noqa: PLR0913
             f"no dataset has both similarities ({', '.join(similarities)}) and accuracies "
             f"({', '.join(sorted(set(accuracy['dataset'])))})"
         )
+    known, found = models if families is None else families, []
+    for name in shown:
+        of = read_clusters(known, clusters, similarities[name].models)
+        found.append(_gaps(similarities[name], mean[name], name, groups, method, seed, of))
+    rows = pd.DataFrame([row for _, row in found]).assign(dataset=shown)
+    columns = min(columns_for(len(shown), width), 4)
+    titles = [_title(row, method, width / columns) for row in rows.to_dict("records")]
+    lines = max(text.count("\n") for text in titles)
     with style():
-        columns = min(columns_for(len(shown), width), 4)
         figure = panels(
-            len(shown), width=width, height=width / columns + 4, columns=columns,
+            len(shown), width=width, height=width / columns + 1 + 3 * lines, columns=columns,
             extra=22 if color == "group" else 8,
         )  # fmt: skip
-        found = [
-            _gaps(similarities[name], mean[name], name, groups, method, seed) for name in shown
-        ]
         scale = _scale([points["better"] for points, _ in found]) if color == "accuracy" else None
         parts = []
-        for axes, dataset, (points, row) in zip(figure.axes, shown, found, strict=True):
+        for axes, text, (points, row) in zip(figure.axes, titles, found, strict=True):
             draw_points(axes, points, groups, scale)
-            axes.set_title(f"{dataset} ({row['n_pairs']} pairs)\n{result(row, SYMBOL[method])}")
-            parts.append(points.assign(**{key: row.get(key) for key in ("value", "low", "high")}))
+            axes.set_title(text, pad=6 if lines > 1 else None)  # clear of the axis' top label
+            kept = ("value", "low", "high") + FURTHER * bool(between(rows))
+            parts.append(points.assign(**{key: row.get(key, np.nan) for key in kept}))
         table = pd.concat(parts, ignore_index=True)
-        _label_gaps(figure, table, axis, columns)
+        _label_gaps(figure, table, axis, columns, between(rows))
+        notes = footnotes(rows.assign(outlier=""), lambda row: row.dataset, width)
         if scale is None:
-            pair_legend(figure, table, groups, width)
+            pair_legend(figure, table, groups, width, notes)
         else:
             color_bar(scale, figure.axes, "accuracy of the better model (%)", aspect=30)
-    names = {"value_x": "similarity", "value_y": "accuracy_gap", "value": SYMBOL[method]}
+            add_notes(figure, notes, FONT)
+    names = {"value_x": "similarity", "value_y": "accuracy_gap", "value": SYMBOL[method],
+             "value_between": f"{SYMBOL[method]}_between"}  # fmt: skip
     return figure, table.drop(columns="colored").rename(columns=names)
 
 
@@ -136,6 +174,7 @@ def _gaps(
     groups: Groups,
     method: str,
     seed: int,
+    clusters: Clusters,
 ) -> tuple[pd.DataFrame, dict]:
     """Returns the pairs with both numbers, and their correlation."""
     from consilience.pairs.relate import correlate_pairs  # noqa: PLC0415 - as slow as SciPy
@@ -146,7 +185,7 @@ def _gaps(
     pairs, models = common_pairs(similarity, gaps)
     row = correlate_pairs(
         pairs, ("the similarity", "the accuracy gap"), methods=[method], permutations=0,
-        seed=derive_seed(seed, "similarity_accuracy", dataset),
+        seed=derive_seed(seed, "similarity_accuracy", dataset), models=models, clusters=clusters,
     )[method]  # fmt: skip
     keep = pairs.valid
     columns = pair_columns(models, pairs.first[keep], pairs.second[keep], groups)
@@ -157,6 +196,14 @@ def _gaps(
     return pd.DataFrame(points).assign(better=better * 100), row
 
 
+def _title(row: dict, method: str, width: float) -> str:
+    """Returns dataset, pairs and families (F), correlation, and who drives it."""
+    count, said = f"{row['n_pairs']} pairs", result(row, SYMBOL[method])
+    if said.startswith(families := f"{row['n_families']} families: "):
+        count, said = f"{count}, F = {row['n_families']}", said.removeprefix(families)
+    return f"{row['dataset']} ({count})\n{said}{driven(row, width - 6)}"
+
+
 def _scale(values: Sequence[pd.Series]) -> ScalarMappable:
     """Returns one colour scale for the accuracies (%) of all panels."""
     every = pd.concat(values)
@@ -164,7 +211,9 @@ def _scale(values: Sequence[pd.Series]) -> ScalarMappable:
     return color_scale(low, high)
 
 
-def _label_gaps(figure: Figure, table: pd.DataFrame, axis: MetricAxis, columns: int) -> None:
+def _label_gaps(
+    figure: Figure, table: pd.DataFrame, axis: MetricAxis, columns: int, families: str
+) -> None:
     limits = axis.limits(table["value_x"].to_numpy(), 0.02)
     top = float(table["value_y"].max()) * 1.05 or 1.0
     for position, axes in enumerate(figure.axes):
@@ -177,4 +226,7 @@ def _label_gaps(figure: Figure, table: pd.DataFrame, axis: MetricAxis, columns: 
             axes.set_yticklabels([])
         else:
             axes.set_ylabel("accuracy gap (% points)")
-    figure.suptitle(f"{axis.label} of model pairs ({axis.direction}) and their gap in accuracy")
+    figure.suptitle(
+        f"{axis.label} of model pairs ({axis.direction}) and their gap in accuracy"
+        f"{f', {families}' * bool(families)}"
+    )

@@ -48,6 +48,12 @@ METRIC_SAID: Mapping[str, Asked] = MODELS_SAID | {
 }
 
 MODELS = Source(lambda m: read_models(m.said["models"]), said=MODELS_SAID)
+FAMILIES = Source(
+    lambda m: read_models(m.said["families"]),
+    said={"families": lambda plan, _: plan.models_by_family},
+)
+"""The column of the families of all models."""
+CLUSTERS = from_plan("clusters", lambda plan, _: plan.clusters)
 GROUP = from_plan("group", lambda plan, _: plan.group)
 LABEL = from_plan("label", METRIC_SAID["label"])
 LABELS = from_plan("labels", lambda plan, _: plan.study.labels)

@@ -1,17 +1,24 @@
 """The command `consilience power`, and what the demo's summary says of its models."""
 
+import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from families_study import write_families
 
 from consilience.cli import main
 from consilience.cli.power import can_show, design_of, name
 from consilience.config import ROOT
 from consilience.consistency import power
+from consilience.consistency.observed import share_of_families
 from consilience.consistency.power import Design
-from consilience.files import write_table
+from consilience.files import read_table, write_table
+from consilience.pairs.families import Clusters
+from consilience.pairs.matrix import Similarity
+from consilience.results import STUDY_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -96,12 +103,54 @@ def test_design_of_a_study_is_read_off_its_tables(tmp_path, capsys):
     write_table(rows(8, 8, 3, "none"), folder / "cka.parquet", {})
     status, shown = run(capsys, "--results", tmp_path)
     assert status == 0
-    assert shown.out.startswith("8 models on 3 datasets can show that a consistency is above 0 if")
-    assert len(shown.out.splitlines()) == 1
+    first, second = shown.out.splitlines()
+    assert first == "Its tables say: a mean consistency of 0.50."
+    assert second.startswith("8 models on 3 datasets can show that a consistency is above 0 if")
+    assert run(capsys, "--results", tmp_path, "--around", 0.6)[1].out.startswith("8 models on 3")
 
 
-def test_too_few_families_can_show_nothing():
-    assert can_show(Design(12, 3)).startswith("12 models in 3 families on 6 datasets can show noth")
+@pytest.mark.usefixtures("few")
+def test_consistency_and_share_of_families_are_read_off_the_tables(tmp_path, capsys):
+    tables, study = write_families(tmp_path, families=6, each=3, bootstrap=1)
+    (tmp_path / STUDY_FILE).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / STUDY_FILE).write_text(json.dumps(study), encoding="utf8")
+    values = pd.concat(map(read_table, tables["consistency"]))
+    values = values[(values["grouping"] == "all") & (values["method"] == "pearson")]["value"]
+    status, shown = run(capsys, "--results", tmp_path)
+    assert status == 0
+    said = re.fullmatch(
+        r"Its tables say: a mean consistency of (\S+) and families that are (\d+) % of what tells "
+        r"models apart.", shown.out.splitlines()[0]
+    )  # fmt: skip
+    assert float(said[1]) == pytest.approx(np.tanh(np.arctanh(values).mean()), abs=0.006)
+    assert 70 <= int(said[2]) <= 99  # planted: 0.44 to 1 of sd are the family's, 0.4 the model's
+
+
+def test_share_of_families_is_the_planted_one():
+    codes, rng = np.repeat(np.arange(40), 5), np.random.default_rng(0)
+    names = [f"m{k:03d}" for k in range(200)]
+    clusters = Clusters("family", dict(zip(names, map(str, codes), strict=True)))
+    for icc in (0.0, 0.3, 0.8):
+        found = []
+        for _ in range(4):
+            a = np.sqrt(icc) * rng.normal(size=40)[codes] + np.sqrt(1 - icc) * rng.normal(size=200)
+            matrix = a[:, None] + a[None] + 0.3 * rng.normal(size=(200, 200))
+            matrix += 5 * (codes[:, None] == codes[None])  # near-duplicates tell nothing of it
+            found.append(Similarity(tuple(names), np.where(np.eye(200), np.nan, matrix)))
+        assert share_of_families(found, clusters) == pytest.approx(icc, abs=0.06)
+    alone = Clusters("family", {name: name for name in names})
+    assert np.isnan(share_of_families(found, alone))
+    assert np.isnan(share_of_families(found, Clusters()))
+
+
+def test_too_few_families_have_no_interval_and_a_p():
+    said = can_show(Design(12, 3))
+    assert said.startswith("12 models in 3 families on 6 datasets have no interval: it takes at")
+    assert "cannot be below 0.001," in said
+    assert "cannot be below 0.042," in can_show(Design(4, 1))  # 4! arrangements
+    assert can_show(Design(3, 3)).startswith(
+        "3 models on 6 datasets can show nothing: a value with"
+    )
 
 
 def test_readme_says_what_the_demo_can_show():

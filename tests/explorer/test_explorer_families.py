@@ -8,9 +8,11 @@ from test_explorer_answers import matched, texts
 
 from consilience.explorer import make_explorer
 from consilience.explorer.charts import specs
-from consilience.files import read_table
+from consilience.files import read_table, write_table
+from consilience.plots.style import minus
 
 STEPS = ("similarity", "consistency", "differences", "behavior", "relation")
+VIEWS = ("consistency", "differences", "behavior")
 ENDS = ["value", "low", "high", "p", "value_between", "low_between", "high_between", "p_between"]
 
 
@@ -19,6 +21,7 @@ def zoo(tmp_path_factory):
     """Where the page lies, and the tables by step of the metric whose family f7 is far away."""
     folder = tmp_path_factory.mktemp("zoo")
     tables, study = write_families(folder)
+    drive(next(path for path in tables["differences"] if path.stem == "far"))
     make_explorer(
         folder / "index.html", folder / "study.json", {step: tables[step] for step in STEPS},
         study=study, group="objective",
@@ -27,6 +30,16 @@ def zoo(tmp_path_factory):
         step: read_table(next(path for path in tables[step] if path.stem == "far"))
         for step in ("consistency", "differences", "relation")
     }
+
+
+def drive(path):
+    """Has family f7 drive the means of the differences between objectives."""
+    table = read_table(path)
+    metadata = dict(table.attrs)
+    mean = (table["dataset_x"] == "*") & (table["grouping"] == "objective")
+    table.loc[mean, "outlier"], table.loc[mean, "value_without"] = "family=f7", -0.25
+    table.loc[mean, "status"] = "ok; between families: the interval holds 0, that over all does not"
+    write_table(table, path, metadata)
 
 
 def test_both_values_are_on_the_page_and_the_one_between_families_stands_first(browser, zoo):
@@ -75,6 +88,12 @@ def test_both_values_are_on_the_page_and_the_one_between_families_stands_first(b
         ["value", "low", "high_simultaneous", "value_between", "low_between",
          "high_between_simultaneous"],
     )  # fmt: skip
+    said = page.run("$('differences-caption').textContent")
+    value = minus(f"{means[means['grouping'] == 'objective']['value'].item():.2f}")
+    assert f"image-text – supervised {value}, without family=f7 −0.25" in said
+    assert "‡ the interval holds 0, that over all does not" in said
+    assert "image-text – supervised †‡" in texts(page, "differences")
+    assert set(pd.DataFrame(shown(page, "differences"))["outlier"]) == {"family=f7"}
     told = page.run("$('relation-caption').textContent")
     assert "No interval: 3 families, at least 4 are needed (birds)" in told
     part = tables["relation"].query("method == 'pearson'")
@@ -87,16 +106,15 @@ def test_both_values_are_on_the_page_and_the_one_between_families_stands_first(b
 
 def test_what_hovering_tells_of_families_and_outliers():
     everything = specs(
-        {view: ["outlier", "value_without"] for view in ("consistency", "behavior")},
-        ["consistency", "differences", "behavior"],
+        {view: ["status", "outlier", "value_without"] for view in VIEWS}, list(VIEWS)
     )
     bare = specs()
     for chart in ("matrix", "intervals", "relation", "differences"):
         told, without = (titles(found[chart]) for found in (everything, bare))
         assert {"between families", "all pairs", "from (families)", "to (all)"} <= told
         assert not {"between families", "all pairs"} & without
-        if chart != "differences":
-            assert {"families", "driven by", "all pairs without it", "status"} <= told
+        assert {"driven by", "all pairs without it", "status"} <= told
+        assert chart == "differences" or "families" in told
 
 
 def titles(spec):

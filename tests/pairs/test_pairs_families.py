@@ -42,6 +42,7 @@ def test_relabelling_swaps_families_of_equal_size_and_models_within():
     assert different == arrangements(CODES, (10,)) == 6 * 2**3 * 6
     shares = np.bincount(labels[0, 1:], minlength=6)[:6] / 4000
     np.testing.assert_allclose(shares, 1 / 6, atol=0.025)
+    assert family_relabellings(CODES, (10,), 0, np.random.default_rng(0)).shape == (10, 1)
 
 
 def test_rows_and_columns_are_relabelled_apart_unless_a_family_is_on_both():

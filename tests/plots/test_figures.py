@@ -59,6 +59,7 @@ def plan_of(study, **changes):
             "sensitivity": {"n": [20, 40]},
         },
         "group": "family", "group_columns": columns, "grouped": True,
+        "clusters": "none", "models_by_family": {m: {} for m in study["models"]},
         "distributions": {
             "family": ("family", None), "set": ("set", None),
             "anchor_family": ("anchor", "family"),

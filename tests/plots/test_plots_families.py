@@ -15,6 +15,7 @@ from consilience.plots.consistency_heatmap import consistency_heatmap, consisten
 from consilience.plots.families import few_families, footnotes, headline, marks
 from consilience.plots.group_differences import group_differences
 from consilience.plots.metric_agreement import metric_agreement
+from consilience.plots.similarity_accuracy import similarity_accuracy
 from consilience.plots.similarity_behavior import similarity_behavior
 from consilience.plots.similarity_scatter import similarity_scatter
 from consilience.plots.style import minus
@@ -165,11 +166,30 @@ def test_differences_and_behavior_show_both_values(zoo):
         round(first["value"], 9), round(first["value_between"], 9),
     }  # fmt: skip
     assert table["value"].isin(zoo.differences["value"]).all()
+    assert "†" not in text and "‡" not in text
     text = written(similarity_behavior(zoo.of("relation"), label="far")[0])
     assert "far and behavior, between families of `family`" in text
     assert "birds (n = 24, F = 3)" in text
     assert "no interval: 3 families, at least 4 are needed (birds)" in text
     assert "† driven by one model or family" in text
+
+
+def test_differences_tell_who_drives_them_and_what_near_duplicates_do(zoo):
+    rows = zoo.differences.copy()
+    first = (rows["dataset_x"] == "*") & (rows["method"] == "pearson")
+    first &= (rows["metric"] == "far") & (rows["grouping"] == "objective")
+    said = "ok; between families: the interval holds 0, that over all pairs does not: " \
+           "near-duplicates can make such a difference"  # fmt: skip
+    rows.loc[first, ["outlier", "value_without", "status"]] = ["family=f7", 0.12, said]
+    text = written(group_differences(rows, zoo.models)[0])
+    value = minus(f"{rows.loc[first, 'value'].item():.2f}")
+    assert "image-text − supervised †‡" in text
+    assert (
+        "† driven by one model or family (over all pairs of models): far, image-text − supervised: "
+        f"{value}, without family=f7 0.12"
+    ) in text
+    assert "‡ the interval holds 0, that over all pairs does not: near-duplicates" in text
+    assert "no interval: 2 families" not in text  # the line on all of them says it
 
 
 def test_scatter_and_agreement_name_the_families(zoo):
@@ -186,6 +206,42 @@ def test_scatter_and_agreement_name_the_families(zoo):
     figure, table = metric_agreement(zoo.consistency)
     assert "Consistency between families of `family`" in written(figure)
     assert table["value_x"].isin(zoo.consistency["value_between"]).all()
+
+
+def test_gaps_of_accuracy_are_related_by_family_as_in_the_table_of_behavior(zoo):
+    paths = [path for path in zoo.tables["similarity"] if path.stem == "far"]
+    tables = {path.parent.name: read_table(path) for path in paths}
+    accuracy = pd.concat([accuracies(path) for path in zoo.tables["behavior"]])
+    families, axis = zoo.models[["family"]], read_axis(tables, "far")
+    how = {"axis": axis, "group": "maker", "families": families, "clusters": "family"}
+    figure, table = similarity_accuracy(tables, accuracy, zoo.models, **how)
+    text = written(figure)
+    assert "their gap in accuracy, between families of `family`" in text
+    assert "no interval: 3 families, at least 4 are needed (birds)" in text
+    rows = zoo.of("relation").query("measure == 'accuracy_gap' and method == 'pearson'")
+    shown = table.groupby("dataset").first()
+    for row in rows.set_index("dataset").itertuples():
+        shortly = minus(f"pairs, F = {row.n_families}) r = {row.value_between:.2f}")
+        assert f"{row.Index} ({row.n_pairs} {shortly}" in text
+        found = shown.loc[row.Index]
+        for ours, theirs in (("r", "value"), ("r_between", "value_between"),
+                             ("low_between", "low_between"), ("low", "low")):  # fmt: skip
+            np.testing.assert_allclose(found[ours], getattr(row, theirs), rtol=1e-9)
+    written(similarity_accuracy(tables, accuracy, zoo.models, color="accuracy", **how)[0])
+    plain, _ = similarity_accuracy(tables, accuracy, zoo.models, axis=axis, group="maker")
+    assert "families" not in written(plain)
+
+
+def accuracies(path):
+    """Accuracies whose gaps are those of a table of behavior."""
+    gaps = read_table(path)
+    names = sorted({*gaps["model_x"], *gaps["model_y"]})
+    square = pd.DataFrame(0.0, index=names, columns=names)
+    for row in gaps.itertuples():
+        square.loc[row.model_x, row.model_y] = square.loc[row.model_y, row.model_x] = row.value
+    lowest = square.max().idxmax()
+    share = square[lowest].to_numpy()
+    return pd.DataFrame({"dataset": path.stem, "model": names, "accuracy": share})
 
 
 def test_without_families_nothing_of_them_is_shown_but_a_warning_reaches_the_reader(tmp_path):
