@@ -22,6 +22,7 @@ from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
 from consilience.config.trainings import Trainings
+from consilience.config.transferred import Transferred
 from consilience.config.wildcards import looked_up
 from consilience.files import digest, find
 from consilience.metrics import METRICS
@@ -32,7 +33,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Compared, Grounded, Groups, Identified, Page, Trainings):
+class Plan(Compared, Grounded, Groups, Identified, Page, Trainings, Transferred):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

@@ -31,6 +31,8 @@ _ID = re.compile(r"[A-Za-z0-9_.-]+")
 SOURCE = "trained"
 """The column `source` of a model that is trained."""
 SEEDS = ("init", "order", "draw", "noise")
+INDEX = "index"
+"""As a seed, or the draw of a split: the number of the model's seed."""
 STANDARD = "standard"
 """The variant of a recipe without variants."""
 ALTERATIONS = ("labels", "shortcut", "augmentation")
@@ -49,6 +51,8 @@ class Training:
     spec: dict[str, Any]
     group: str
     """`{recipe}.{variant}`: models that differ in their seeds alone, and that one job trains."""
+    split: str = ""
+    """The split of which the model learns one side: its variant's, or its own; empty: none."""
 
     @property
     def datasets(self) -> list[str]:
@@ -258,7 +262,10 @@ def _check_alterations(place: str, whole: Recipe, datasets: Mapping[str, Row]) -
         raise ConfigError(f"{place}, shortcut: discs differ in colour, and input.channels is 1")
     if not (split := whole.get("overlap")):
         return
-    rule = read_split({k: v for k, v in split.items() if k != "side"}, f"{place}, overlap")
+    given = split | ({"draw": 0} if split.get("draw") == INDEX else {})
+    rule = read_split({k: v for k, v in given.items() if k != "side"}, f"{place}, overlap")
+    if rule.kind == "labels" and "draw" in split:
+        raise ConfigError(f"{place}, overlap: sides of kind labels have no draw; leave it out")
     if split.get("side") is None:
         raise ConfigError(f"{place}, overlap: 'side' is missing; write x or y")
     if rule.kind == "corpus":
@@ -295,6 +302,11 @@ def _training(
     modality = whole.get("modality", datasets[dataset]["modality"].split("+")[0])
     named = {"recipe": recipe, "variant": variant, "seed": number}
     options = {k: v for k, v in whole.get("options", {}).items() if not isinstance(v, list | dict)}
+    overlap, split = dict(whole.get("overlap") or {}), ""
+    if overlap:
+        of_model = overlap.get("draw") == INDEX
+        overlap |= {"draw": number} if of_model else {}
+        split = model if of_model else f"{recipe}.{variant}"
     spec = {
         "architecture": whole["architecture"],
         "options": dict(whole.get("options", {})),
@@ -306,7 +318,7 @@ def _training(
         "input": with_defaults(whole.get("input", {}), schema["input"]),
         "training": with_defaults(whole["training"], schema["training"]),
         "alterations": {key: whole[key] for key in ALTERATIONS if whole.get(key)},
-        "overlap": dict(whole.get("overlap") or {}),
+        "overlap": overlap,
         "weights": _filled(whole.get("weights", ""), {**options, **named, **swept}),
         "keys": whole.get("keys", ""),
         "seeds": {
@@ -333,7 +345,7 @@ def _training(
     family = {"family": f"{recipe}.{variant}"}  # seeds of one variant, unless `columns` say more
     row = {**family, **{k: str(v) for k, v in free.items() if k not in of_rows}, **fixed}
     # The order of keys in a recipe means nothing.
-    return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}")
+    return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}", split)
 
 
 def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,7 +370,7 @@ def _seed(rule: str | int, purpose: str, study: int, recipe: str, model: str, nu
         return derive_seed(study, "train", purpose, model)
     if rule == "matched":
         return derive_seed(study, "train", purpose, recipe, number)
-    return number if rule == "index" else int(rule)
+    return number if rule == INDEX else int(rule)
 
 
 def rows_of(

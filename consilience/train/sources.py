@@ -1,7 +1,8 @@
 """What models learn from and are scored on: samples of a dataset, as training takes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,17 @@ class Sources:
     """Which samples are on which side, if models learn from one side of a split."""
 
     @classmethod
-    def read(
-        cls, row: Mapping[str, Any], path: str | Path, split: str | Path | None = None
-    ) -> "Sources":
-        """Returns the samples of a dataset, and the split in a file."""
-        return cls(row, read_samples(path), read_table(split) if split else None)
+    def read(cls, row: Mapping[str, Any], path: str | Path) -> "Sources":
+        """Returns the samples of a dataset."""
+        return cls(row, read_samples(path))
 
-    @property
+    def parted(self, splits: Mapping[str, str | Path]) -> "dict[str, Sources]":
+        """Returns for each model the same with the split in its file."""
+        paths = dict.fromkeys(splits.values())
+        known = {path: replace(self, split=read_table(path)) for path in paths}
+        return {model: known[path] for model, path in splits.items()}
+
+    @cached_property
     def told(self) -> dict[str, Any]:
         """What decides the data besides the code: row, samples, and the split."""
         split = (
