@@ -59,7 +59,8 @@ def effects(
             `draw`, `overlap` and `value` must be there; `source`, `file`, `block`, `control`,
             `calibrated`, `train_loss_x`, `train_loss_y`, `parameters`, `note`, and
             `published` (whether the publication counted the row, with `as_published` for its
-            value) may be. Rows without a value count as missing, those of `CONTROLS` only in their own columns.
+            value) may be. Rows without a value count as missing, those of `CONTROLS` only in
+            their own columns.
         permutations: of the p-value.
         max_loss: of training; a group with a model above it says `not fitted`.
         seed: of the study.
