@@ -1,6 +1,6 @@
 """Effects: how value follows overlap, for each kind of it, network, training set and dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,9 @@ PAIRS = {
     **dict.fromkeys(["control", "model_x", "layer_x", "model_y", "layer_y"], "str"),
     **dict.fromkeys(["value", "null_mean", "z", "calibrated"], "float64"),
     "n_train": "Int64",
-    **dict.fromkeys(["accuracy_x", "accuracy_y", "train_loss_x", "train_loss_y"], "float64"),
+    **dict.fromkeys(
+        ["accuracy_x", "accuracy_y", "train_loss_x", "train_loss_y", "parameters"], "float64"
+    ),
     "failure": "str",
 }
 """Columns of a table of pairs of one dataset and metric, with their types."""
@@ -220,21 +222,22 @@ def _why_no_information(known: pd.DataFrame) -> str:
     )
 
 
-def as_lines(table: pd.DataFrame, metrics: Sequence[str] = ()) -> list[str]:
-    """Returns effects as lines to print, one per row; of some metrics only, if they are named."""
-    shown = table[table["metric"].isin(metrics)] if metrics else table
+def as_lines(table: pd.DataFrame) -> list[str]:
+    """Returns effects as lines to print, one per row, in columns."""
     keys = ["source", "kind", "family", "train_set", "dataset", "metric"]
-    cells = [[*map(str, row)] for row in shown[keys].itertuples(index=False)]
-    for cell, row in zip(cells, shown.itertuples(), strict=True):
-        interval = (
-            f"[{row.slope_low:.4f}, {row.slope_high:.4f}]" if row.slope_low == row.slope_low else ""
-        )
-        numbers = [_number(row.slope, 4), interval, _number(row.p, 3), _number(row.share, 2)]
-        cell += [str(row.n), *numbers, _number(row.mi_published, 3), row.status]
+    cells = [[*map(str, row)] for row in table[keys].itertuples(index=False)]
+    for cell, row in zip(cells, table.itertuples(), strict=True):
+        interval = f"[{row.slope_low:.4f}, {row.slope_high:.4f}]"
+        cell += [
+            str(row.n), _number(row.slope, 4), "" if np.isnan(row.slope_low) else interval,
+            _number(row.p, 3), _number(row.share, 2), _number(row.mi_published, 3), row.status,
+        ]  # fmt: skip
     head = [*keys, "n", "slope", "95 %", "p", "share of H", "published MI", "status"]
     widths = [max(len(line[k]) for line in [head, *cells]) for k in range(len(head))]
-    return ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
-            for line in [head, *cells]]  # fmt: skip
+    return [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip()
+        for line in [head, *cells]
+    ]
 
 
 def _number(value: float, digits: int) -> str:

@@ -23,7 +23,9 @@ from consilience.causes import (
     two_levels,
 )
 from consilience.causes.published import VALUES, read_name
+from consilience.cli import main
 from consilience.errors import DataError
+from consilience.files import read_table
 
 KNOWN = json.loads((DATA / "causes.json").read_text(encoding="utf8"))
 TARGETS = {
@@ -308,6 +310,26 @@ def test_files_that_are_not_there_or_twice(tmp_path):
     with pytest.raises(DataError, match="is there twice"):
         read_sources({"a": [tmp_path / TASK, tmp_path / TASK]})
     assert list(read_sources({}).columns) == list(VALUES)
+
+
+# The command
+
+
+def test_the_command_prints_and_writes(tmp_path, capsys):
+    made(tmp_path / TASK)
+    given = [f"li2025={tmp_path / TASK}", "-o", str(tmp_path / "out")]
+    assert main(["causes", *given]) == 0
+    said = capsys.readouterr().out
+    assert "li2025  task  resnet18  cifar100   ood_one" in said and "0.5000" in said
+    assert f"{tmp_path / 'out' / 'causes' / 'effects.parquet'}: 2 rows" in said
+    written = read_table(tmp_path / "out" / "causes" / "effects.parquet")
+    assert set(written["dataset"]) == {"overlap", "ood_one"}
+    assert main(["causes", *given, "--metric", "cka"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert main(["causes", *given, "--metric", "ckka"]) == 1
+    assert "no table has the metric 'ckka'; there are: cka" in capsys.readouterr().err
+    assert main(["causes", *given, "--beside", str(tmp_path)]) == 1
+    assert "there is no table of pairs in" in capsys.readouterr().err
 
 
 # Statuses and controls
