@@ -14,6 +14,7 @@ from consilience.alignment import pairs_across
 from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
+from consilience.config.caused import Caused
 from consilience.config.compared import Compared
 from consilience.config.grounded import Grounded
 from consilience.config.groups import Groups
@@ -33,7 +34,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Compared, Grounded, Groups, Identified, Page, Trainings, Transferred):
+class Plan(Caused, Compared, Grounded, Groups, Identified, Page, Trainings, Transferred):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

@@ -37,7 +37,10 @@ STANDARD = "standard"
 """The variant of a recipe without variants."""
 ALTERATIONS = ("labels", "shortcut", "augmentation")
 _RATES = {"labels": "labels_rate", "shortcut": "shortcut_rate"}
-_SPLIT = {"kind": "split_kind", "overlap": "overlap", "side": "side", "draw": "split_draw"}
+_SPLIT = {
+    "kind": "split_kind", "overlap": "overlap", "side": "side", "draw": "split_draw",
+    "design": "split_design", "parts": "split_parts",
+}  # fmt: skip
 """Metadata columns of alterations, and of keys of `overlap`."""
 _WHOLE = ("options", "columns", "input", "training", "overlap", "tests", *ALTERATIONS)
 """Blocks that are laid over each other key by key."""
@@ -353,6 +356,8 @@ def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     how, split = spec["alterations"], spec["overlap"]
     rates = {column: how[key]["rate"] for key, column in _RATES.items() if key in how}
     named = {column: split[key] for key, column in _SPLIT.items() if key in split}
+    if "parts" in split:
+        named["split_parts"] = " ".join(map(str, split["parts"]))
     varied = how.get("augmentation", {})
     words = " ".join(f"{key}={varied[key]}" for key in sorted(varied) if key != "synonyms")
     return {**rates, **({"augmentation": words} if words else {}), **named}

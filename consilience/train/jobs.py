@@ -40,7 +40,6 @@ def train_models(
     train: Sources,
     test: Sources | None,
     *,
-    splits: Mapping[str, str | Path] | None = None,
     device: str = "auto",
     precision: str = "none",
     checkpoint: float = 30.0,
@@ -57,7 +56,6 @@ def train_models(
         outs: for each model its file.
         train: what is learnt from.
         test: a dataset to be scored on beside; None: the test split of `train`.
-        splits: for each model the file of the split of which it learns one side, if they do.
         device: `auto` (CUDA if there is any), or a name that PyTorch knows.
         precision: `none`, `bfloat16` or `float16` of the forward pass.
         checkpoint: seconds between two checkpoints.
@@ -72,10 +70,7 @@ def train_models(
     if test is not None and next(iter(specs.values()))["objective"] == CLASSES:
         _check_classes(train, test)
     store = Path(next(iter(outs.values()))).parent / STORE
-    given = tuple(one.parted(splits) if splits and one else {} for one in (train, test))
-    job = _Job(
-        specs, train, test, given, store, choose_device(device), precision, checkpoint, parallel
-    )
+    job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
     with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
         for path in (*outs.values(), *job.files):
             delete_strays(path)
@@ -123,7 +118,6 @@ class _Job:
         specs: Mapping[str, Mapping[str, Any]],
         train: Sources,
         test: Sources | None,
-        parted: tuple[Mapping[str, Sources], Mapping[str, Sources]],
         store: Path,
         device: str,
         precision: str,
@@ -131,8 +125,7 @@ class _Job:
         parallel: bool,
     ) -> None:
         self.specs, self.train, self.test, self.store = specs, train, test, store
-        self.parted = parted
-        self.several_splits = len(set(map(id, parted[0].values()))) > 1
+        self.sets = len({id(train.of(model)) for model in specs})
         self.device, self.precision, self.checkpoint = device, precision, checkpoint
         self.parallel = list(range(torch.cuda.device_count())) if parallel else []
         self.failed: dict[str, str] = {}
@@ -150,18 +143,10 @@ class _Job:
             for m, spec in specs.items()
         }
 
-    def _learnt(self, model: str) -> Sources:
-        """Returns what a model learns from."""
-        return self.parted[0].get(model, self.train)
-
-    def _tested(self, model: str) -> Sources | None:
-        """Returns another dataset that a model is scored on."""
-        return self.parted[1].get(model, self.test)
-
     def _basis(self, model: str) -> dict[str, Any]:
         """Returns what decides a model besides its spec."""
-        test = self._tested(model)
-        told = {"train": self._learnt(model).told, "test": test.told if test else {}}
+        test = self.test.of(model).told if self.test else {}
+        told = {"train": self.train.of(model).told, "test": test}
         return {"data": told, **self.made_by}
 
     def place(self, model: str) -> Path:
@@ -209,9 +194,9 @@ class _Job:
     def _data(self, model: str, known: Data | None = None) -> Data:
         """Returns what a model learns from; `known`, that of another one, if it is the same."""
         spec = self.specs[model]
-        if known is not None and not spec["alterations"] and not self.several_splits:
+        if known is not None and not spec["alterations"] and self.sets == 1:
             return known
-        return self._learnt(model).data(spec["split"], spec, self.device)
+        return self.train.of(model).data(spec["split"], spec, self.device)
 
     def _can_stack(self, network: nn.Module) -> bool:
         """Returns whether networks of this kind are trained in a stack."""
@@ -266,10 +251,10 @@ class _Job:
         spec = self.specs[model]
         scores = {"train": data.score(network).as_dict()}
         test: Data | None = None
-        if (given := self._tested(model)) is not None:
-            test = given.data("all", spec, self.device, data.task)
+        if self.test is not None:
+            test = self.test.of(model).data("all", spec, self.device, data.task)
         elif spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
-            test = self._learnt(model).data("test", spec, self.device, data.task)
+            test = self.train.of(model).data("test", spec, self.device, data.task)
         if test is not None:
             scores["test"] = test.score(network).as_dict()
         return scores
@@ -294,7 +279,7 @@ class _Job:
             "scores": scores,
             "chance_loss": data.chance,
             "parameters": sum(weight.numel() for weight in network.parameters()),
-            "classes": class_names(self._learnt(model), spec) if data.task.classes else [],
+            "classes": class_names(self.train.of(model), spec) if data.task.classes else [],
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
             "company": len(course.keys),

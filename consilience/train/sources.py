@@ -1,7 +1,7 @@
 """What models learn from and are scored on: samples of a dataset, as training takes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,16 +31,25 @@ class Sources:
     split: "pd.DataFrame | None" = None
     """Which samples are on which side, if models learn from one side of a split."""
 
-    @classmethod
-    def read(cls, row: Mapping[str, Any], path: str | Path) -> "Sources":
-        """Returns the samples of a dataset."""
-        return cls(row, read_samples(path))
+    parted: "Mapping[str, Sources]" = field(default_factory=dict)
+    """For each model the same with the split of which it learns a side, if there are any."""
 
-    def parted(self, splits: Mapping[str, str | Path]) -> "dict[str, Sources]":
-        """Returns for each model the same with the split in its file."""
+    @classmethod
+    def read(
+        cls,
+        row: Mapping[str, Any],
+        path: str | Path,
+        splits: Mapping[str, str | Path] | None = None,
+    ) -> "Sources":
+        """Returns the samples of a dataset, and for each model the split in its file."""
+        whole, splits = cls(row, read_samples(path)), splits or {}
         paths = dict.fromkeys(splits.values())
-        known = {path: replace(self, split=read_table(path)) for path in paths}
-        return {model: known[path] for model, path in splits.items()}
+        known = {path: replace(whole, split=read_table(path)) for path in paths}
+        return replace(whole, parted={model: known[path] for model, path in splits.items()})
+
+    def of(self, model: str) -> "Sources":
+        """Returns the dataset as one model has it."""
+        return self.parted.get(model, self)
 
     @cached_property
     def told(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ LEAST = 50
 SELF = "self"
 """As `control`: the network that was attacked."""
 COLUMNS = (
-    dict.fromkeys(["dataset", "recipe", "kind", "draw"], "str")
+    dict.fromkeys(["dataset", "kind", "family", "train_set", "draw"], "str")
     | {"overlap": "float64", "control": "str", "model_x": "str", "model_y": "str", "side_x": "str",
        "side_y": "str", "size": "int64", "eps": "float64", "steps": "int64",
        "momentum": "float64", "n_known": "int64", "n": "int64", "n_flat": "int64"}
@@ -33,6 +33,31 @@ COLUMNS = (
     | {"failure": "string"}
 )  # fmt: skip
 """Of the table, with their types."""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Which attacks are made, with which pictures."""
+
+    eps: Sequence[float | str]
+    """The most that pixels change, as numbers or `16/255`."""
+    steps: int
+    momentum: Sequence[float]
+    """Each with each eps; 0 is PGD."""
+    images: int
+    """The most pictures."""
+    seed: int
+    """Of the study."""
+
+    @property
+    def sizes(self) -> list[float]:
+        """Each eps as a number."""
+        return [parse_eps(value) for value in self.eps]
+
+    @property
+    def attacks(self) -> list[Attack]:
+        """All of them."""
+        return [Attack(eps, self.steps, mu) for eps, mu in product(self.sizes, self.momentum)]
 
 
 @dataclass(frozen=True)
@@ -136,12 +161,8 @@ def make_transfer(
     *,
     row: Mapping[str, Any],
     victims: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    eps: Sequence[float | str],
-    steps: int,
-    momentum: Sequence[float],
-    images: int,
-    seed: int,
     device: str = "auto",
+    **how: Any,  # noqa: ANN401
 ) -> None:
     """Writes results/transfer/{dataset}/{model}.parquet for several models that are attacked.
 
@@ -150,14 +171,10 @@ def make_transfer(
         samples_path: results/samples/{dataset}.parquet.
         outs: for each model that is attacked the table to write, with the columns of `COLUMNS`.
         row: of the dataset.
-        victims: for each of them its victims, with what the catalogue says of the pair: `recipe`,
-            `kind`, `draw`, `overlap`, `control`, `side_x`, `side_y`.
-        eps: the most that pixels change, as numbers or `16/255`.
-        steps: of an attack.
-        momentum: each with each eps; 0 is PGD.
-        images: the most pictures.
-        seed: of the study.
+        victims: for each of them its victims, with what the study says of the pair: `kind`,
+            `family`, `train_set`, `draw`, `overlap`, `control`, `side_x`, `side_y`.
         device: `auto` (CUDA if there is any), or a name that PyTorch knows.
+        **how: the fields of `Trials`.
 
     Raises:
         DataError: the samples have no classes, or none that models did not learn from.
@@ -166,18 +183,17 @@ def make_transfer(
     Cost: for each model and attack `steps` passes forward and back, and one pass of each victim.
     """
     device = choose_device(device)
-    sizes = [parse_eps(value) for value in eps]
+    trials = Trials(**how)
     threads, exact = torch.get_num_threads(), device == "cpu"
     torch.use_deterministic_algorithms(True, warn_only=not exact)
     torch.set_num_threads(1 if exact else threads)
     try:
         networks = {m: read_network(path, m, device) for m, path in weights.items()}
-        given = {"count": images, "seed": seed, "device": device}
-        tables = _tables(networks, row, samples_path, victims, sizes, steps, momentum, given)
+        tables = _tables(networks, row, samples_path, victims, trials, device)
     finally:
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(threads)
-    made = {"device": device_name(device), "images": images, "seed": seed, "least": LEAST}
+    made = {"device": device_name(device), "least": LEAST, "settings": vars(trials)}
     for model, out in outs.items():
         table = pd.DataFrame(tables[model], columns=list(COLUMNS))
         write_table(table.assign(dataset=row["dataset"]).astype(COLUMNS), out, made)
@@ -188,29 +204,28 @@ def _tables(
     row: Mapping[str, Any],
     samples_path: str | Path,
     victims: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    sizes: Sequence[float],
-    steps: int,
-    momentum: Sequence[float],
-    given: Mapping[str, Any],
+    trials: Trials,
+    device: str,
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the rows of each model that is attacked."""
     sets: dict[tuple[int, int], Pictures] = {}
     seen: dict[str, Seen] = {}
+    given = {"count": trials.images, "seed": trials.seed, "device": device}
     for network in networks.values():
         if network.shape not in sets:
             learnt = any(one.learnt == row["dataset"] for one in networks.values())
             sets[network.shape] = read_pictures(
                 row, samples_path, network.shape, learnt=learnt, **given
             )
-        seen[network.id] = look(network, sets[network.shape], sizes)
+        seen[network.id] = look(network, sets[network.shape], trials.sizes)
     found: dict[str, list[dict[str, Any]]] = {}
     for model, partners in victims.items():
         x, others = networks[model], [networks[name] for name in partners]
         told = {model: own_row(partners)} | dict(partners)
         found[model] = [
             told[made["model_y"]] | made
-            for size, share in product(sizes, momentum)
-            for made in compare(x, seen, others, sets[x.shape], Attack(size, steps, share))
+            for attack in trials.attacks
+            for made in compare(x, seen, others, sets[x.shape], attack)
         ]
         logger.info("model %s: %d victims, %d rows", model, len(others), len(found[model]))
     return found
@@ -219,7 +234,7 @@ def _tables(
 def own_row(partners: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Returns what is said of a model as its own victim: what all its pairs have in common."""
     first = next(iter(partners.values()), {})
-    kept = {key: first.get(key, "") for key in ("recipe", "kind", "draw", "side_x")}
+    kept = {key: first.get(key, "") for key in ("kind", "family", "train_set", "draw", "side_x")}
     return kept | {"side_y": kept["side_x"], "overlap": np.nan, "control": SELF}
 
 

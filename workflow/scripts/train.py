@@ -9,9 +9,8 @@ test = snakemake.input.get("test")
 train_models(
     training["specs"],
     dict(zip(training["specs"], snakemake.output, strict=True)),
-    Sources.read(training["train"]["row"], snakemake.input.samples),
-    Sources.read(training["test"]["row"], test) if test else None,
-    splits=training["splits"],
+    Sources.read(training["train"]["row"], snakemake.input.samples, training["splits"]),
+    Sources.read(training["test"]["row"], test, training["splits"]) if test else None,
     device=settings["device"],
     precision=training["autocast"],
     checkpoint=settings["checkpoint"],
