@@ -12,9 +12,13 @@ for group in PLAN.groups_attacked:
         output:
             PLAN.each("transfer", dataset=[group.dataset], model=group.models),
         log:
-            RESULTS.log("transfer", model=group.name).replace("{dataset}", group.dataset),
+            RESULTS.log("transfer", model=group.name).replace(
+                "{dataset}", group.dataset
+            ),
         benchmark:
-            RESULTS.benchmark("transfer", model=group.name).replace("{dataset}", group.dataset)
+            RESULTS.benchmark("transfer", model=group.name).replace(
+                "{dataset}", group.dataset
+            )
         conda:
             "../envs/torch.yaml"
         threads: 1
@@ -28,7 +32,31 @@ for group in PLAN.groups_attacked:
             "../workflow/scripts/transfer.py"
 
 
+localrules:
+    successes,
+
+
+rule successes:
+    """All attacks in one table."""
+    input:
+        PLAN.transfers,
+    output:
+        RESULTS["successes"],
+    log:
+        RESULTS.log("successes"),
+    benchmark:
+        RESULTS.benchmark("successes")
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    params:
+        code=PLAN.code("successes"),
+    script:
+        "../workflow/scripts/successes.py"
+
+
 rule all_transfer:
     """How far attacks carry over between models of known overlap, where the study asks for it."""
     input:
         PLAN.transfers,
+        PLAN.successes,

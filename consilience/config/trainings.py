@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from consilience.code import code_of
-from consilience.config import Known, Study
+from consilience.config import Study
 from consilience.config.wildcards import looked_up
 from consilience.files import digest
 from consilience.networks import modules_of
@@ -112,13 +112,15 @@ class Trainings:
                 rule = {key: value for key, value in spec["overlap"].items() if key != "side"}
                 facts = {"dataset": spec["dataset"], "rule": rule, "rows": spec["split"]}
                 found[training.split] = {**facts, "seed": self.settings["seed"]}
-        return Known("split", found)
+        return found
 
     @property
-    def split_samples(self) -> Callable[[Any], str]:
-        """The samples that a split is of."""
-        splits = self.splits
-        return looked_up(lambda wc: self.results.of("samples", dataset=splits[wc.split]["dataset"]))
+    def splits_by_dataset(self) -> dict[str, list[str]]:
+        """For each dataset its splits, which one job makes."""
+        found: dict[str, list[str]] = {}
+        for split, facts in sorted(self.splits.items()):
+            found.setdefault(facts["dataset"], []).append(split)
+        return found
 
     def training_of(self, group: Group) -> dict[str, Any]:
         """Returns all that decides the models of a job besides the samples."""

@@ -24,6 +24,7 @@ class Transferred:
     results: Results
     settings: dict[str, Any]
     overlapping: list[dict[str, Any]]
+    extracted: dict[str, Any]
     each: Callable[..., list[str]]
 
     @property
@@ -66,15 +67,10 @@ class Transferred:
         return {
             "models": list(group.models),
             "victims": {model: self.victims[model] for model in group.models},
-            "row": self.study.datasets[group.dataset],
+            "row": self.extracted[group.dataset]["row"],
             **self.attack_settings,
             "seed": self.settings["seed"],
         }
-
-    @property
-    def attacked(self) -> list[str]:
-        """The datasets whose pictures models are attacked with."""
-        return sorted({group.dataset for group in self.groups_attacked})
 
     @property
     def transfers(self) -> list[str]:
@@ -84,3 +80,8 @@ class Transferred:
             for group in self.groups_attacked
         ]
         return [path for paths in found for path in paths]
+
+    @property
+    def successes(self) -> list[str]:
+        """What they say together, if there are any."""
+        return [self.results["successes"]] if self.transfers else []

@@ -45,20 +45,18 @@ def find_victims(study: "Study", pairs: Iterable[Mapping[str, Any]]) -> Victims:
 
 
 def is_attacked(study: "Study", model: str) -> bool:
-    """Returns whether a model learnt classes of pictures, and the study has others of these."""
-    training = study.trainings.get(model)
-    if training is None or not attacked_on(study, model):
+    """Returns whether a model is trained here to tell classes of pictures."""
+    if model not in study.trainings:
         return False
-    spec = training.spec
+    spec = study.trainings[model].spec
     learns = spec["training"].get("steps") or spec["training"].get("epochs") or spec["weights"]
     return bool(learns) and (spec["modality"], spec["objective"]) == ("image", CLASSES)
 
 
 def attacked_on(study: "Study", model: str) -> str:
-    """Returns the dataset that a trained model is scored on; empty: the study does not have it."""
+    """Returns the dataset that a trained model is scored on; the study need not select it."""
     spec = study.trainings[model].spec
-    dataset = spec["test"] or spec["dataset"]
-    return dataset if dataset in study.datasets else ""
+    return spec["test"] or spec["dataset"]
 
 
 def check_transfer(
@@ -69,7 +67,6 @@ def check_transfer(
         return
     problems.add(
         where.place("causes"),
-        "`transfer` is asked for, and no two models of a split of kind data or task both learn "
-        "classes of pictures and are scored on a dataset of the study; select that dataset, or "
-        "leave `transfer` out",
+        "`transfer` is asked for, and no two models of one split of kind data or task are trained "
+        "to tell classes of pictures; select some, or leave `transfer` out",
     )
