@@ -7,12 +7,19 @@ Li et al. (2025), so that their effects stand beside one's own.
 """
 
 from consilience.causes.effects import EFFECTS, PAIRS, as_lines, effect, effects
-from consilience.causes.published import headline, read_published, read_sources, two_levels
+from consilience.causes.published import (
+    as_pairs,
+    headline,
+    read_published,
+    read_sources,
+    two_levels,
+)
 
 __all__ = [
     "EFFECTS",
     "PAIRS",
     "as_lines",
+    "as_pairs",
     "effect",
     "effects",
     "headline",

@@ -43,6 +43,8 @@ PARAMETERS = {
 """Weights without the head (of timm's networks), or as their publishers count them."""
 TYPES = {"resnet": "resnet", "vit": "vit", "nanogpt": "nanogpt", "Llama": "llama", "unet": "unet"}
 """Beginnings of networks, and the types over which the publication averages."""
+SINGLE = ("accuracy", "transfer_asr", "normal_asr")
+"""Metrics of which a pair has a value for either model, or direction."""
 KEPT_MISSING = "nanogpt_all_task_platonic"
 """The file whose missing rows the publication counts as values of -1."""
 _KINDS = {"ds": "data", "task": "task"}
@@ -108,10 +110,10 @@ def _llama_set(kind: str) -> str:
 
 
 def read_published(path: str | Path, source: str = "") -> pd.DataFrame:
-    """Returns the pairs of one published file, with the columns of `VALUES`.
+    """Returns the rows of one published file, with the columns of `VALUES`.
 
     A value of -1 is missing. What is not one value per pair of models, such as the accuracies of
-    both, or attacks in both directions, is averaged over the rows of an overlap and draw.
+    both, or attacks in both directions, stays as it is: see `as_pairs`.
 
     Args:
         path: a .csv or .parquet file.
@@ -123,7 +125,7 @@ def read_published(path: str | Path, source: str = "") -> pd.DataFrame:
     path = Path(path)
     table, repeats = _read(path)
     named = read_name(path)
-    overlap, whole = _overlap(path, table)
+    overlap = _overlap(path, table)
     kept = ["seed", "metric", "frac_overlap", "partition", "model0", "model1", "model_idx",
             "model", "kind", "family", "train_set"]  # fmt: skip
     sets = [column for column in table.columns if column not in kept]
@@ -134,11 +136,6 @@ def read_published(path: str | Path, source: str = "") -> pd.DataFrame:
     found = pd.concat(parts, ignore_index=True)
     said = zip(found["metric"], found["dataset"], found["kind"], strict=True)
     found["note"] = [_note(*row, repeats) for row in said]
-    if not whole:
-        found["note"] = [
-            f"{n}; " * bool(n) + "accuracies of single models, no pairs" for n in found["note"]
-        ]
-        found = found.assign(value=np.nan, published=False)
     found = found.assign(source=source or path.stem, file=path.name)
     return found[list(VALUES)].astype(VALUES)
 
@@ -164,18 +161,18 @@ def _read(path: Path) -> tuple[pd.DataFrame, int]:
     return table.reset_index(drop=True), before - len(table)
 
 
-def _overlap(path: Path, table: pd.DataFrame) -> tuple[pd.Series, bool]:
-    """Returns the overlap of each row, and whether rows are of pairs."""
+def _overlap(path: Path, table: pd.DataFrame) -> pd.Series:
+    """Returns the overlap of each row."""
     if "frac_overlap" in table:
         found = _numbers(path, table, "frac_overlap")
         if not found.between(0, 1).all():
             raise DataError(f"{path}: frac_overlap is {found[~found.between(0, 1)].iloc[0]}, and "
                             "it is a share from 0 to 1")  # fmt: skip
-        return found, True
+        return found
     unknown = sorted(set(table["partition"]) - set(LEVELS))
     if unknown:
         raise DataError(f"{path}: partition is {unknown[0]!r}; known: {', '.join(LEVELS)}")
-    return table["partition"].map(LEVELS), "model" not in table
+    return table["partition"].map(LEVELS)
 
 
 def _numbers(path: Path, table: pd.DataFrame, column: str) -> pd.Series:
@@ -206,7 +203,7 @@ def _of_set(
     """Returns the pairs of one column of values, one row per metric, draw, overlap and pair."""
     value = _numbers(path, table, column)
     metric = table["metric"].astype(str) if "metric" in table else _metric(named, column)
-    pair = table["model0"] + " " + table["model1"] if "model0" in table else ""
+    pair = _pair(table)
     rows = pd.DataFrame(
         {"draw": table["seed"].astype(str), "overlap": overlap, "as_published": value}
     ).assign(metric=metric, pair=pair, dataset=_dataset(named, column))
@@ -219,11 +216,24 @@ def _of_set(
                 f"{path}: {row['metric']} of seed {row['draw']} at overlap {row['overlap']:g} has "
                 f"two different values in {column}; keep one of them"
             )
-    else:
-        rows = rows.groupby(keys, sort=False, as_index=False)["as_published"].mean()
     missing = rows["as_published"] == MISSING
     counted = ~missing | (named.stem == KEPT_MISSING)
     return rows.assign(value=rows["as_published"].mask(missing), published=counted)
+
+
+def _pair(table: pd.DataFrame) -> pd.Series:
+    """Returns what tells the rows of one draw and overlap apart."""
+    if "model0" in table:
+        return table["model0"] + " " + table["model1"]
+    if "model" in table:
+        return table["model"].astype(str)
+    if "model_idx" in table:
+        return "model " + table["model_idx"].astype(str)
+    number = pd.Series(0, table.index)
+    if "metric" not in table and "frac_overlap" in table:
+        number = table.groupby(["seed", "frac_overlap"]).cumcount()
+    plain = pd.Series("", table.index)
+    return "direction " + (number + 1).astype(str) if number.any() else plain
 
 
 def _metric(named: Named, column: str) -> str:
@@ -246,6 +256,53 @@ def _note(metric: str, dataset: str, kind: str, repeats: int) -> str:
     if repeats:
         said.append(f"{repeats} repeated rows are left out")
     return "; ".join(filter(None, said))
+
+
+def as_pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """Returns one row per pair of models, of rows of both of a pair or of both directions.
+
+    These are averaged. Accuracies of models whose labels differ are of no pair: they lose their
+    value.
+
+    Args:
+        table: of `read_published` or `read_sources`.
+    """
+    several = ~table["metric"].isin(SINGLE)
+    parts = [table[several]]
+    rest = table[~several]
+    if len(rest):
+        keys = [c for c in VALUES if c not in ("pair", "value", "as_published", "published")]
+        means = {"value": "mean", "as_published": "mean", "published": "all"}
+        rest = rest.groupby(keys, sort=False, as_index=False, dropna=False).agg(means)
+        alone = rest["kind"] == "labels"
+        rest = rest.assign(
+            pair="", value=rest["value"].mask(alone), published=rest["published"] & ~alone
+        )
+        rest.loc[alone, "note"] = "accuracies of single models, no pairs"
+        parts.append(rest[list(VALUES)].astype(VALUES))
+    return pd.concat(parts, ignore_index=True)
+
+
+def figure_of(named: Named) -> str:
+    """Returns which published figure a file is drawn in; empty: none.
+
+    Network type, training set and kind for images and text; `labels`, `transfer_KIND`,
+    `jailbreak_KIND`; `scratch_…` for networks trained from scratch.
+    """
+    if named.form in (_TRANSFER, _JAILBREAK):
+        return f"{named.form}_{named.kind}"
+    if named.form != _SIMILARITY:
+        return ""
+    scratch = named.family.endswith("_from_scratch")
+    if named.kind == "labels":
+        return "scratch_labels" if scratch else "labels"
+    start = "scratch" if scratch else type_of(named.family)
+    return f"llama_{named.kind}" if start == "llama" else f"{start}_{named.train_set}_{named.kind}"
+
+
+def type_of(family: str) -> str:
+    """Returns the type of a network, over which the publication averages; else its own name."""
+    return next((name for start, name in TYPES.items() if family.startswith(start)), family)
 
 
 def read_sources(sources: Mapping[str, Sequence[str | Path]]) -> pd.DataFrame:
@@ -294,7 +351,10 @@ def two_levels(table: pd.DataFrame, column: str = "mi_published") -> dict[str, f
         column: of the effects.
     """
     rows = table[headline(table)]
-    kinds = [next(t for start, t in TYPES.items() if f.startswith(start)) for f in rows["family"]]
-    files = rows.assign(type=kinds).groupby(["kind", "type", "file"])[column].mean()
+    files = (
+        rows.assign(type=rows["family"].map(type_of))
+        .groupby(["kind", "type", "file"])[column]
+        .mean()
+    )
     means = files.groupby(["kind", "type"]).mean().groupby("kind").mean()
     return {str(kind): float(value) for kind, value in means.items()}

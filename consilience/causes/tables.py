@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.causes.effects import MAX_LOSS, OK, OWN, PAIRS, effects
-from consilience.causes.published import VALUES, read_sources
+from consilience.causes.published import VALUES, as_pairs, read_sources
 from consilience.errors import DataError
 from consilience.files import file_digest, read_table, write_table
 from consilience.layers import last_layers
@@ -188,7 +188,7 @@ def make_effects(
         seed: of the study.
     """
     parts = [read_table(path).assign(source=OWN, file="", note="") for path in tables]
-    parts += [read_table(path).assign(control="") for path in published]
+    parts += [as_pairs(read_table(path)).assign(control="") for path in published]
     parts = [part for part in parts if len(part)]
     columns = list({c: None for part in parts for c in part} or {**PAIRS, **VALUES, "control": ""})
     parts = [part.reindex(columns=columns) for part in parts]

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consilience.causes.published import read_name
+from consilience.causes.published import figure_of, read_name
 from consilience.causes.selection import CONTROLS, SELF, lacking, select_pairs
 from consilience.config.compared import NEEDS_ALL, SOME
 from consilience.config.origins import Origins
@@ -172,6 +172,18 @@ class Caused:
         """The effects of all, if there are any."""
         any_pairs = self.cause_tables or self.published_causes
         return [self.results["causes_effects"]] if any_pairs else []
+
+    @property
+    def effect_metrics(self) -> list[str]:
+        """For what effects are drawn: metrics of pairs, and `published` for published ones."""
+        similar = any(form == "similarity" for form, *_ in self.published_forms)
+        return [*self.caused, *(["published"] if similar else [])]
+
+    @property
+    def published_figures(self) -> list[str]:
+        """The published figures that the published tables allow."""
+        names = {figure_of(read_name(file)) for file in self.published_cause_files}
+        return sorted(filter(None, names))
 
     @property
     def published_forms(self) -> set[tuple[str, str, str, str]]:

@@ -62,6 +62,12 @@ class Plan(Protocol):
         recovering: metrics that can, if the study asks for it.
         published_tables: what is made of published tables, if the study names any.
         published_modules: the module of each metric of these and of the study.
+        caused: metrics of pairs of models with a known overlap.
+        caused_on: datasets on which these are compared.
+        overlapping: the pairs, as `consilience.causes.selection.Pair` has them.
+        effect_metrics: those metrics, and `published` where published tables are named.
+        published_figures: published figures of causes that such tables allow.
+        published_forms: what such tables are of, by their names.
     """
 
     study: Any
@@ -93,6 +99,12 @@ class Plan(Protocol):
     recovering: Sequence[str]
     published_tables: Sequence[str]
     published_modules: Mapping[str, str]
+    caused: Sequence[str]
+    caused_on: Sequence[str]
+    overlapping: Sequence[Mapping[str, Any]]
+    effect_metrics: Sequence[str]
+    published_figures: Sequence[str]
+    published_forms: Iterable[tuple[str, str, str, str]]
 
 
 class Results(Protocol):

@@ -16,13 +16,14 @@ from golden import DATA
 from consilience.causes import (
     EFFECTS,
     as_lines,
+    as_pairs,
     effects,
     headline,
     read_published,
     read_sources,
     two_levels,
 )
-from consilience.causes.published import VALUES, read_name
+from consilience.causes.published import VALUES, figure_of, read_name
 from consilience.cli import main
 from consilience.errors import DataError
 from consilience.files import read_table
@@ -186,6 +187,23 @@ def test_names(name, known):
     assert (found.form, found.kind, found.family, found.train_set) == known
 
 
+@pytest.mark.parametrize(
+    ("name", "figure"),
+    [
+        ("task_platonic_ffcv_vit_base_patch32_224_tinyimagenet", "vit_tinyimagenet_task"),
+        ("csd_platonic_ffcv_resnet50", "labels"),
+        ("resnet_cifar100_ds_platonic", "scratch_cifar100_data"),
+        ("nanogpt_all_task_platonic", "nanogpt_all_task"),
+        ("task_meta-llama_Llama-3.2-1B-Instruct", "llama_task"),
+        ("task_transfer_asr_resnet18_tinyimagenet", "transfer_task"),
+        ("gpt5_judge_task_meta-llama_Llama-3.2-3B-Instruct_jailbreaking", "jailbreak_task"),
+        ("ds_acc_resnet18_cifar100", ""),
+    ],
+)
+def test_figures_of_files(name, figure):
+    assert figure_of(read_name(f"{name}.csv")) == figure
+
+
 def made(path, **columns):
     """Writes a table of 3 seeds and 3 overlaps, with two evaluation sets."""
     rows = [
@@ -246,7 +264,9 @@ def test_both_models_of_a_pair_are_averaged(tmp_path):
     pd.DataFrame(rows, columns=["seed", "frac_overlap", "model_idx", "acc"]).to_csv(
         path, index=False
     )
-    row = effects(read_published(path)).iloc[0]
+    single = read_published(path)
+    assert set(single["pair"]) == {"model 1", "model 2"} and len(single) == 8
+    row = effects(as_pairs(single)).iloc[0]
     assert (row["n"], row["metric"], row["dataset"]) == (4, "accuracy", "cifar100")
     assert row["slope"] == pytest.approx(0.1) and row["at_0"] == pytest.approx(0.515)
     attacks = tmp_path / "ds_meta-llama_Llama-3.2-1B-Instruct_jailbreaking.csv"
@@ -254,7 +274,7 @@ def test_both_models_of_a_pair_are_averaged(tmp_path):
     pd.DataFrame(rows, columns=["seed", "frac_overlap", "transfer_asr", "normal_asr"]).to_csv(
         attacks, index=False
     )
-    found = effects(read_published(attacks)).set_index("metric")
+    found = effects(as_pairs(read_published(attacks))).set_index("metric")
     assert found.loc["transfer_asr", "n"] == 4 and found.loc["normal_asr", "slope"] == 0
     assert "all values are the same" in found.loc["normal_asr", "note"]
 
@@ -265,7 +285,7 @@ def test_accuracies_of_single_models_have_no_effect(tmp_path):
         (s, p, m, 0.9) for s in range(2) for p, m in (("partition1", "shape"), ("partition2", "x"))
     ]
     pd.DataFrame(rows, columns=["seed", "partition", "model", "acc"]).to_csv(path, index=False)
-    row = effects(read_published(path)).iloc[0]
+    row = effects(as_pairs(read_published(path))).iloc[0]
     assert row["status"] == "undefined" and "single models, no pairs" in row["note"]
     assert np.isnan(row["slope"]) and np.isnan(row["mi_published"])
 
