@@ -68,6 +68,7 @@ class Plan(Protocol):
         effect_metrics: those metrics, and `published` where published tables are named.
         published_figures: published figures of causes that such tables allow.
         published_forms: what such tables are of, by their names.
+        transfers: tables of attacks.
     """
 
     study: Any
@@ -105,6 +106,7 @@ class Plan(Protocol):
     effect_metrics: Sequence[str]
     published_figures: Sequence[str]
     published_forms: Iterable[tuple[str, str, str, str]]
+    transfers: Sequence[str]
 
 
 class Results(Protocol):

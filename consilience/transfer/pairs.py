@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from consilience.causes.selection import SELF
 from consilience.errors import DataError
 from consilience.features.forward import choose_device, device_name
 from consilience.files import write_table
@@ -21,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 LEAST = 50
 """Pictures that a success is a share of."""
-SELF = "self"
-"""As `control`: the network that was attacked."""
 COLUMNS = (
     dict.fromkeys(["dataset", "kind", "family", "train_set", "draw"], "str")
     | {"overlap": "float64", "control": "str", "model_x": "str", "model_y": "str", "side_x": "str",
