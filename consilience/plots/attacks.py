@@ -13,7 +13,7 @@ from consilience.plots.facts import Condition
 from consilience.plots.sources import from_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
 GROUP = ["kind", "family", "train_set", "dataset"]
 """What pairs of one panel have in common."""
@@ -39,6 +39,17 @@ def attacks_of(successes: pd.DataFrame) -> Iterator[tuple[tuple[Hashable, ...], 
             + (f": {why.iloc[0]} ({len(why)} pairs in all)" if len(why) else "")
         )
     yield from successes.groupby([*GROUP, *ATTACK], sort=True)
+
+
+def split_title(title: str, keys: Sequence[tuple[Hashable, ...]]) -> tuple[str, list[str]]:
+    """Returns a title, and for each of `attacks_of` the line of its label that names its attack.
+
+    Where all attacks are one, it stands in the title alone.
+    """
+    names = [attack_name(*key[len(GROUP) :]) for key in keys]
+    if len(set(names)) == 1:
+        return f"{title} ({names[0]})", [""] * len(names)
+    return title, [f"\n{name}" for name in names]
 
 
 def attack_name(eps: float, steps: int, momentum: float) -> str:

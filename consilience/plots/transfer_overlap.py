@@ -11,7 +11,7 @@ import pandas as pd
 from consilience.causes import statistics
 from consilience.causes.selection import SELF
 from consilience.plots import mpl
-from consilience.plots.attacks import ATTACK, ATTACKED, GROUP, SUCCESSES, attack_name, attacks_of
+from consilience.plots.attacks import ATTACK, ATTACKED, GROUP, SUCCESSES, attacks_of, split_title
 from consilience.plots.facts import STUDY, register
 from consilience.plots.overlaps import CEILING, KINDS, color_of, group_name, marks, overlap_panel
 from consilience.plots.style import GREY, PAGE, bottom_legend, style
@@ -68,17 +68,19 @@ def transfer_overlap(
         height = len(groups) * PANEL + 18
         figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
         grid = figure.subplots(len(groups), len(MEASURES), squeeze=False, sharey="row")
-        for line, (key, rows) in zip(grid, groups, strict=True):
+        title, names = split_title(
+            "Success of attacks, against what two models share", [key for key, _ in groups]
+        )
+        for line, (key, rows), attack in zip(grid, groups, names, strict=True):
             named = dict(zip([*GROUP, *ATTACK], key, strict=True))
             for axes, (measure, side, words) in zip(line, MEASURES, strict=True):
                 tables.append(_panel(axes, rows, measure, side, words))
             name = group_name(rows.iloc[0])
             kind = KINDS.get(named["kind"], named["kind"])
-            attack = attack_name(*(named[part] for part in ATTACK))
-            line[0].set_ylabel(f"{kind}\n{name}\n{attack}")
+            line[0].set_ylabel(f"{kind}\n{name}{attack}\nshare misled")
             line[0].set_ylim(bottom=0)
         bottom_legend(figure, list(_handles(successes)), "", width)
-        figure.suptitle("Success of attacks, against what two models share")
+        figure.suptitle(title)
     return figure, pd.concat(tables, ignore_index=True)
 
 

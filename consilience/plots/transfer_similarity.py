@@ -11,7 +11,7 @@ from consilience.causes.selection import SELF
 from consilience.causes.statistics import spearman
 from consilience.errors import DataError
 from consilience.plots import mpl
-from consilience.plots.attacks import ATTACK, ATTACKED, GROUP, SUCCESSES, attack_name, attacks_of
+from consilience.plots.attacks import ATTACK, ATTACKED, GROUP, SUCCESSES, attacks_of, split_title
 from consilience.plots.facts import register
 from consilience.plots.overlaps import CAUSED, KINDS, LABEL, PAIRS, group_name
 from consilience.plots.style import FONT, PAGE, color_bar, color_scale, minus, style
@@ -68,17 +68,18 @@ def transfer_similarity(
         figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
         grid = figure.subplots(len(groups), len(datasets), squeeze=False, sharey="row")
         scale = color_scale(0, 1)
-        for line, (key, rows) in zip(grid, groups, strict=True):
+        title, names = split_title(
+            "Success of attacks, against similarity", [key for key, _ in groups]
+        )
+        for line, (key, rows), attack in zip(grid, groups, names, strict=True):
             for axes, dataset in zip(line, datasets, strict=True):
                 _panel(axes, rows[rows["similarity_on"] == dataset], scale, f"on {dataset}")
                 axes.set_xlabel(label)
             named = dict(zip([*GROUP, *ATTACK], key, strict=True))
             kind, name = KINDS.get(named["kind"], named["kind"]), group_name(pd.Series(named))
-            line[0].set_ylabel(
-                f"success\n{kind}, {name}\n{attack_name(*(named[part] for part in ATTACK))}"
-            )
+            line[0].set_ylabel(f"{kind}\n{name}{attack}\nshare misled")
         color_bar(scale, grid, "overlap")
-        figure.suptitle("Success of attacks, against similarity")
+        figure.suptitle(title)
     return figure, table
 
 
