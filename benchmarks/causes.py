@@ -1,8 +1,8 @@
 """Truth of effects of overlap on made-up studies: `python benchmarks/causes.py [part …]`.
 
-Parts: `null` (how often p is at or below 0.05 where nothing follows the overlap), `coverage` (how often
-the interval of a slope holds the truth), `information` (estimates of information against the truth).
-Without a part, all of them. Results: benchmarks/causes.md.
+Parts: `null` (how often p is at or below 0.05 where nothing follows the overlap), `coverage` (how
+often the interval of a slope holds the truth), `information` (estimates of information against the
+truth). Without a part, all of them. Results: benchmarks/causes.md.
 """
 
 import sys

@@ -9,7 +9,7 @@ import pandas as pd
 from consilience.causes.effects import OWN
 from consilience.causes.published import headline
 from consilience.errors import DataError
-from consilience.plots.causes_effects import names_of, row_blocks
+from consilience.plots.effect_rows import names_of, row_blocks
 from consilience.plots.facts import register
 from consilience.plots.overlaps import (
     EFFECT,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from consilience.plots import mpl
-from consilience.plots.causes_effects import NAME, ordered
+from consilience.plots.effect_rows import NAME, ordered
 from consilience.plots.facts import register
 from consilience.plots.overlaps import (
     EFFECT,

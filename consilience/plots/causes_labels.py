@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from consilience.causes.selection import LABELS
-from consilience.plots.causes_overlap import draw_overlaps
 from consilience.plots.facts import Condition, register
-from consilience.plots.overlaps import CAUSED, EFFECTS, LABEL, METRIC, PAIRS
+from consilience.plots.overlaps import CAUSED, EFFECTS, LABEL, METRIC, PAIRS, draw_overlaps
 from consilience.plots.style import PAGE
 
 if TYPE_CHECKING:

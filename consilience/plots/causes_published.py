@@ -19,13 +19,15 @@ from consilience.plots.overlaps import (
     overlap_panel,
 )
 from consilience.plots.sources import from_plan
-from consilience.plots.style import PAGE, bottom_legend, panels, style
+from consilience.plots.style import PAGE, bottom_legend, panels, shorten, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FIGURE = Scope("panel", lambda plan: plan.published_figures, "published figure of causes")
 COLUMNS = 3
+NAME = 32
+"""Most letters of a panel's name."""
 SHOWN = ("cka", "transfer_asr")
 """Metrics that the publication draws; of diffusion CKNNA."""
 _WORDS = {"cka": "CKA", "cknna": "CKNNA", "transfer_asr": "success of transferred attacks"}
@@ -108,4 +110,4 @@ def _names(groups: list) -> list[str]:
         for key, own in groups
     ]  # fmt: skip
     several = [c for c in ("source", "family", "dataset") if len({row[c] for row in found}) > 1]
-    return [", ".join(row[c] for c in several or ["family"]) for row in found]
+    return shorten([", ".join(row[c] for c in several or ["family"]) for row in found], NAME)

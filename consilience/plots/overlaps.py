@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +14,11 @@ from consilience.errors import DataError
 from consilience.plots import mpl
 from consilience.plots.facts import Condition, Plan, Scope
 from consilience.plots.sources import from_plan, from_tables
-from consilience.plots.style import DARK, FONT, GREY, PALE, PALETTE, minus
+from consilience.plots.style import DARK, FONT, GREY, PALE, PALETTE, bottom_legend, minus, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 KINDS = {"data": "data", "task": "tasks with their data", "corpus": "text", "labels": "labels"}
@@ -27,9 +28,8 @@ FLOOR, CEILING = "untrained", "twin"
 PUBLISHED = "published"
 """In the place of a metric: the values of the publication's own table, of whichever metric."""
 PUBLISHED_LABEL = "CKA as published (diffusion: CKNNA)"
-GROUP = ["source", "kind", "family", "train_set"]
-PANEL, EXTRA = 46.0, 16.0
-"""Height of a panel, and of legend and title, in mm."""
+PANEL = 44.0
+"""Height of a panel, in mm."""
 
 
 def caused_on(plan: Plan) -> Iterable[str]:
@@ -133,10 +133,12 @@ def overlap_panel(
     for part in ("boxes", "whiskers", "caps"):
         for artist in boxes[part]:
             artist.set(color=color, linewidth=0.7)
-    for kind, style in ((FLOOR, ":"), (CEILING, "--")):
+    for kind, dashes in ((FLOOR, ":"), (CEILING, "--")):
         values = pairs.loc[control == kind, "value"].dropna()
         if len(values):
-            axes.axhline(float(values.mean()), color=GREY, linestyle=style, linewidth=0.9, zorder=0)
+            axes.axhline(
+                float(values.mean()), color=GREY, linestyle=dashes, linewidth=0.9, zorder=0
+            )
     if effect is not None and np.isfinite(effect["slope"]) and levels:
         middle, height = plain["overlap"].mean(), plain["value"].mean()
         ends = np.array([levels[0], levels[-1]])
@@ -181,3 +183,70 @@ def group_name(row: pd.Series, *, several: bool = True) -> str:
     """Returns network and training set of a row, for the reader."""
     family = row["family"].replace("_", " ")
     return f"{family}, {row['train_set']}" if several else family
+
+
+def draw_overlaps(
+    pairs: pd.DataFrame, effects: pd.DataFrame, metric: str, width: float, *, title: str, x: str
+) -> tuple[Figure, pd.DataFrame]:
+    """Draws value against overlap, a row of panels per kind, network and training set.
+
+    Args:
+        pairs: rows of results/causes of one metric.
+        effects: rows of results/causes/effects.
+        metric: the variant.
+        width: of the figure, in mm.
+        title: of the figure.
+        x: what the axes say.
+
+    Returns:
+        the figure, and its table: the pairs that it shows, with the statistics of their effects.
+
+    Raises:
+        DataError: no pair with an overlap has a value.
+    """
+    plain = pairs[pairs["control"] == ""]
+    if not plain["value"].notna().any():
+        raise DataError(f"no pair with a known overlap has a value by {metric}")
+    datasets = list(dict.fromkeys(plain["dataset"]))
+    groups = [
+        key
+        for kind in kinds_of(plain)
+        for key, _ in plain[plain["kind"] == kind].groupby(["kind", "family", "train_set"])
+    ]
+    with style():
+        height = len(groups) * PANEL + 16
+        figure = mpl.Figure(figsize=(width / 25.4, height / 25.4), layout="constrained")
+        grid = figure.subplots(len(groups), len(datasets), squeeze=False, sharex="row")
+        for line, (kind, family, train_set) in zip(grid, groups, strict=True):
+            for axes, dataset in zip(line, datasets, strict=True):
+                own = _chosen(pairs, kind, family, train_set, dataset)
+                found = _chosen(effects, kind, family, train_set, dataset)
+                found = found[(found["source"] == OWN) & (found["metric"] == metric)]
+                effect = found.iloc[0] if len(found) else None
+                overlap_panel(axes, own, effect, color=color_of(kind), name=f"on {dataset}")
+                axes.set_xlabel(x)
+            name = group_name(own.iloc[0]) if len(own) else f"{family}, {train_set}"
+            line[0].set_ylabel(f"{KINDS.get(kind, kind)}\n{name}")
+        bottom_legend(figure, list(_handles(pairs)), "", width)
+        figure.suptitle(title)
+    numbers = ["slope", "slope_low", "slope_high", "p", "status"]
+    keys = ["kind", "family", "train_set", "dataset", "metric"]
+    shown = effects[effects["source"] == OWN][[*keys, *numbers]]
+    return figure, pairs.merge(shown, on=keys, how="left").reset_index(drop=True)
+
+
+def _chosen(
+    rows: pd.DataFrame, kind: str, family: str, train_set: str, dataset: str
+) -> pd.DataFrame:
+    same = (rows["kind"] == kind) & (rows["family"] == family) & (rows["train_set"] == train_set)
+    return rows[same & (rows["dataset"] == dataset)]
+
+
+def _handles(pairs: pd.DataFrame) -> Iterator[mpl.Line2D]:
+    yield from marks()
+    controls = set(pairs["control"])
+    for kind, line, words in (
+        (FLOOR, ":", "untrained"), (CEILING, "--", "same data, another start")
+    ):  # fmt: skip
+        if kind in controls:
+            yield mpl.Line2D([], [], color=GREY, linestyle=line, linewidth=0.9, label=words)
