@@ -21,6 +21,7 @@ from test_plots_causes import write_causes
 from test_plots_grounding import write_published
 from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
+from test_transfer_figures import write_successes
 
 from consilience.code import closure
 from consilience.consistency import make_consistency
@@ -81,6 +82,7 @@ def plan_of(study, **changes):
         "overlapping": [{"kind": "labels"}], "effect_metrics": list(study["metrics"])[:1],
         "published_figures": ["resnet_cifar100_data"],
         "published_forms": {("accuracy", "data", "resnet18", "cifar100")},
+        "transfers": ["results/transfer/data_00/m.parquet"],
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -122,6 +124,7 @@ def made(tmp_path_factory):
     write_grounding(folder, list(study["metrics"]))
     write_published(results, folder)
     write_causes(results, plan.caused_on, plan.caused)
+    write_successes(results, plan.caused_on[0], plan.caused[0])
     write_recovery(results, plan.recovery_datasets, plan.recovering[0])
     return plan, results
 
@@ -219,7 +222,11 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"cases": GROUNDED[:-1]}, {"grounding_layers"}),
         ({"costed": False}, {"grounding_cost"}),
         ({"published_tables": []}, {"grounding_published"}),
-        ({"caused": []}, {"causes_overlap", "causes_labels", "causes_accuracy"}),
+        (
+            {"caused": []},
+            {"causes_overlap", "causes_labels", "causes_accuracy", "transfer_similarity"},
+        ),
+        ({"transfers": []}, {"transfer_overlap", "transfer_similarity"}),
         ({"overlapping": []}, {"causes_labels"}),
         (
             {"effect_metrics": []},

@@ -8,6 +8,7 @@ from test_plots import check_texts
 
 from consilience.causes.effects import PAIRS
 from consilience.errors import DataError
+from consilience.files import read_table, write_table
 from consilience.plots.transfer_overlap import transfer_overlap
 from consilience.plots.transfer_similarity import transfer_similarity
 from consilience.transfer import COLUMNS
@@ -50,6 +51,23 @@ def tables(draws=3, slope=0.2):
                                   "value": 0.3 + overlap / 3 - shift + 0.01 * rng.normal()})  # fmt: skip
     successes = pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
     return successes, pd.DataFrame(pairs).reindex(columns=list(PAIRS)).astype(PAIRS)
+
+
+def write_successes(results, dataset, metric):
+    """Writes attacks on all models of the pairs of a written table of causes, either way."""
+    pairs = read_table(results.of("causes", dataset=dataset, metric=metric))
+    plain = pairs[(pairs["control"] == "") & (pairs["kind"] != "labels")]
+    rows = [
+        {"dataset": dataset, "kind": pair.kind, "family": pair.family, "draw": pair.draw,
+         "train_set": pair.train_set, "overlap": pair.overlap, "control": "", "model_x": x,
+         "model_y": y, "side_x": sides[0], "side_y": sides[1], "size": 28, "eps": 16 / 255,
+         "steps": 10, "momentum": 1.0, "n_known": 600, "n": 500, "n_flat": 0, "clean_x": 0.8,
+         "clean_y": 0.8, "success": 0.1 + 0.2 * pair.overlap, "success_noise": 0.02,
+         "success_published": 0.3}
+        for pair in plain.itertuples()
+        for x, y, sides in ((pair.model_x, pair.model_y, "xy"), (pair.model_y, pair.model_x, "yx"))
+    ]  # fmt: skip
+    write_table(pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS), results["successes"], {})
 
 
 @pytest.mark.figure("transfer_overlap")

@@ -3,11 +3,11 @@
 `composites` gives 2,560 pictures, `composites:N` N of them; the first ones are the same for every
 N. A class is named by shape, digit and colour, such as `circle_3_red`: 4 of each, and the classes
 take turns. So one set of pictures has seven sets of labels: of all three parts, of two of them, or
-of one (`overlap: {kind: labels, parts: [0, 2]}` of a recipe). The idea is that of ColorShapeDigit of
-Li et al. (2025), at 16 pixels; shapes stand at places, and in sizes, of their own.
+of one (`overlap: {kind: labels, parts: [0, 2]}` of a recipe). The idea is that of ColorShapeDigit
+of Li et al. (2025), at 16 pixels; shapes stand at places, and in sizes, of their own.
 
-The digits 0, 1, 4 and 7 are those of `digits`, as they come with scikit-learn, each about 180 times:
-one digit is on pictures of several classes.
+The digits 0, 1, 4 and 7 are those of `digits`, as they come with scikit-learn, each about 180
+times: one digit is on pictures of several classes.
 """
 
 from functools import partial
@@ -87,8 +87,8 @@ def draw(
     elif shape == "square":
         pen.rectangle(box, color)
     elif shape == "triangle":
-        pen.polygon([(x, y - 1.2 * reach), (x - 1.2 * reach, y + reach), (x + 1.2 * reach, y + reach)],
-                    fill=color)  # fmt: skip
+        wide = 1.2 * reach
+        pen.polygon([(x, y - wide), (x - wide, y + reach), (x + wide, y + reach)], fill=color)
     else:
         half = reach / 2.2
         pen.rectangle([x - half, y - reach, x + half, y + reach], color)
