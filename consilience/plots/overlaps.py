@@ -28,7 +28,7 @@ FLOOR, CEILING = "untrained", "twin"
 PUBLISHED = "published"
 """In the place of a metric: the values of the publication's own table, of whichever metric."""
 PUBLISHED_LABEL = "CKA as published (diffusion: CKNNA)"
-LONG = 42
+LONG = 40
 """Letters of slope, interval and p from which on p has a line of its own."""
 PANEL = 44.0
 """Height of a panel, in mm."""
