@@ -245,7 +245,7 @@ def _dataset(named: Named, column: str) -> str:
     if named.form in (_ACCURACY, _TRANSFER):
         return named.train_set
     if named.form == _JAILBREAK:
-        return "prompts_gpt5_judge" if named.judge else "prompts"
+        return "prompts_gpt5" if named.judge else "prompts"
     return column.removeprefix("metric_")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FIGURE = Scope("panel", lambda plan: plan.published_figures, "published figure of causes")
 COLUMNS = 3
-NAME = 32
+NAME = 30
 """Most letters of a panel's name."""
 SHOWN = ("cka", "transfer_asr")
 """Metrics that the publication draws; of diffusion CKNNA."""
@@ -105,7 +106,7 @@ def _drawn(rows: pd.DataFrame) -> pd.DataFrame:
 def _names(groups: list) -> list[str]:
     """Returns for each panel what tells it from the others: network, evaluation set, source."""
     found = [
-        {"family": str(own["family"].iloc[0]).replace("_", " "),
+        {"family": re.sub("(-Vision)?-Instruct$", "", str(own["family"].iloc[0])).replace("_", " "),
          "dataset": key[2].replace("_", " "), "source": key[0]}
         for key, own in groups
     ]  # fmt: skip

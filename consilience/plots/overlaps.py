@@ -28,6 +28,8 @@ FLOOR, CEILING = "untrained", "twin"
 PUBLISHED = "published"
 """In the place of a metric: the values of the publication's own table, of whichever metric."""
 PUBLISHED_LABEL = "CKA as published (diffusion: CKNNA)"
+LONG = 40
+"""Letters of slope, interval and p from which on p has a line of its own."""
 PANEL = 44.0
 """Height of a panel, in mm."""
 
@@ -151,7 +153,10 @@ def overlap_panel(
         axes.set_xlim(levels[0] - pad, levels[-1] + pad)
     if r2 and effect is not None and np.isfinite(effect["r2_published"]):
         name += f" (R² {effect['r2_published']:.2f})"
-    axes.set_title(f"{name}\n{say(effect)}", loc="left", fontsize=FONT)
+    words = say(effect)
+    words = words if len(words) <= LONG else words.replace(", p", "\np")
+    axes.set_title(f"{name}\n{words}", loc="left", fontsize=FONT)
+    axes.ticklabel_format(axis="y", useOffset=False)
 
 
 def say(effect: pd.Series | None) -> str:

@@ -6,11 +6,13 @@ REPR_SIM_CAUSES names a folder that holds them, at any depth, all of them are re
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from clones import ROOT
 from golden import DATA
 
 from consilience.causes import (
@@ -135,6 +137,12 @@ def test_every_published_table_is_read(folder):
     table = read_sources({"li2025": some[::3]})
     assert list(table.columns) == list(VALUES) and not (table["value"] == -1).any()
     assert table["overlap"].between(0, 1).all()
+
+
+def test_the_page_names_every_published_figure(folder):
+    page = (ROOT / "docs" / "published_causes.md").read_text(encoding="utf8")
+    named = set(re.findall(r"\bcauses_published_(\w+)", page)) - {"accuracy"}
+    assert named == {figure_of(read_name(path)) for path in folder.rglob("*.csv")} - {""}
 
 
 # Without the published tables

@@ -52,8 +52,8 @@ def _pair(name, draw, a, value):
         "draw": str(draw), "block": "0", "overlap": a, "overlap_reached": a, "control": "",
         "model_x": f"{name}.x.{draw}", "layer_x": "features", "model_y": f"{name}.y{a}.{draw}",
         "layer_y": "features", "value": value, "null_mean": 0.0, "z": 9.0,
-        "calibrated": 1.2 * value, "n_train": 600, "accuracy_x": 0.8, "accuracy_y": 0.7 + draw / 100,
-        "train_loss_x": 0.01,
+        "calibrated": 1.2 * value, "n_train": 600, "accuracy_x": 0.8,
+        "accuracy_y": 0.7 + draw / 100, "train_loss_x": 0.01,
         "train_loss_y": 0.02, "failure": "",
     }  # fmt: skip
 
