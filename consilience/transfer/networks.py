@@ -113,7 +113,7 @@ def read_pictures(
 ) -> Pictures:
     """Returns pictures of a dataset that are drawn by their ids.
 
-    They are those of its split `test` if it has one, and are the same for all models.
+    They are the same for all models; where any learnt from the dataset, those of its split `test`.
 
     Args:
         row: of the dataset.
@@ -138,7 +138,7 @@ def read_pictures(
         )
     if table["label"].isna().any():
         raise DataError(f"{place}: it has samples without a class, which none can be led away from")
-    rows = np.flatnonzero(held_out) if held_out.any() else np.arange(len(table))
+    rows = np.flatnonzero(held_out) if learnt else np.arange(len(table))
     ids = table["id"].to_numpy(object)
     rows = np.sort(rows[order_ids(ids[rows].tolist(), "transfer", seed)[:count]])
     wanted, found = set(rows.tolist()), {}

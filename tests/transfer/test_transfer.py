@@ -280,6 +280,8 @@ def test_only_pictures_that_nobody_learnt_from_count(files, tmp_path):
         whole, tmp_path / "whole.parquet", (1, 12), **{**given, "learnt": False, "count": 999}
     )
     assert len(other.ids) == 300
+    unseen = {**given, "learnt": False, "count": 999}
+    assert len(read_pictures(ROW, folder / "samples.parquet", (1, 12), **unseen).ids) == 300
 
 
 def test_bad_input_is_one_sentence(files, tmp_path):
