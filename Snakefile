@@ -26,6 +26,8 @@ include: "rules/probe.smk"
 include: "rules/sensitivity.smk"
 include: "rules/behavior.smk"
 include: "rules/identifiability.smk"
+include: "rules/causes.smk"
+include: "rules/transfer.smk"
 include: "rules/grounding.smk"
 include: "rules/factors.smk"
 include: "rules/plots.smk"
@@ -45,6 +47,8 @@ rule all:
         rules.all_sensitivity.input,
         rules.all_behavior.input,
         rules.all_identifiability.input,
+        rules.all_causes.input,
+        rules.all_transfer.input,
         rules.all_grounding.input,
         rules.all_factors.input,
         rules.all_plots.input,

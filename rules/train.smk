@@ -1,25 +1,27 @@
-localrules:
-    split,
+# One rule for each dataset: starting a job for each of many draws would take longer than they do.
+for name, splits in PLAN.splits_by_dataset.items():
 
-
-rule split:
-    """Two sides of a dataset's samples, with a known overlap: models learn one of them."""
-    input:
-        samples=PLAN.split_samples,
-    output:
-        RESULTS["split"],
-    log:
-        RESULTS.log("split"),
-    benchmark:
-        RESULTS.benchmark("split")
-    conda:
-        "../envs/analysis.yaml"
-    threads: 1
-    params:
-        split=lambda wc: PLAN.splits[wc.split],
-        code=PLAN.code("split"),
-    script:
-        "../workflow/scripts/split.py"
+    rule:
+        """Two sides of a dataset's samples for each split with a known overlap that models learn."""
+        name:
+            f"split_{name}".replace(".", "_").replace("-", "_")
+        input:
+            samples=RESULTS.of("samples", dataset=name),
+        output:
+            PLAN.each("split", split=splits),
+        log:
+            RESULTS.log("split").replace("{split}", name),
+        benchmark:
+            RESULTS.benchmark("split").replace("{split}", name)
+        localrule: True
+        conda:
+            "../envs/analysis.yaml"
+        threads: 1
+        params:
+            splits=[PLAN.splits[split] for split in splits],
+            code=PLAN.code("split"),
+        script:
+            "../workflow/scripts/split.py"
 
 
 # One rule per job: its outputs are those of a variant's models, which no wildcard could tell. What

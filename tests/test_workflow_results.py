@@ -239,7 +239,10 @@ def test_features_of_other_samples_are_refused(study):
     assert "p4.safetensors" in text
 
 
-NEED_PACKAGES = ("config/studies/objective.yaml", "config/studies/resi_cpu.yaml")
+NEED_PACKAGES = tuple(
+    f"config/studies/{name}.yaml"
+    for name in ("resi_cpu", "objective", "causes", "causes_noise", "causes_text")
+)
 """Studies of data that come as packages which are no part of the environment."""
 
 

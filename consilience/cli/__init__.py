@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from consilience.cli import (
     bundle,
+    causes,
     check_metric,
     compare,
     features,
@@ -30,6 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="consilience", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (compare, check_metric, features, summary, power, verify, grounding, bundle):
+    for command in (
+        compare,
+        check_metric,
+        features,
+        summary,
+        power,
+        verify,
+        grounding,
+        causes,
+        bundle,
+    ):
         command.add(commands)
     return parser

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from consilience.config.catalogs import Row, add_own, read_metric_files, read_rows, read_variants
+from consilience.config.caused import check_causes
 from consilience.config.checks import (
     check_across,
     check_derived,
@@ -232,6 +233,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     check_sources(study, problems)
     check_across(study, models, origins, problems)
     check_grounding(study, origins, problems)
+    check_causes(study, origins, problems)
     check_pairs(study, origins, problems)
     problems.stop()
     return study

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 UNSAID = (
     "features", "train", "similarity", "fresh", "plots", "explorer", "results", "grounding",
-    "identifiability", "factors",
+    "identifiability", "factors", "causes",
 )  # fmt: skip
 """Blocks that change no page: how a machine works through a study, and what metrics say already."""
 

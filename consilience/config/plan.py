@@ -14,6 +14,7 @@ from consilience.alignment import pairs_across
 from consilience.behavior import MEASURES
 from consilience.code import code_of, code_of_script, sources_of
 from consilience.config import ROOT, Known, Study
+from consilience.config.caused import Caused
 from consilience.config.compared import Compared
 from consilience.config.factored import Factored
 from consilience.config.grounded import Grounded
@@ -23,6 +24,7 @@ from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
 from consilience.config.trainings import Trainings
+from consilience.config.transferred import Transferred
 from consilience.config.wildcards import looked_up
 from consilience.files import digest, find
 from consilience.metrics import METRICS
@@ -33,7 +35,7 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Compared, Factored, Grounded, Groups, Identified, Page, Trainings):
+class Plan(Caused, Compared, Factored, Grounded, Groups, Identified, Page, Trainings, Transferred):
     """Of one study; paths are relative to the working folder."""
 
     study: Study

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from consilience.alterations.spec import check_modality, read_alteration
-from consilience.alterations.splits import read_split
+from consilience.config.altered import INDEX, check_alterations
 from consilience.config.catalogs import Row, read_yaml
 from consilience.config.objectives import check_objective, objective_options
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
@@ -36,7 +35,10 @@ STANDARD = "standard"
 """The variant of a recipe without variants."""
 ALTERATIONS = ("labels", "shortcut", "augmentation")
 _RATES = {"labels": "labels_rate", "shortcut": "shortcut_rate"}
-_SPLIT = {"kind": "split_kind", "overlap": "overlap", "side": "side", "draw": "split_draw"}
+_SPLIT = {
+    "kind": "split_kind", "overlap": "overlap", "side": "side", "draw": "split_draw",
+    "design": "split_design", "parts": "split_parts",
+}  # fmt: skip
 """Metadata columns of alterations, and of keys of `overlap`."""
 _WHOLE = (
     *("options", "columns", "input", "training", "objective_options", "overlap", "tests"),
@@ -53,6 +55,8 @@ class Training:
     spec: dict[str, Any]
     group: str
     """`{recipe}.{variant}`: models that differ in their seeds alone, and that one job trains."""
+    split: str = ""
+    """The split of which the model learns one side: its variant's, or its own; empty: none."""
 
     @property
     def datasets(self) -> list[str]:
@@ -246,28 +250,12 @@ def _check(place: str, whole: Recipe, datasets: Mapping[str, Row], problems: Pro
     if "training" in whole and len({"steps", "epochs"} & set(whole["training"])) != 1:
         problems.add(place, "training has either `steps` or `epochs`; give one of them")
     try:
-        _check_alterations(place, whole, datasets)
+        check_alterations(place, whole, datasets)
         split_name(whole.get("architecture", "small:mlp"))
         check_options(whole.get("architecture", "small:mlp"), whole.get("options", {}))
         check_objective(whole, datasets)
     except ConfigError as error:
         problems.add(place, str(error))
-
-
-def _check_alterations(place: str, whole: Recipe, datasets: Mapping[str, Row]) -> None:
-    """Raises ConfigError if what is learnt cannot be altered as a recipe says."""
-    how = read_alteration(whole, place)
-    if row := datasets.get(whole.get("dataset", "")):
-        check_modality(how, whole.get("modality") or row["modality"].split("+")[0], place)
-    if how.shortcut and whole.get("input", {}).get("channels") == 1:
-        raise ConfigError(f"{place}, shortcut: discs differ in colour, and input.channels is 1")
-    if not (split := whole.get("overlap")):
-        return
-    rule = read_split({k: v for k, v in split.items() if k != "side"}, f"{place}, overlap")
-    if split.get("side") is None:
-        raise ConfigError(f"{place}, overlap: 'side' is missing; write x or y")
-    if rule.kind == "corpus":
-        raise ConfigError(f"{place}, overlap: no recipe learns one side of a corpus yet")
 
 
 def _untrainable(whole: Recipe, datasets: Mapping[str, Row], name: str) -> str:
@@ -300,6 +288,11 @@ def _training(
     modality = whole.get("modality", datasets[dataset]["modality"].split("+")[0])
     named = {"recipe": recipe, "variant": variant, "seed": number}
     options = {k: v for k, v in whole.get("options", {}).items() if not isinstance(v, list | dict)}
+    overlap, split = dict(whole.get("overlap") or {}), ""
+    if overlap:
+        of_model = overlap.get("draw") == INDEX
+        overlap |= {"draw": number} if of_model else {}
+        split = model if of_model else f"{recipe}.{variant}"
     spec = {
         "architecture": whole["architecture"],
         "options": dict(whole.get("options", {})),
@@ -312,7 +305,7 @@ def _training(
         "input": with_defaults(whole.get("input", {}), schema["input"]),
         "training": with_defaults(whole["training"], schema["training"]),
         "alterations": {key: whole[key] for key in ALTERATIONS if whole.get(key)},
-        "overlap": dict(whole.get("overlap") or {}),
+        "overlap": overlap,
         "weights": _filled(whole.get("weights", ""), {**options, **named, **swept}),
         "keys": whole.get("keys", ""),
         "seeds": {
@@ -339,7 +332,7 @@ def _training(
     family = {"family": f"{recipe}.{variant}"}  # seeds of one variant, unless `columns` say more
     row = {**family, **{k: str(v) for k, v in free.items() if k not in of_rows}, **fixed}
     # The order of keys in a recipe means nothing.
-    return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}")
+    return Training(row, json.loads(canonical_json(spec)), f"{recipe}.{variant}", split)
 
 
 def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -347,6 +340,8 @@ def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
     how, split = spec["alterations"], spec["overlap"]
     rates = {column: how[key]["rate"] for key, column in _RATES.items() if key in how}
     named = {column: split[key] for key, column in _SPLIT.items() if key in split}
+    if "parts" in split:
+        named["split_parts"] = " ".join(map(str, split["parts"]))
     varied = how.get("augmentation", {})
     words = " ".join(f"{key}={varied[key]}" for key in sorted(varied) if key != "synonyms")
     return {**rates, **({"augmentation": words} if words else {}), **named}
@@ -364,7 +359,7 @@ def _seed(rule: str | int, purpose: str, study: int, recipe: str, model: str, nu
         return derive_seed(study, "train", purpose, model)
     if rule == "matched":
         return derive_seed(study, "train", purpose, recipe, number)
-    return number if rule == "index" else int(rule)
+    return number if rule == INDEX else int(rule)
 
 
 def rows_of(

@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from consilience.code import code_of
-from consilience.config import Known, Study
+from consilience.config import Study
 from consilience.config.wildcards import looked_up
 from consilience.files import digest
 from consilience.networks import modules_of
@@ -51,6 +51,8 @@ class Trainings:
     extracted: dict[str, Any]
     presence: "Presence"
 
+    groups_attacked: "list[Group]"
+
     def each(self, name: str, **wildcards: "Iterable[str]") -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
         raise NotImplementedError
@@ -64,7 +66,7 @@ class Trainings:
             members.setdefault(training.group if together else model, []).append(model)
         if not together:
             members = {m: [m] for m in members if m in self.study.models}
-        rules = _rule_names(members)
+        rules = rule_names(members)
         return [
             Group(name, tuple(models), *(self._datasets(models[0])), rules[name])
             for name, models in sorted(members.items())
@@ -93,12 +95,12 @@ class Trainings:
         names = {"samples": group.dataset, **({"test": group.test} if group.test else {})}
         found = {key: self.results.of("samples", dataset=name) for key, name in names.items()}
         if self.study.trainings[group.models[0]].spec["overlap"]:
-            found["split"] = self.results.of("split", split=self._split_of(group.models[0]))
+            found["split"] = sorted(set(map(self.split_of, group.models)))
         return found
 
-    def _split_of(self, model: str) -> str:
-        """Returns the id of the split that a model learns one side of: that of its variant."""
-        return self.study.trainings[model].group
+    def split_of(self, model: str) -> str:
+        """Returns the file of the split of which a model learns one side."""
+        return self.results.of("split", split=self.study.trainings[model].split)
 
     @cached_property
     def splits(self) -> dict[str, Any]:
@@ -109,14 +111,16 @@ class Trainings:
             if spec["overlap"]:
                 rule = {key: value for key, value in spec["overlap"].items() if key != "side"}
                 facts = {"dataset": spec["dataset"], "rule": rule, "rows": spec["split"]}
-                found[training.group] = {**facts, "seed": self.settings["seed"]}
-        return Known("split", found)
+                found[training.split] = {**facts, "seed": self.settings["seed"]}
+        return found
 
     @property
-    def split_samples(self) -> Callable[[Any], str]:
-        """The samples that a split is of."""
-        splits = self.splits
-        return looked_up(lambda wc: self.results.of("samples", dataset=splits[wc.split]["dataset"]))
+    def splits_by_dataset(self) -> dict[str, list[str]]:
+        """For each dataset its splits, which one job makes."""
+        found: dict[str, list[str]] = {}
+        for split, facts in sorted(self.splits.items()):
+            found.setdefault(facts["dataset"], []).append(split)
+        return found
 
     def training_of(self, group: Group) -> dict[str, Any]:
         """Returns all that decides the models of a job besides the samples."""
@@ -127,6 +131,7 @@ class Trainings:
             "specs": specs,
             "train": rows[group.dataset],
             "test": rows.get(group.test),
+            "splits": {m: self.split_of(m) for m, spec in specs.items() if spec["overlap"]},
             "autocast": self.settings["train"]["autocast"],
             "code": [self.code("train"), code_of(*sorted(modules))],
         }
@@ -145,6 +150,7 @@ class Trainings:
         return {
             "train": [f"train_{group.rule}" for group in self.groups_trained],
             "features": [f"features_{group.rule}" for group in self.groups_extracted],
+            "transfer": [f"transfer_{group.rule}" for group in self.groups_attacked],
         }
 
     # Features of what is trained
@@ -179,7 +185,7 @@ class Trainings:
             for number, models in enumerate(lists, 1)
             if len(models) > 1
         }
-        rules = _rule_names(named)
+        rules = rule_names(named)
         return [
             Group(name, tuple(models), *self._datasets(models[0]), rules[name])
             for name, models in named.items()
@@ -196,7 +202,7 @@ class Trainings:
         return looked_up(find)
 
 
-def _rule_names(groups: "Iterable[str]") -> dict[str, str]:
+def rule_names(groups: "Iterable[str]") -> dict[str, str]:
     """Returns for each group words of letters, digits and underscores that no other one has."""
     plain = {name: re.sub(r"\W", "_", name) for name in groups}
     counts = Counter(plain.values())

@@ -40,6 +40,9 @@ QUOTES = {
     "told": Quote("power.md", "consistency", command=POWER),
     "tails": Quote("null_tails.md", "Type-I error"),
     "ties": Quote("ties.md"),
+    "overlap_slopes": Quote("causes.md", "Intervals of a slope"),
+    "overlap_p": Quote("causes.md", "p at or below"),
+    "overlap_information": Quote("causes.md", "Estimates of information"),
     "copies": Quote("groups.md", rows=("cka |", "mutual_knn |")),
 }
 """By the name of the place in docs/statistics.md."""

@@ -3,8 +3,9 @@
 A figure is a function in a module of this folder, registered with its facts (`facts.py`).
 """
 
+from consilience.plots.asked import targets
 from consilience.plots.drawing import draw, draw_figure, save_figure
-from consilience.plots.facts import FIGURES, Facts, Material, Plan, register, targets
+from consilience.plots.facts import FIGURES, Facts, Material, Plan, register
 from consilience.plots.inputs import (
     Inputs,
     read_axis,

@@ -11,14 +11,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import product
 from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from consilience.errors import ConfigError
 from consilience.plots.inputs import Inputs, read_inputs
 from consilience.registry import Registry
 
@@ -65,6 +63,13 @@ class Plan(Protocol):
         recovering: metrics that can, if the study asks for it.
         published_tables: what is made of published tables, if the study names any.
         published_modules: the module of each metric of these and of the study.
+        caused: metrics of pairs of models with a known overlap.
+        caused_on: datasets on which these are compared.
+        overlapping: the pairs, as `consilience.causes.selection.Pair` has them.
+        effect_metrics: those metrics, and `published` where published tables are named.
+        published_figures: published figures of causes that such tables allow.
+        published_forms: what such tables are of, by their names.
+        transfers: tables of attacks.
     """
 
     study: Any
@@ -99,6 +104,13 @@ class Plan(Protocol):
     recovering: Sequence[str]
     published_tables: Sequence[str]
     published_modules: Mapping[str, str]
+    caused: Sequence[str]
+    caused_on: Sequence[str]
+    overlapping: Sequence[Mapping[str, Any]]
+    effect_metrics: Sequence[str]
+    published_figures: Sequence[str]
+    published_forms: Iterable[tuple[str, str, str, str]]
+    transfers: Sequence[str]
 
 
 class Results(Protocol):
@@ -367,24 +379,3 @@ def register(
         return function
 
     return enter
-
-
-def targets(plan: Plan, results: Results) -> list[str]:
-    """Returns the images of the figures that a study has and asks for.
-
-    Raises:
-        ConfigError: it asks by name for one that it has not.
-    """
-    asked = plan.settings["plots"]["figures"]
-    found = []
-    for facts in FIGURES.values():
-        if any(fnmatchcase(facts.name, pattern) for pattern in asked):
-            values = facts.values(plan)
-            if not values and facts.name in asked:
-                raise ConfigError(
-                    f"plots.figures: the study has no {facts.name!r}; config/figures.md says what "
-                    "it is drawn from, and when there is one"
-                )
-            stem = f"{facts.stem(results)}.png"
-            found += [stem.replace(facts.ending or "{}", value) for value in values]
-    return found

@@ -60,7 +60,7 @@ def train_models(
 
     Args:
         specs: for each model what is trained, and how: see `consilience.config.recipes`. All but
-            the seeds are equal.
+            the seeds, and the draw of a split, are equal.
         outs: for each model its file.
         train: what is learnt from.
         test: a dataset to be scored on beside; None: the test split of `train`.
@@ -133,6 +133,7 @@ class _Job:
         parallel: bool,
     ) -> None:
         self.specs, self.train, self.test, self.store = specs, train, test, store
+        self.sets = len({id(train.of(model)) for model in specs})
         self.device, self.precision, self.checkpoint = device, precision, checkpoint
         self.parallel = list(range(torch.cuda.device_count())) if parallel else []
         self.failed: dict[str, str] = {}
@@ -145,12 +146,16 @@ class _Job:
             **versions_of(first["architecture"]),
             "autocast": precision,
         }
-        told = {"train": train.told, "test": test.told if test else {}}
-        self.basis = {"data": told, **self.made_by}
         self.keys = {
-            m: digest([dict(spec), self.basis, *_start_digest(m, spec)])[:40]
+            m: digest([dict(spec), self._basis(m), *_start_digest(m, spec)])[:40]
             for m, spec in specs.items()
         }
+
+    def _basis(self, model: str) -> dict[str, Any]:
+        """Returns what decides a model besides its spec."""
+        test = self.test.of(model).told if self.test else {}
+        told = {"train": self.train.of(model).told, "test": test}
+        return {"data": told, **self.made_by}
 
     def place(self, model: str) -> Path:
         """Returns where the store has a model."""
@@ -187,8 +192,9 @@ class _Job:
         data = self._data(models[0])
         if self._can_stack(self._network(models[0], data)) and len(models) > 1:
             given = [data, *(self._data(model, data) for model in models[1:])]
-            self._train(models, given)
-            return
+            if len({one.n for one in given}) == 1:  # as batches are
+                self._train(models, given)
+                return
         for model in models:
             data = self._data(model, data)
             self._train([model], [data])
@@ -196,9 +202,9 @@ class _Job:
     def _data(self, model: str, known: Data | None = None) -> Data:
         """Returns what a model learns from; `known`, that of another one, if it is the same."""
         spec = self.specs[model]
-        if known is not None and not spec["alterations"]:
+        if known is not None and not spec["alterations"] and self.sets == 1:
             return known.of_model(spec["seeds"]) if isinstance(known, Unlabelled) else known
-        return self.train.data(spec["split"], spec, self.device)
+        return self.train.of(model).data(spec["split"], spec, self.device)
 
     def _can_stack(self, network: nn.Module) -> bool:
         """Returns whether networks of this kind are trained in a stack."""
@@ -256,9 +262,9 @@ class _Job:
         scores = {"train": data.score(network).as_dict()}
         test: Data | None = None
         if self.test is not None:
-            test = self.test.data("all", spec, self.device, data.task)
+            test = self.test.of(model).data("all", spec, self.device, data.task)
         elif spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
-            test = self.train.data("test", spec, self.device, data.task)
+            test = self.train.of(model).data("test", spec, self.device, data.task)
         if test is not None:
             scores["test"] = test.score(network).as_dict()
         return scores
@@ -283,13 +289,13 @@ class _Job:
             "scores": scores,
             "chance_loss": data.chance,
             "parameters": sum(weight.numel() for weight in network.parameters()),
-            "classes": class_names(self.train, spec) if data.task.classes else [],
+            "classes": class_names(self.train.of(model), spec) if data.task.classes else [],
             "device": device_name(self.device),
             "threads": torch.get_num_threads(),
             "company": len(course.keys),
             "machine": platform.machine(),
             "consilience": __version__,
-            **self.basis,
+            **self._basis(model),
         }
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])

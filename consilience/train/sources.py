@@ -1,7 +1,8 @@
 """What models learn from and are scored on: samples of a dataset, as training takes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +31,27 @@ class Sources:
     split: "pd.DataFrame | None" = None
     """Which samples are on which side, if models learn from one side of a split."""
 
+    parted: "Mapping[str, Sources]" = field(default_factory=dict)
+    """For each model the same with the split of which it learns a side, if there are any."""
+
     @classmethod
     def read(
-        cls, row: Mapping[str, Any], path: str | Path, split: str | Path | None = None
+        cls,
+        row: Mapping[str, Any],
+        path: str | Path,
+        splits: Mapping[str, str | Path] | None = None,
     ) -> "Sources":
-        """Returns the samples of a dataset, and the split in a file."""
-        return cls(row, read_samples(path), read_table(split) if split else None)
+        """Returns the samples of a dataset, and for each model the split in its file."""
+        whole, splits = cls(row, read_samples(path)), splits or {}
+        paths = dict.fromkeys(splits.values())
+        known = {path: replace(whole, split=read_table(path)) for path in paths}
+        return replace(whole, parted={model: known[path] for model, path in splits.items()})
 
-    @property
+    def of(self, model: str) -> "Sources":
+        """Returns the dataset as one model has it."""
+        return self.parted.get(model, self)
+
+    @cached_property
     def told(self) -> dict[str, Any]:
         """What decides the data besides the code: row, samples, and the split."""
         split = (

@@ -1,6 +1,6 @@
 """Splits with a known overlap as files, so that all who need one read the same."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,26 @@ from consilience.alterations.splits import (
 )
 from consilience.errors import DataError
 from consilience.files import write_table
-from consilience.samples import read_samples
+from consilience.samples import Samples, read_samples
+
+
+def make_splits(
+    samples: str | Path, outs: Sequence[str | Path], splits: Sequence[Mapping[str, Any]]
+) -> None:
+    """Writes a file for each of several splits of one dataset; see `make_split`.
+
+    Args:
+        samples: samples/{dataset}.parquet.
+        outs: the files to write.
+        splits: for each of them the keyword arguments of `make_split`.
+    """
+    found = read_samples(samples)
+    for out, facts in zip(outs, splits, strict=True):
+        make_split(found, out, **facts)
 
 
 def make_split(
-    samples: str | Path,
+    samples: str | Path | Samples,
     out: str | Path,
     *,
     dataset: str,
@@ -31,7 +46,7 @@ def make_split(
     """Writes train/splits/{split}.parquet; its metadata say the rule and the overlap reached.
 
     Args:
-        samples: samples/{dataset}.parquet.
+        samples: samples/{dataset}.parquet, or what it holds.
         out: the file to write.
         dataset: its id.
         rule: see `consilience.alterations.splits`.
@@ -42,7 +57,7 @@ def make_split(
         DataError: samples without a class, or too few of them.
     """
     place = f"dataset {dataset!r}"
-    found = read_samples(samples)
+    found = samples if isinstance(samples, Samples) else read_samples(samples)
     table = found.table if rows == "all" else found.table[found.table["split"] == rows]
     if table["label"].isna().any():
         first = table["id"][table["label"].isna()].iloc[0]

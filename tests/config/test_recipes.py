@@ -241,6 +241,30 @@ def test_ids_that_clash(tmp_path):
         load(tmp_path, catalogs=catalogs | {"recipes": [str(tmp_path / "recipes.yaml")]})
 
 
+def test_a_draw_of_its_own_for_each_model(tmp_path):
+    split = "  overlap: {kind: data, side: x, overlap: 0.2, size: 5, draw: index}\n"
+    more = BASE.replace("seeds: 2", "seeds: [3, 5]") + split
+    more += '  variants:\n    a: {}\n    b: {overlap: {draw: 7}}\n    c: {overlap: {side: "y"}}\n'
+    study = load(tmp_path, more)
+    trainings, plan = study.trainings, Plan(study, Results())
+    assert [trainings[f"tiny.{v}.5"].spec["overlap"]["draw"] for v in "abc"] == [5, 7, 5]
+    assert study.models["tiny.a.3"]["split_draw"] == "3"
+    assert [trainings[f"tiny.{v}.5"].split for v in "abc"] == ["tiny.a.5", "tiny.b", "tiny.c.5"]
+    assert sorted(plan.splits) == ["tiny.a.3", "tiny.a.5", "tiny.b", "tiny.c.3", "tiny.c.5"]
+    assert plan.splits_by_dataset == {"points": sorted(plan.splits)}
+    group = next(group for group in plan.groups_trained if group.name == "tiny.a")
+    place = "results/train/splits/tiny.a.{}.parquet"
+    assert plan.training_inputs(group)["split"] == [place.format(3), place.format(5)]
+    assert plan.training_of(group)["splits"] == {
+        f"tiny.a.{number}": place.format(number) for number in (3, 5)
+    }
+    parts = BASE + "  overlap: {kind: labels, parts: [0], side: x, draw: index}\n"
+    with pytest.raises(ConfigError, match="sides of kind labels have no draw; leave it out"):
+        load(tmp_path, parts)
+    with pytest.raises(ConfigError, match="draw is 'indx', and it is a whole number from 0"):
+        load(tmp_path, BASE + split.replace("index", "indx"))
+
+
 def test_pairs_that_no_two_models_make(tmp_path):
     with pytest.raises(ConfigError, match="no dataset has two of them; add seeds to a recipe"):
         load(tmp_path, BASE.replace("seeds: 2", "seeds: 1"), identifiability={})

@@ -81,6 +81,30 @@ def test_sources_by_file_name():
         open_dataset(row("foldr", "-"))
 
 
+def test_composites_show_all_three_parts_of_their_class():
+    """Told by plain rules: the colour of most coloured pixels, and the corners of the shape."""
+    dataset = list(open_dataset(row("packaged", "composites:192")))
+    names = open_dataset(row("packaged", "composites:1")).classes
+    assert len(names) == len(set(names)) == 64
+    colors = {"blue": (40, 70, 220), "green": (20, 150, 60), "purple": (150, 40, 170),
+              "red": (210, 40, 40)}  # fmt: skip
+    filled, ink = {}, {}
+    for sample in dataset:
+        shape, digit, color = names[sample.label].split("_")
+        pixels = np.asarray(sample.image()).astype(int)
+        assert pixels.shape == (16, 16, 3)
+        near = {c: int((abs(pixels - rgb).sum(2) < 30).sum()) for c, rgb in colors.items()}
+        assert max(near, key=near.get) == color
+        filled.setdefault(shape, []).append((pixels.max(2) > 30).mean())
+        ink.setdefault(digit, []).append((pixels.min(2) > 150).sum())
+    means = {shape: np.mean(values) for shape, values in filled.items()}
+    assert sorted(means, key=means.get) == ["triangle", "cross", "circle", "square"]
+    assert set(ink) == {"0", "1", "4", "7"} and all(min(values) > 3 for values in ink.values())
+    assert sorted({sample.label for sample in dataset[:64]}) == list(range(64))
+    more = list(open_dataset(row("packaged", "composites:200")))
+    assert [s.image().tobytes() for s in more[:5]] == [s.image().tobytes() for s in dataset[:5]]
+
+
 @pytest.mark.parametrize(
     ("splits", "problem"),
     [
@@ -134,6 +158,7 @@ def test_shapes_are_the_same_for_every_number():
     ("name", "cells", "problem"),
     [
         ("shapes:0", {}, "number of shapes must be from 1"),
+        ("composites:0", {}, "number of pictures must be from 1"),
         ("shapes:x", {}, "number of shapes"),
         ("digits:5", {}, "takes nothing after the colon"),
         ("shapes", {"splits": "train,test"}, "leave the cell blank"),

@@ -18,9 +18,11 @@ from grounded_study import THRESHOLDS, cases_of, write_grounding
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
+from test_plots_causes import write_causes
 from test_plots_grounding import write_published
 from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
+from test_transfer_figures import write_successes
 
 from consilience.code import closure
 from consilience.consistency import make_consistency
@@ -78,6 +80,11 @@ def plan_of(study, **changes):
         "metric_modules": dict.fromkeys(study["metrics"], "cka"),
         "recovery_datasets": list(study["datasets"])[:2],
         "recovering": list(study["metrics"])[:1],
+        "caused": list(study["metrics"]), "caused_on": list(study["datasets"])[:2],
+        "overlapping": [{"kind": "labels"}], "effect_metrics": list(study["metrics"])[:1],
+        "published_figures": ["resnet_cifar100_data"],
+        "published_forms": {("accuracy", "data", "resnet18", "cifar100")},
+        "transfers": ["results/transfer/data_00/m.parquet"],
     }  # fmt: skip
     return SimpleNamespace(**plan | changes)
 
@@ -121,6 +128,8 @@ def made(tmp_path_factory):
     write_trained(results, "data_02")
     write_grounding(folder, list(study["metrics"]))
     write_published(results, folder)
+    write_causes(results, plan.caused_on, plan.caused)
+    write_successes(results, plan.caused_on[0], plan.caused[0])
     write_recovery(results, plan.recovery_datasets, plan.recovering[0])
     return plan, results
 
@@ -219,6 +228,18 @@ def test_a_study_has_the_figures_of_what_it_has(made):
         ({"cases": GROUNDED[:-1]}, {"grounding_layers"}),
         ({"costed": False}, {"grounding_cost"}),
         ({"published_tables": []}, {"grounding_published"}),
+        (
+            {"caused": []},
+            {"causes_overlap", "causes_labels", "causes_accuracy", "transfer_similarity"},
+        ),
+        ({"transfers": []}, {"transfer_overlap", "transfer_similarity"}),
+        ({"overlapping": []}, {"causes_labels"}),
+        (
+            {"effect_metrics": []},
+            {f"causes_{k}" for k in ("effects", "information", "sizes", "fixed_sets")},
+        ),
+        ({"published_figures": []}, {"causes_published"}),
+        ({"published_forms": ()}, {"causes_published_accuracy"}),
         ({"lacks": ["relation"]}, {"similarity_behavior"}),
     ]
     for changes, absent in lacking:

@@ -15,7 +15,7 @@ from torch import nn
 from consilience.datasets import Sample, open_dataset
 from consilience.errors import ConfigError, DataError, ModelError
 from consilience.features.verification import verify_results
-from consilience.files import digest, file_digest
+from consilience.files import digest, file_digest, read_table, write_table
 from consilience.models import load_model
 from consilience.networks import Task, build
 from consilience.networks.weights import read_header, read_trained, write_trained
@@ -259,6 +259,34 @@ def test_other_data_are_another_model(points, tmp_path, caplog):
     train(tmp_path, replace(points, split=table), {"m": spec(overlap={"side": "x"})})
     train(tmp_path, replace(points, split=table[1:]), {"m": spec(overlap={"side": "x"})})
     assert caplog.text.count("trained 1, kept 0") == 2
+
+
+def test_models_of_one_job_may_have_splits_of_their_own(points, tmp_path):
+    """Each learns its own side, in a stack too, and has the bytes that it has alone."""
+    ids = points.samples.table.query("split == 'train'")[["id", "label"]]
+    paths = {}
+    for k in range(2):
+        own = np.arange(len(ids)) % 2 == k
+        table = ids.assign(new_label=ids["label"].astype("Int32"), side_x=own, side_y=~own)
+        paths[f"m{k}"] = tmp_path / f"split{k}.parquet"
+        write_table(table, paths[f"m{k}"], {})
+    whole = Sources(points.row, points.samples)
+    known = {m: replace(whole, split=read_table(path)) for m, path in paths.items()}
+    specs = {m: spec(k, overlap={"side": "x"}) for k, m in enumerate(paths)}
+    both = replace(whole, parted=known)
+    assert both.of("m1") is known["m1"] and both.of("other") is both
+    together = train(tmp_path / "both", both, specs)
+    for model in paths:
+        header = read_trained(together[model]).header
+        assert header["scores"]["train"]["n"] == len(ids) // 2
+        assert header["data"]["train"]["split"] == known[model].told["split"]
+        assert header["company"] == 2
+        alone = train(tmp_path / model, known[model], {model: specs[model]})
+        losses = (
+            read_trained(out).header["history"]["loss"] for out in (alone[model], together[model])
+        )
+        first, second = (loss[:9] for loss in losses)  # before rounding grows
+        np.testing.assert_allclose(first, second, rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", ["bit", "header", "cut", "emptied"])

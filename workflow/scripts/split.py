@@ -1,7 +1,7 @@
-"""Deals the samples of a dataset to two sides with a known overlap."""
+"""Deals the samples of a dataset to two sides, for each split of it."""
 
 from consilience.logs import log_to
-from consilience.train.split import make_split
+from consilience.train.split import make_splits
 
 log_to(snakemake.log[0])
-make_split(snakemake.input.samples, snakemake.output[0], **snakemake.params.split)
+make_splits(snakemake.input.samples, snakemake.output, snakemake.params.splits)

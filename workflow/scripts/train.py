@@ -5,12 +5,12 @@ from consilience.train import Sources, train_models
 
 log_to(snakemake.log[0])
 training, settings = snakemake.params.training, snakemake.config["train"]
-test, split = (snakemake.input.get(name) for name in ("test", "split"))
+test = snakemake.input.get("test")
 train_models(
     training["specs"],
     dict(zip(training["specs"], snakemake.output, strict=True)),
-    Sources.read(training["train"]["row"], snakemake.input.samples, split),
-    Sources.read(training["test"]["row"], test, split) if test else None,
+    Sources.read(training["train"]["row"], snakemake.input.samples, training["splits"]),
+    Sources.read(training["test"]["row"], test, training["splits"]) if test else None,
     device=settings["device"],
     precision=training["autocast"],
     checkpoint=settings["checkpoint"],

@@ -1,7 +1,7 @@
 """Source `packaged`: data that come inside Python packages, or are drawn on the spot.
 
 The column `name` picks a builder, one module each: `openmoji`, `openmoji_line`, `openmoji_color`,
-`digits`, `photo_crops`, `movie_snippets`, `shapes` (`shapes:N` for N of them), and
+`digits`, `photo_crops`, `movie_snippets`, `shapes` and `composites` (`shapes:N` for N of them), and
 `wordnet_glosses:FOLDER`, whose file comes with Debian's package wordnet-base
 (`/usr/share/wordnet`). None needs a network, and no data package is imported: its files are found,
 checked against the SHA-256 pinned in the builder's module, and read. Every set is one pool, so the
