@@ -93,7 +93,9 @@ def _read_columns(text: str, groups: Mapping[str, Columns]) -> Columns:
 
 def _read_files() -> dict[str, ResultFile]:
     content = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf8"))
-    groups = {name: _read_columns(text, {}) for name, text in content["groups"].items()}
+    groups: dict[str, Columns] = {}
+    for name, text in content["groups"].items():  # one may name those above it
+        groups[name] = _read_columns(text, groups)
     files = {}
     for name, facts in content["files"].items():
         facts["columns"] = _read_columns(facts.get("columns", ""), groups)
