@@ -10,6 +10,7 @@ from consilience.causes.selection import CONTROLS, SELF, lacking, select_pairs
 from consilience.config.compared import NEEDS_ALL, SOME
 from consilience.config.origins import Origins
 from consilience.config.shape import Problems
+from consilience.errors import ConfigError
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -37,7 +38,11 @@ def check_causes(study: "Study", where: Origins, problems: Problems) -> None:
                 f"its column control is {row['control']!r}; known: {', '.join(CONTROLS)}",
             )
     _check_published(given["published"], place, problems)
-    pairs = _pairs_of(study)
+    try:
+        pairs = _pairs_of(study)
+    except ConfigError as error:
+        problems.add(place, str(error))
+        return
     if pairs and study.settings["similarity"]["pairs"] == SOME:
         problems.add(place, NEEDS_ALL)
     if not pairs and not given["published"]:
