@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
+from consilience.errors import ConfigError
+
 Row = Mapping[str, str]
 
 NESTED, BY_PAIRS = "nested", "pairs"
@@ -28,7 +30,7 @@ class Model:
     """Column `split_kind`: data, task, corpus or labels; empty: not one side of a split."""
     side: str
     draw: str
-    overlap: str
+    overlap: float
     design: str
     parts: tuple[str, ...]
     control: str
@@ -44,7 +46,7 @@ class Model:
             row.get("split_kind", ""),
             row.get("side", ""),
             row.get("split_draw", "") or "0",
-            row.get("overlap", "") or "0",
+            _overlap(name, row.get("overlap", "")),
             row.get("split_design", "") or NESTED,
             tuple((row.get("split_parts") or "").split()),
             row.get("control", ""),
@@ -69,6 +71,18 @@ class Pair:
     model_y: str
 
 
+def _overlap(name: str, cell: str) -> float:
+    try:
+        found = float(cell or 0)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise ConfigError(
+            f"model {name!r}: its column overlap is {cell!r}, and it is a share from 0 to 1"
+        )
+    return found
+
+
 def select_pairs(
     models: Mapping[str, Row], *, families: Sequence[str] = ("architecture",), reference: str = "x"
 ) -> list[dict[str, Any]]:
@@ -87,6 +101,9 @@ def select_pairs(
         models: the rows of the catalogue.
         families: columns that tell networks apart.
         reference: the side, `x` or `y`, whose model is `model_x` of a pair.
+
+    Raises:
+        ConfigError: an overlap that is no share.
     """
     known = [Model.of(name, row, families) for name, row in sorted(models.items())]
     groups = {(m.kind, m.family, m.train_set) for m in known if m.kind and not m.control}
@@ -111,12 +128,12 @@ def _of_sides(plain: Sequence[Model], first: Sequence[Model], kind: str) -> Iter
     for other in plain:
         if other not in first:
             for one in _references(first, other):
-                yield _pair(one, other, float(other.overlap), kind)
+                yield _pair(one, other, other.overlap, kind)
 
 
 def _of_controls(models: Sequence[Model], first: Sequence[Model], kind: str) -> Iterator[Pair]:
     for other in (m for m in models if m.control in (TWIN, SAME_INIT) and kind != LABELS):
-        overlap = 1.0 if other.control == TWIN else float(other.overlap)
+        overlap = 1.0 if other.control == TWIN else other.overlap
         for one in _references(first, other, any_overlap=True):
             yield _pair(one, other, overlap, kind, other.control)
     for one in first:

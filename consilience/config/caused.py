@@ -11,6 +11,7 @@ from consilience.config.compared import NEEDS_ALL, SOME
 from consilience.config.origins import Origins
 from consilience.config.shape import Problems
 from consilience.config.victims import check_transfer
+from consilience.errors import ConfigError
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def check_causes(study: "Study", where: Origins, problems: Problems) -> None:
                 f"its column control is {row['control']!r}; known: {', '.join(CONTROLS)}",
             )
     _check_published(given["published"], place, problems)
-    pairs = _pairs_of(study)
+    try:
+        pairs = _pairs_of(study)
+    except ConfigError as error:
+        problems.add(place, str(error))
+        return
     check_transfer(study, pairs, where, problems)
     if pairs and study.settings["similarity"]["pairs"] == SOME:
         problems.add(place, NEEDS_ALL)

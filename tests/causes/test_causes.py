@@ -52,6 +52,7 @@ def test_pairs_are_of_one_overlap():
     assert [(x, y, a) for x, y, a, _ in chosen(models)] == [
         ("x0", "y0", 0), ("x0.5", "y0.5", 0.5), ("x1", "y1", 1)
     ]  # fmt: skip
+    assert chosen(models | {"x0": row("x", "0.0", 0, split_design="pairs")}) == chosen(models)
     lonely = models | {"y.25": row("y", 0.25, 0, split_design="pairs")}
     assert chosen(lonely) == chosen(models)
     assert lacking(lonely, select_pairs(lonely)) == ["y.25"]
@@ -332,6 +333,31 @@ def test_a_plan_of_recipes(tmp_path):
     assert plan.cause_learned == ["results/train/learned.parquet"] and not plan.published_pairs
 
 
+def test_columns_say_design_and_parts(tmp_path):
+    recipes = RECIPES.replace("size: 30, side: x", "size: 30, side: x, design: pairs")
+    recipes += """\
+asked:
+  dataset: whole
+  architecture: small:cnn
+  training: {epochs: 1}
+  seeds: 2
+  variants:
+    one: {overlap: {kind: labels, side: x, parts: [0, 1]}}
+    other: {overlap: {kind: labels, side: x, parts: [0, 2]}}
+"""
+    chosen = "recipe in ['x', 'asked'] or model.str.startswith('y.overlap0-')"
+    study = load(tmp_path, chosen, recipes, causes={})
+    assert study.models["x.draw0.0"]["split_design"] == "pairs"
+    assert study.models["asked.one.0"]["split_parts"] == "0 1"
+    found = [p for p in Plan(study, Results()).overlapping if not p["control"]]
+    labels = [p for p in found if p["kind"] == "labels"]
+    assert [(p["model_x"], p["model_y"], p["overlap"], p["draw"]) for p in labels] == [
+        (f"asked.one.{k}", f"asked.other.{k}", 0.5, str(k)) for k in (0, 1)
+    ]
+    # by pairs, x of overlap 0 (not said) goes with y of overlap 0 alone
+    assert {p["overlap"] for p in found if p["kind"] == "data"} == {0}
+
+
 def test_nothing_unless_the_block_is_given(tmp_path):
     plan = Plan(load(tmp_path), Results())
     assert not plan.caused_on and not plan.cause_tables and not plan.effects
@@ -356,6 +382,7 @@ def test_published_tables_alone(tmp_path):
          r"'x.draw1.0' \(1 in all\) has no model of the other side"),
         ({"causes": {"family": ["architectur"]}}, "no column of the models; did you mean"),
         ({"recipes": RECIPES + "  columns: {control: twins}\n"}, "control is 'twins'; known"),
+        ({"recipes": RECIPES + "  columns: {overlap: much}\n"}, "column overlap is 'much', and it"),
         ({"causes": {"published": {"a": ["x/t.csv", "y/t.csv"]}}}, "t.csv is there twice"),
         ({"similarity": {"pairs": "grounding"}, "grounding": {"recovery": {}}}, "needs all pairs"),
     ],
