@@ -138,7 +138,8 @@ def similarity_accuracy(  # noqa: PLR0913
     for name in shown:
         of = read_clusters(known, clusters, similarities[name].models)
         found.append(_gaps(similarities[name], mean[name], name, groups, method, seed, of))
-    rows = pd.DataFrame([row for _, row in found]).assign(dataset=shown)
+    empty = dict.fromkeys(("value", "low", "high"), np.nan)  # of rows of too few models
+    rows = pd.DataFrame([empty | row for _, row in found]).assign(dataset=shown)
     columns = min(columns_for(len(shown), width), 4)
     titles = [_title(row, method, width / columns) for row in rows.to_dict("records")]
     lines = max(text.count("\n") for text in titles)

@@ -307,6 +307,18 @@ def test_accuracy_gap_table_and_r():
         assert part["low"].iloc[0] < part["high"].iloc[0]
 
 
+def test_accuracy_gaps_of_too_few_models_are_shown_without_r():
+    tables, models, accuracy = study(3, kinds=2)
+    for families in (None, models.assign(family=["a", "a", "b"])):
+        figure, table = similarity_accuracy(
+            tables, accuracy, models, axis=AXIS, group="kind", families=families,
+            clusters=None if families is None else "family",
+        )  # fmt: skip
+        assert len(table) and table["r"].isna().all()
+        assert all("models are needed" in axes.get_title() for axes in figure.axes)
+        check_texts(figure)
+
+
 @pytest.mark.parametrize("m", [8, 64])
 def test_accuracy_of_the_better_model_colours_the_pairs(m):
     tables, models, accuracy = study(m, kinds=2)
