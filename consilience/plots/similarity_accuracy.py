@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from consilience.plots.sources import (
 )
 from consilience.plots.style import (
     FONT,
+    LETTER,
     PAGE,
     Groups,
     MetricAxis,
@@ -202,6 +204,8 @@ def _title(row: dict, method: str, width: float) -> str:
     count, said = f"{row['n_pairs']} pairs", result(row, SYMBOL[method])
     if said.startswith(families := f"{row['n_families']} families: "):
         count, said = f"{count}, F = {row['n_families']}", said.removeprefix(families)
+    letters = int((width - 2) / LETTER)
+    said = "\n".join(line for part in said.splitlines() for line in textwrap.wrap(part, letters))
     return f"{row['dataset']} ({count})\n{said}{driven(row, width - 6)}"
 
 
