@@ -105,7 +105,7 @@ JobAcctGatherFrequency=task=2
 JobAcctGatherParams=OverMemoryKill
 # no database: sacct answers nothing, squeue remembers ended jobs for MinJobAge seconds
 AccountingStorageType=accounting_storage/none
-MinJobAge=600
+MinJobAge=3600
 JobCompType=jobcomp/filetxt
 JobCompLoc=$STATE/log/jobcomp.txt
 # scheduling
