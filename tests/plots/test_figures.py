@@ -22,7 +22,7 @@ from test_plots_causes import write_causes
 from test_plots_grounding import write_published
 from test_plots_recovery import write_recovery
 from test_plots_training import radial, write_trained
-from test_transfer_figures import write_successes
+from test_plots_transfer import write_successes
 
 from consilience.code import closure
 from consilience.consistency import make_consistency
