@@ -1,6 +1,5 @@
 """Checks of a resolved study that look further than its shape."""
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from consilience.files import find
 from consilience.metrics import METRICS, get_metric
 from consilience.pairs.families import NONE
 from consilience.plots import FIGURES
+from consilience.plots.asked import fitting
 from consilience.registry import did_you_mean
 from consilience.renames import problems as problems_of_renames
 from consilience.samples.draw import read_derived
@@ -232,7 +232,7 @@ def _check_probes_and_curves(
             hint = did_you_mean(name, known)
             problems.add(where.place(key), f"{name!r} is not in the study{hint}")
     for name in study.settings["plots"]["figures"]:
-        if not fnmatch.filter(FIGURES, name):
+        if not fitting([name]):
             hint = did_you_mean(name, FIGURES)
             problems.add(where.place("plots.figures"), f"there is no figure {name!r}{hint}")
     for model, row in study.models.items():

@@ -9,7 +9,14 @@ from consilience.errors import ConfigError
 from consilience.plots.facts import FIGURES, Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from consilience.results import Results
+
+
+def fitting(patterns: Sequence[str]) -> list[str]:
+    """Returns the names of figures that fit any of the patterns (`*`: any letters)."""
+    return [name for name in FIGURES if any(fnmatchcase(name, one) for one in patterns)]
 
 
 def targets(plan: Plan, results: Results) -> list[str]:
@@ -20,14 +27,14 @@ def targets(plan: Plan, results: Results) -> list[str]:
     """
     asked = plan.settings["plots"]["figures"]
     found = []
-    for facts in FIGURES.values():
-        if any(fnmatchcase(facts.name, pattern) for pattern in asked):
-            values = facts.values(plan)
-            if not values and facts.name in asked:
-                raise ConfigError(
-                    f"plots.figures: the study has no {facts.name!r}; config/figures.md says what "
-                    "it is drawn from, and when there is one"
-                )
-            stem = f"{facts.stem(results)}.png"
-            found += [stem.replace(facts.ending or "{}", value) for value in values]
+    for name in fitting(asked):
+        facts = FIGURES[name]
+        values = facts.values(plan)
+        if not values and name in asked:
+            raise ConfigError(
+                f"plots.figures: the study has no {name!r}; config/figures.md says what it is "
+                "drawn from, and when there is one"
+            )
+        stem = f"{facts.stem(results)}.png"
+        found += [stem.replace(facts.ending or "{}", value) for value in values]
     return found
