@@ -62,15 +62,30 @@ class Trainings:
         """The jobs of training: of all models of the variants that the study has models of."""
         together = self.settings["train"]["together"]
         members: dict[str, list[str]] = {}
-        for model, training in self.study.trainings.items():
-            members.setdefault(training.group if together else model, []).append(model)
-        if not together:
-            members = {m: [m] for m in members if m in self.study.models}
+        if together == "recipe":
+            members = self._by_recipe()
+        elif together:
+            for model, training in self.study.trainings.items():
+                members.setdefault(training.group, []).append(model)
+        else:
+            members = {m: [m] for m in self.study.trainings if m in self.study.models}
         rules = rule_names(members)
         return [
             Group(name, tuple(models), *(self._datasets(models[0])), rules[name])
             for name, models in sorted(members.items())
         ]
+
+    def _by_recipe(self) -> dict[str, list[str]]:
+        """For each recipe its models, in parts if they do not all learn from the same dataset."""
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for model, training in self.study.trainings.items():
+            divided = "split" if training.spec["overlap"] else ""
+            kind = (training.row["recipe"], *self._datasets(model), divided)
+            alike.setdefault(kind, []).append(model)
+        parts: dict[str, list[list[str]]] = {}
+        for (recipe, *_), models in alike.items():
+            parts.setdefault(recipe, []).append(models)
+        return _named(parts)
 
     def _datasets(self, model: str) -> tuple[str, str]:
         spec = self.study.trainings[model].spec
@@ -127,8 +142,12 @@ class Trainings:
         rows = {name: self.extracted[name] for name in (group.dataset, group.test) if name}
         specs = {model: self.study.trainings[model].spec for model in group.models}
         modules = {name for spec in specs.values() for name in modules_of(spec["architecture"])}
+        variants: dict[str, dict[str, Any]] = {}
+        for model, spec in specs.items():
+            variants.setdefault(self.study.trainings[model].group, {})[model] = spec
         return {
-            "specs": specs,
+            "models": list(specs),
+            "variants": list(variants.values()),
             "train": rows[group.dataset],
             "test": rows.get(group.test),
             "splits": {m: self.split_of(m) for m, spec in specs.items() if spec["overlap"]},
@@ -179,12 +198,7 @@ class Trainings:
             size = ceil(len(models) / ceil(len(models) / MOST_EXTRACTED))
             cuts = range(0, len(models), size)
             parts.setdefault(recipe, []).extend(models[i : i + size] for i in cuts)
-        named = {
-            recipe if len(lists) == 1 else f"{recipe}.{number}": models
-            for recipe, lists in parts.items()
-            for number, models in enumerate(lists, 1)
-            if len(models) > 1
-        }
+        named = {name: models for name, models in _named(parts).items() if len(models) > 1}
         rules = rule_names(named)
         return [
             Group(name, tuple(models), *self._datasets(models[0]), rules[name])
@@ -200,6 +214,15 @@ class Trainings:
             return [(self.extraction[m], self.extracted[wc.dataset]) for m in group.models]
 
         return looked_up(find)
+
+
+def _named(parts: "dict[str, list[list[str]]]") -> dict[str, list[str]]:
+    """Returns the lists of each recipe under its name, with a number where there are several."""
+    return {
+        recipe if len(lists) == 1 else f"{recipe}.{number}": models
+        for recipe, lists in parts.items()
+        for number, models in enumerate(lists, 1)
+    }
 
 
 def rule_names(groups: "Iterable[str]") -> dict[str, str]:

@@ -11,7 +11,8 @@ from torch import nn
 from consilience.errors import ModelError
 from consilience.models import _weights
 from consilience.models._fit import Fit, fit_state
-from consilience.models._images import MEAN, STD, ImageExtractor
+from consilience.models._images import ImageExtractor
+from consilience.models._transforms import MEAN, STD
 
 LIBRARIES = ("timm", "torchvision")
 

@@ -25,9 +25,10 @@ from torch import nn
 from consilience.models import _weights
 from consilience.models._architecture import fill, is_architecture
 from consilience.models._download import SILENCE_SECONDS
-from consilience.models._images import ImageExtractor, read_pooling, read_transform
+from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import Tap, children_of, find_taps
 from consilience.models._selftest import tested
+from consilience.models._transforms import read_transform
 
 PACKAGES = ("torch", "torchvision", "pillow")
 _GITHUB = "https://github.com"

@@ -27,11 +27,12 @@ from consilience.models import _weights
 from consilience.models._clip_text import ClipTextExtractor, read_token_pooling
 from consilience.models._download import fetch
 from consilience.models._fit import check_size, resized_places
-from consilience.models._images import ImageExtractor, read_pooling, read_transform
+from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import NetworkExtractor, Tap, children_of, find_taps
 from consilience.models._published import Published, settle
 from consilience.models._selftest import tested
 from consilience.models._state import read_shapes
+from consilience.models._transforms import read_transform
 from consilience.models.timm import blocks as timm_blocks
 from consilience.registry import did_you_mean
 

@@ -24,11 +24,12 @@ from torch import nn
 
 from consilience.models import _weights
 from consilience.models._architecture import filled
-from consilience.models._images import ImageExtractor, read_pooling, read_transform
+from consilience.models._images import ImageExtractor, read_pooling
 from consilience.models._network import Head, Tap, children_of, find_taps, members
 from consilience.models._published import Published, settle
 from consilience.models._selftest import tested
 from consilience.models._state import State, load_state
+from consilience.models._transforms import read_transform
 from consilience.registry import did_you_mean
 
 HUB, FOLDER = _weights.HUB, "local-dir:"

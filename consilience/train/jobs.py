@@ -1,4 +1,4 @@
-"""One job of training: which models are there already, which are trained, and in what company."""
+"""Jobs of training: which models are there already, which are trained, and in what company."""
 
 import logging
 import math
@@ -43,7 +43,7 @@ STORE = ".store"
 
 
 def train_models(
-    specs: Mapping[str, Mapping[str, Any]],
+    variants: Sequence[Mapping[str, Mapping[str, Any]]],
     outs: Mapping[str, str | Path],
     train: Sources,
     test: Sources | None,
@@ -53,14 +53,15 @@ def train_models(
     checkpoint: float = 30.0,
     parallel: bool = False,
 ) -> None:
-    """Writes the weights of models that are trained alike but for their seeds.
+    """Writes the weights of models that learn from one dataset.
 
-    A model that the store holds is not trained again. A killed job leaves a checkpoint, from which
+    Variants are trained one after the other; what comes of one does not depend on the others. A
+    model that the store holds is not trained again. A killed job leaves a checkpoint, from which
     the next one goes on; the files then have the same bytes as without the kill.
 
     Args:
-        specs: for each model what is trained, and how: see `consilience.config.recipes`. All but
-            the seeds, and the draw of a split, are equal.
+        variants: models that are trained alike but for their seeds and the draws of their splits:
+            for each what is trained, and how (see `consilience.config.recipes`).
         outs: for each model its file.
         train: what is learnt from.
         test: a dataset to be scored on beside; None: the test split of `train`.
@@ -75,21 +76,17 @@ def train_models(
             set of other classes.
         ModelError: a training whose loss is not finite; all others of the job are kept.
     """
-    if test is not None and _tells_classes(next(iter(specs.values()))):
-        _check_classes(train, test)
     store = Path(next(iter(outs.values()))).parent / STORE
-    job = _Job(specs, train, test, store, choose_device(device), precision, checkpoint, parallel)
-    with sole_maker(store / f"{digest(sorted(specs))[:16]}.job"):
-        for path in (*outs.values(), *job.files):
-            delete_strays(path)
-        kept = [model for model in specs if is_whole(job.place(model))]
-        job.run([model for model in specs if model not in kept])
-        logger.info("trained %d, kept %d", len(specs) - len(kept) - len(job.failed), len(kept))
-        for model, out in outs.items():
-            if model not in job.failed:
-                link(job.place(model), Path(out))
-    if job.failed:
-        raise ModelError("; ".join(job.failed.values()))
+    place = choose_device(device)
+    failed: list[str] = []
+    for specs in variants:
+        if test is not None and _tells_classes(next(iter(specs.values()))):
+            _check_classes(train, test)
+        job = _Job(specs, train, test, store, place, precision, checkpoint, parallel)
+        job.make({model: outs[model] for model in specs})
+        failed += job.failed.values()
+    if failed:
+        raise ModelError("; ".join(failed))
 
 
 def is_whole(path: Path) -> bool:
@@ -119,7 +116,7 @@ def link(path: Path, out: Path) -> None:
 
 
 class _Job:
-    """The models of one job."""
+    """The models of one variant."""
 
     def __init__(
         self,
@@ -166,6 +163,19 @@ class _Job:
         """All that the job may write into the store."""
         kept = [self.place(model) for model in self.keys]
         return [*kept, *(path.with_suffix(".checkpoint") for path in kept), self._stack_path]
+
+    def make(self, outs: Mapping[str, str | Path]) -> None:
+        """Writes the files of all models but those whose training failed."""
+        with sole_maker(self.store / f"{digest(sorted(self.specs))[:16]}.job"):
+            for path in (*outs.values(), *self.files):
+                delete_strays(path)
+            kept = [model for model in self.specs if is_whole(self.place(model))]
+            self.run([model for model in self.specs if model not in kept])
+            trained = len(self.specs) - len(kept) - len(self.failed)
+            logger.info("trained %d, kept %d", trained, len(kept))
+            for model, out in outs.items():
+                if model not in self.failed:
+                    link(self.place(model), Path(out))
 
     def run(self, models: Sequence[str]) -> None:
         """Trains models, in a stack if they can be, and puts them into the store."""

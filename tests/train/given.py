@@ -90,7 +90,7 @@ def spec(architecture, options, **changes):
 def train(folder, samples, given, graph=None, **settings):
     """Returns the file of the weights of one model, trained on samples."""
     out = folder / "m.safetensors"
-    train_models({"m": given}, {"m": out}, Given(samples, graph), None, device="cpu", **settings)
+    train_models([{"m": given}], {"m": out}, Given(samples, graph), None, device="cpu", **settings)
     return out
 
 

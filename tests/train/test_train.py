@@ -68,7 +68,7 @@ def outs(folder, models):
 
 
 def train(folder, points, specs, **settings):
-    train_models(specs, outs(folder, specs), points, None, device="cpu", **settings)
+    train_models([specs], outs(folder, specs), points, None, device="cpu", **settings)
     return outs(folder, specs)
 
 
@@ -394,7 +394,7 @@ def test_a_test_of_other_classes_is_refused(points, tmp_path, classes):
     make_samples(row, 0, tmp_path / "others.parquet")
     others = Sources.read(row, tmp_path / "others.parquet")
     with pytest.raises(DataError, match="the test 'others' has other classes than 'points'"):
-        train_models({"m": spec()}, outs(tmp_path, ["m"]), points, others)
+        train_models([{"m": spec()}], outs(tmp_path, ["m"]), points, others)
 
 
 def test_a_batch_larger_than_the_data(points, tmp_path):

@@ -50,7 +50,7 @@ class Named(Given):
 def fit(folder, given, **settings):
     """Returns the file of one model that learnt stripes."""
     out = folder / "m.safetensors"
-    train_models({"m": given}, {"m": out}, Named(pictures()), None, device="cpu", **settings)
+    train_models([{"m": given}], {"m": out}, Named(pictures()), None, device="cpu", **settings)
     return out
 
 

@@ -145,3 +145,21 @@ def test_settings_of_a_profile_hold_for_all_jobs(trained):
     blocks = [b for b in re.split(r"\n(?=\[)", text) if re.search(r"^rule features_", b, re.M)]
     assert len(blocks) == 1  # all of the recipe
     assert all("mem_mb=777" in block for block in blocks)
+
+
+def test_a_job_for_each_recipe(work):
+    """It trains one variant after the other, each to the same bytes as in a job of its own."""
+    together = ("--config", "train={together: recipe}")
+    assert names_of(planned(work, "all_train", *together)) == {"train_tiny", "learned"}
+    weights = sorted((work / "results/train").glob("*.safetensors"))
+    before = [file_digest(path) for path in weights]
+    shutil.rmtree(work / "results/train")
+    snakemake(work, "--cores", "1", "all_train", *together)
+    assert [file_digest(path) for path in weights] == before
+    log = (work / "logs/train/tiny.log").read_text()
+    assert re.findall(r"trained (\d+), kept (\d+)", log) == [("2", "0")] * 3
+    weights[0].unlink()
+    snakemake(work, "--cores", "1", "all_train", *together)
+    assert file_digest(weights[0]) == before[0]
+    log = (work / "logs/train/tiny.log").read_text()
+    assert re.findall(r"trained (\d+), kept (\d+)", log) == [("0", "2")] * 3
