@@ -109,9 +109,14 @@ def value_beside(row: Any) -> float:  # noqa: ANN401
     return np.nan if same else float(plain)
 
 
+def driver(outlier: object) -> str:
+    """Returns who drives a value, from the cell of a table; empty for nobody or nothing known."""
+    return outlier if isinstance(outlier, str) else ""
+
+
 def marks(row: Any) -> str:  # noqa: ANN401
     """Returns the signs of a row whose outlier or remark a footnote tells."""
-    found = OUTLIER if getattr(row, "outlier", "") else ""
+    found = OUTLIER if driver(getattr(row, "outlier", "")) else ""
     families = not np.isnan(getattr(row, "value_all", np.nan))
     return found + REMARK * any(_disagrees(part) for part in _said(row, families=families))
 

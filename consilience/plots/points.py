@@ -14,7 +14,7 @@ from consilience.pairs.inference import PairSet
 from consilience.pairs.matrix import Similarity
 from consilience.pairs.sets import ALL, ModelSet, pair_set
 from consilience.plots import mpl
-from consilience.plots.families import OUTLIER, add_notes
+from consilience.plots.families import OUTLIER, add_notes, driver
 from consilience.plots.style import (
     FONT,
     LETTER,
@@ -54,7 +54,7 @@ def driven(row: Mapping[str, object], width: float) -> str:
         row: of a table with outliers, or without.
         width: of the panel, in mm.
     """
-    if not row.get("outlier"):
+    if not driver(row.get("outlier")):
         return ""
     text = minus(f"{OUTLIER} {row['value_without']:.2f} without {row['outlier']}")
     return "\n" + "\n".join(textwrap.wrap(text, int(width / LETTER)))

@@ -228,6 +228,11 @@ def test_gaps_of_accuracy_are_related_by_family_as_in_the_table_of_behavior(zoo)
                              ("low_between", "low_between"), ("low", "low")):  # fmt: skip
             np.testing.assert_allclose(found[ours], getattr(row, theirs), rtol=1e-9)
     written(similarity_accuracy(tables, accuracy, zoo.models, color="accuracy", **how)[0])
+    few = accuracy[accuracy["dataset"] == "birds"]
+    few = pd.concat([accuracy[accuracy["dataset"] != "birds"], few.iloc[[0, -1]]])
+    text = written(similarity_accuracy(tables, few, zoo.models, **how)[0])
+    assert "2 models, 1 pairs: at least 4 models are needed" in text
+    assert "nan" not in text
     plain, _ = similarity_accuracy(tables, accuracy, zoo.models, axis=axis, group="maker")
     assert "families" not in written(plain)
 
