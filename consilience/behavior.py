@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.features import read_layer, read_manifest
+from consilience.features import read_listed, read_manifest
 from consilience.files import derive_seed, file_digest, read_table, write_table
 from consilience.layers import last_layers
 from consilience.metrics import get_metric
@@ -136,14 +136,13 @@ def _answers(manifest: Path, samples: Samples, logit_columns: str) -> _Answers:
     labels, train = read_labels(samples)
     test, columns = ~train, parse_columns(logit_columns)
     listed = read_manifest(manifest, samples)
-    rows = np.asarray(listed.attrs.get("rows", np.arange(len(labels))))  # of a view
     logits = {}
     for row in listed.drop_duplicates("model").to_dict("records"):
         path = manifest.parent / row["file"]
         if has_logits(path, columns.outputs if columns else None):
-            found = read_layer(path, LOGITS)
+            found = read_listed(manifest, listed, row["model"], LOGITS)
             whole = restrict(found, columns, len(samples.classes)) if columns else found
-            logits[row["model"]] = whole[rows[test]]
+            logits[row["model"]] = whole[test]
     return _Answers(logits, labels[test] if columns else None)
 
 

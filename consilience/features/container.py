@@ -55,6 +55,18 @@ def content_hash(x: np.ndarray) -> str:
     return total.hexdigest()
 
 
+def stored_hash(path: str | Path, entry: Entry) -> str:
+    """Returns the `content_hash` of a tensor as its file has it, which need not fit into memory."""
+    total = hashlib.sha256(f"{entry.dtype.str}{entry.shape}".encode())
+    left = entry.nbytes
+    with Path(path).open("rb", buffering=0) as stream:
+        stream.seek(entry.offset)
+        while left and (block := stream.read(min(left, _CHUNK))):
+            total.update(block)
+            left -= len(block)
+    return total.hexdigest()
+
+
 def write_tensors(
     path: Path,
     entries: Mapping[str, Entry],

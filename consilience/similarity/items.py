@@ -11,7 +11,7 @@ import numpy as np
 
 from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
-from consilience.features import content_hash, read_header, read_layer
+from consilience.features import content_hash, read_as_listed, read_header, read_layer
 from consilience.files import read_table
 from consilience.forms.groups import (
     arrangements,
@@ -184,12 +184,12 @@ def _reader(
         keep: whether what was read is kept.
     """
     wanted = None if rows is None else np.array(rows, dtype=np.int64)
-    reads = {True: partial(_read, wanted), False: partial(_read, None)}
+    reads = {True: partial(_read, manifest, wanted), False: partial(_read, manifest, None)}
     if keep:
         reads = {key: cache(read) for key, read in reads.items()}
     folder = Path(manifest).parent
     return lambda name, row: partial(
-        reads[INPUTS[name].per_sample], folder / row["file"], row["output"]
+        reads[INPUTS[name].per_sample], folder / row["file"], row["output"], row["hash"]
     )
 
 
@@ -248,8 +248,10 @@ def _items_of_file(metric: Metric, model: str, path: str | Path) -> list[Item]:
     ]
 
 
-def _read(rows: np.ndarray | None, path: Path, name: str) -> np.ndarray:
-    return read_layer(path, name, rows)
+def _read(
+    manifest: str | Path, rows: np.ndarray | None, path: Path, name: str, hash_: str
+) -> np.ndarray:
+    return read_as_listed(path, name, hash_, rows, of=rows, manifest=manifest)
 
 
 def _of_samples(

@@ -1,0 +1,103 @@
+"""Whether a tensor of a features file is what was written: its content against the header's hash.
+
+What a process reads whole it hashes as it reads. Of a layer of which only some rows are read, the
+rest would be read for the hash alone: that is done once for every state of a file, and noted in a
+hidden folder beside it. The note is a cache: deleting it is always safe.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from consilience.errors import FeaturesError
+from consilience.features.container import Entry, again, content_hash, stored_hash
+from consilience.files import METADATA_KEY, atomic, canonical_json
+
+_KEY = METADATA_KEY.decode()
+NOTES = ".sound"
+SETTLED = 100_000_000
+"""Nanoseconds after which another writing surely gives a file another time."""
+_known: dict[tuple[str, tuple[int, ...], str], str] = {}
+"""Hashes of tensors that were compared, by file and the state in which it was seen."""
+
+
+def check_tensor(
+    path: str | Path,
+    name: str,
+    entry: Entry,
+    metadata: Mapping[str, str],
+    x: np.ndarray | None = None,
+) -> str:
+    """Returns the content hash of a tensor, once it is certain that its content is of that hash.
+
+    Args:
+        path: the features file.
+        name: of the tensor.
+        entry: where it lies.
+        metadata: of the file.
+        x: its whole content, if it has been read.
+
+    Raises:
+        FeaturesError: the tensor has not the content that its file was written with.
+
+    Cost: a SHA-256 over the tensor's bytes, 0.7 to 2 GB a second, once per process and state of the
+    file; without `x` also the reading, once per state of the file.
+    """
+    place, state = str(Path(path).absolute()), _state(path)
+    if (place, state, name) in _known:
+        return _known[place, state, name]
+    try:
+        header = json.loads(metadata[_KEY])
+        expected = header["hashes"][name]
+        imported = header["model"]["source"] == "imported" if "source" in header["model"] else False
+    except (KeyError, TypeError, ValueError) as error:
+        raise FeaturesError(
+            f"{path} is no features file: its header has no hash of {name!r}; {again(path)}"
+        ) from error
+    if x is None and _noted(path, state, name) == expected:
+        _known[place, state, name] = expected
+        return expected
+    if (stored_hash(path, entry) if x is None else content_hash(x)) != expected:
+        remedy = "; if `consilience import` made it, import it again" if imported else ""
+        raise FeaturesError(
+            f"{path}: the content of {name!r} has not the hash that the header says: the file was "
+            f"damaged or edited after it was written; {again(path)}{remedy}"
+        )
+    if _state(path) == state and abs(time.time_ns() - state[-1]) > SETTLED:
+        _known[place, state, name] = expected
+        if x is None:
+            _note(path, state, name, expected)
+    return expected
+
+
+def _state(path: str | Path) -> tuple[int, ...]:
+    """Returns what is another after any writing to a file, even if its time is put back."""
+    found = Path(path).stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _notes(path: str | Path) -> Path:
+    return Path(path).parent / NOTES / f"{Path(path).name}.json"
+
+
+def _read_notes(path: str | Path, state: tuple[int, ...]) -> dict[str, str]:
+    try:
+        noted = json.loads(_notes(path).read_text(encoding="utf8"))
+        return dict(noted["tensors"]) if noted["state"] == list(state) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _noted(path: str | Path, state: tuple[int, ...], name: str) -> str | None:
+    return _read_notes(path, state).get(name)
+
+
+def _note(path: str | Path, state: tuple[int, ...], name: str, found: str) -> None:
+    tensors = {**_read_notes(path, state), name: found}
+    with suppress(OSError), atomic(_notes(path)) as temporary:  # a folder that is only read
+        content = canonical_json({"state": list(state), "tensors": tensors})
+        temporary.write_text(content, encoding="utf8")
