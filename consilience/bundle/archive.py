@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from consilience import __version__
 from consilience.errors import DataError
-from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.files import atomic, canonical_json, open_table
 from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
@@ -54,10 +54,9 @@ class Bundle:
     def table(self, name: str) -> pd.DataFrame:
         """Returns a table; its metadata are in `.attrs`."""
         try:
-            arrow = pq.ParquetFile(pa.BufferReader(self.read(name))).read()
-            table = arrow.replace_schema_metadata(None).to_pandas()
-            table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-            table = of_table(table)
+            stream = pa.BufferReader(self.read(name))
+            arrow = pq.ParquetFile(stream, page_checksum_verification=True).read()
+            table = of_table(open_table(arrow, f"{self.path}: {name}"))
         except (pa.ArrowException, ValueError, OSError) as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
         return table

@@ -14,7 +14,7 @@ from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
 from consilience.features.reading import read_header
 from consilience.features.versions import mixed_versions, say_mixed
-from consilience.files import canonical_json, digest, read_table
+from consilience.files import canonical_json, check_sum, digest, read_table
 from consilience.results import list_tables
 from consilience.samples import read_samples
 
@@ -153,8 +153,11 @@ class _Check:
             self._report(path, f"holds {sorted(entries)}, its header lists {sorted(names)}")
             return
         for name in names:
-            if content_hash(mapped(path, entries[name])) != header["hashes"][name]:
+            x, summed = mapped(path, entries[name]), header.get("sums", {}).get(name)
+            if content_hash(x) != header["hashes"][name]:
                 self._report(path, f"the content of {name!r} has not the hash of the header")
+            elif summed is not None and check_sum(x) != summed:
+                self._report(path, f"the content of {name!r} has not the sum of the header")
         place = (header["dataset"], header["model"]["model"])
         if place != (path.parent.name, path.stem):
             self._report(path, f"its header says model {place[1]!r} on dataset {place[0]!r}")

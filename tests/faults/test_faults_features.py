@@ -13,7 +13,7 @@ from consilience.errors import FeaturesError
 from consilience.features import read_layer, read_listed, soundness, write_features, write_manifest
 from consilience.features.container import read_entries
 from consilience.features.foreign import read_foreign
-from consilience.files import read_table
+from consilience.files import check_sum, read_table
 from consilience.reliability import make_reliability
 from consilience.sensitivity import Curves, make_sensitivity
 from consilience.similarity import make_shared, make_similarity
@@ -118,10 +118,10 @@ def test_rows_of_a_large_file_are_paid_for_once(features, monkeypatch):
     read_layer(features[0], "late", [1])
     note = features[0].parent / ".sound" / "m0.safetensors.json"
     soundness._known.clear()  # as another process
-    monkeypatch.setattr(soundness, "stored_hash", lambda *_: pytest.fail("hashed again"))
+    monkeypatch.setattr(soundness, "_is_sound", lambda *_: pytest.fail("read again"))
     read_layer(features[0], "late", [2])
     soundness._known.clear()
-    monkeypatch.setattr(soundness, "stored_hash", lambda *_: "another")
+    monkeypatch.setattr(soundness, "_is_sound", lambda *_: False)
     for damaged in (b"", b"[]", b"\xff", json.dumps({"state": [], "tensors": 3}).encode()):
         note.write_bytes(damaged)  # a note that is no note counts for nothing
         with pytest.raises(FeaturesError, match="has not the hash"):
@@ -140,6 +140,43 @@ def test_sound_features_of_another_model_are_not_those_of_the_manifest(features,
     for reader in ("similarity", "listed", "alignment"):
         with pytest.raises(FeaturesError, match=r"other features of .* than .*manifest\.parquet"):
             READERS[reader](manifest, tmp_path / "x.parquet")
+
+
+def test_files_of_earlier_versions_are_held_to_their_hashes(features):
+    content = features[0].read_bytes()
+    assert content.count(b"sums") == 1
+    features[0].write_bytes(content.replace(b"sums", b"sumz"))
+    for rows in ([1], None):
+        assert len(read_layer(features[0], "late", rows)) in (1, 40)
+    flip(features[0])
+    for rows in ([1], None):
+        with pytest.raises(FeaturesError, match="content of 'late' has not the hash"):
+            read_layer(features[0], "late", rows)
+
+
+def test_sums_know_values_places_types_and_shapes():
+    """Every flipped bit, every two words and blocks that change places; two ways to come by it."""
+    x = np.random.default_rng(0).normal(size=(700, 400)).astype(np.float32)  # over one block
+    known = {check_sum(x)}
+    words = x.reshape(-1).view(np.uint64)
+    for one, other in ((0, 1), (3, 515), (511, 512), (5, 139_999), (131_071, 131_072)):
+        swapped = words.copy()
+        swapped[[one, other]] = swapped[[other, one]]
+        known.add(check_sum(swapped.view(np.float32).reshape(x.shape)))
+    for start, size in ((0, 512), (512, 512), (0, 64), (1000, 7)):
+        swapped = words.copy()
+        swapped[start : start + size], swapped[start + size : start + 2 * size] = (
+            words[start + size : start + 2 * size], words[start : start + size],
+        )  # fmt: skip
+        known.add(check_sum(swapped.view(np.float32).reshape(x.shape)))
+    for byte in (0, 4095, 4096, (1 << 20) - 1, 1 << 20, x.nbytes - 1):
+        for bit in range(8):
+            flipped = x.copy()
+            flipped.reshape(-1).view(np.uint8)[byte] ^= 1 << bit
+            known.add(check_sum(flipped))
+    known |= {check_sum(x.reshape(400, 700)), check_sum(x.view(np.int32)), check_sum(x[:-1])}
+    assert len(known) == 1 + 5 + 4 + 6 * 8 + 3
+    assert check_sum(np.asfortranarray(x)) == check_sum(x)
 
 
 def test_a_header_without_hashes_is_refused(tmp_path):

@@ -276,7 +276,7 @@ READ_ROWS = """
 import resource, sys
 import numpy as np
 from consilience.features import read_header, read_layer, soundness
-soundness.stored_hash = lambda path, entry: "0" * 64  # of 10 GB it would take minutes
+soundness._is_sound = lambda *_: True  # of 10 GB it takes some seconds
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 n = int(sys.argv[2])
 rows = np.random.default_rng(0).choice(n, 10_000, replace=False)
