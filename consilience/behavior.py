@@ -24,6 +24,7 @@ from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.relate import FURTHER, correlate_pairs
 from consilience.pairs.sets import ALL, ModelSet, pair_set
+from consilience.places import check_table
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise
@@ -110,9 +111,9 @@ def make_behavior(
         logit_columns: the dataset's cell of that name, see `consilience.probe.parse_columns`.
 
     Raises:
-        DataError: the manifest is of other samples.
+        DataError: the manifest is of other samples, or a probe of another dataset.
     """
-    rows = list(accuracy_gaps(_accuracies(probe_paths)))
+    rows = list(accuracy_gaps(_accuracies(probe_paths, dataset)))
     answers = _answers(Path(manifest), read_samples(samples_path), logit_columns)
     rows += answers_apart(answers.logits, answers.labels)
     table = pd.DataFrame(rows, columns=COLUMNS[1:]).astype({"value": "float64"})
@@ -120,14 +121,20 @@ def make_behavior(
     write_table(table, out, {"logits": sorted(answers.logits)})
 
 
-def _accuracies(paths: Sequence[str | Path]) -> dict[str, float]:
+def _accuracies(paths: Sequence[str | Path], dataset: str) -> dict[str, float]:
     """Returns the accuracy of each model's linear probe, mean over seeds, last layer."""
     found = {}
     for path in paths:
         table = read_table(path)
+        check_table(path, table, dataset=dataset)
         linear = table[table["kind"] == LINEAR]
         if len(linear):
             ((model, layer),) = last_layers(linear).items()
+            if model in found:
+                raise DataError(
+                    f"{path} and another one are both of model {model!r}; delete them and run "
+                    "snakemake again"
+                )
             found[str(model)] = float(linear.loc[linear["layer"] == layer, "top1"].mean())
     return found
 

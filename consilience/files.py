@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from consilience.errors import DataError
+from consilience.places import check_table
 from consilience.renames import of_columns
 
 METADATA_KEY = b"consilience"
@@ -84,7 +85,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
     Raises:
         DataError: the file is damaged, or its columns, values or metadata are others than were
-            written, or another program has written it.
+            written, or another program has written it, or it is of another dataset, model or metric
+            than its place among results says.
 
     Cost: a SHA-256 over the values, half as much as the reading (7 ms for 20,000 pairs).
     """
@@ -125,6 +127,7 @@ def open_table(arrow: pa.Table, path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: its metadata are {type(attrs).__name__}, no names; make it again")
     table = of_columns(arrow.replace_schema_metadata(None).to_pandas())
     table.attrs = attrs
+    check_table(path, table)
     return table
 
 

@@ -17,6 +17,7 @@ from consilience.features.reading import check_samples, read_hashed, read_header
 from consilience.features.versions import mixed_versions
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.forms.inputs import has_sample_rows
+from consilience.places import check_meant
 from consilience.samples import Samples, read_chain
 
 
@@ -44,7 +45,7 @@ def make_manifest(
         return
     view, rows, source = read_chain(samples)
     for path in features:
-        check_samples(read_header(path), source.hash, path)
+        check_samples(read_header(path), source.hash, path, source.row["dataset"])
     grouped = {} if view.groups is None else {"groups": view.groups.tolist()}
     if rows is None:
         write_manifest(features, out, grouped)
@@ -110,9 +111,10 @@ def read_manifest(manifest: Path, samples: Samples) -> pd.DataFrame:
     """Returns the table of a manifest.
 
     Raises:
-        DataError: it is of other samples than these.
+        DataError: it is of another dataset, or of other samples than these.
     """
     table = read_table(manifest)
+    check_meant(manifest, table.attrs, dataset=samples.row["dataset"])
     if set(table["samples_hash"]) != {samples.hash}:
         raise DataError(
             f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
@@ -197,6 +199,7 @@ def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:
     first, *_ = headers
     seen: dict[str, Path] = {}
     for path, header in headers.items():
+        check_meant(path, header, dataset=headers[first]["dataset"])
         if header["samples_hash"] != headers[first]["samples_hash"]:
             raise FeaturesError(
                 f"{first} and {path} hold features of different samples; delete the older one "

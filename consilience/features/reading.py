@@ -15,6 +15,7 @@ from consilience.errors import FeaturesError
 from consilience.features.container import again, loaded, opened, picked, read_entries
 from consilience.features.soundness import check_tensor
 from consilience.files import METADATA_KEY
+from consilience.places import check_meant, check_place
 from consilience.registry import did_you_mean
 
 _KEY = METADATA_KEY.decode()
@@ -25,6 +26,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FeaturesError: the file is missing, damaged, or no features file.
+        DataError: it is of another dataset or model than its place among results says.
     """
     with opened(path) as stream:
         text = (stream.metadata() or {}).get(_KEY)
@@ -36,6 +38,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
             f"{path} is no features file: its header names no layers, as that of trained weights; "
             "features of a model lie in results/features/{dataset}/{model}.safetensors"
         )
+    model = header.get("model", {}).get("model")
+    said = {"dataset": header.get("dataset"), "model": model}
+    check_place(path, {kind: name for kind, name in said.items() if name is not None})
     return header
 
 
@@ -113,8 +118,16 @@ def check_same_stimuli(headers: Mapping[str, Mapping[str, Any]]) -> None:
             )
 
 
-def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
-    """Raises FeaturesError unless the features of `header` belong to the samples of that hash."""
+def check_samples(
+    header: Mapping[str, Any], samples_hash: str, path: str | Path, dataset: str | None = None
+) -> None:
+    """Raises FeaturesError unless the features of `header` belong to the samples of that hash.
+
+    With `dataset` DataError, too, if they are of another one: one of other pictures may have
+    samples of the same ids and labels.
+    """
+    if dataset is not None:
+        check_meant(path, header, dataset=dataset)
     if header["samples_hash"] != samples_hash:
         raise FeaturesError(
             f"{path} holds features of other samples (hash {header['samples_hash'][:12]}, expected "

@@ -23,6 +23,7 @@ from consilience.forms.groups import (
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
 from consilience.layers import last_layers
 from consilience.metrics import Metric, Preprocessing, metric_of, without_file
+from consilience.places import check_meant
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Offer, Task, make_item
 
@@ -71,7 +72,7 @@ def list_items(
             for the last layer of each model}. Metrics that take no features compare an output
             of every model, such as `logits`, as it is; further inputs are taken as they are.
             A metric of a file of the user's own names it as "file", which is then run.
-        dataset: id of the dataset, for messages.
+        dataset: id of the dataset.
         metric_id: id of the metric variant, for messages.
         samples: samples/{dataset}.parquet, for metrics of what samples have, such as labels.
         keep: bytes that features may take to be read once; else each use reads them again.
@@ -79,7 +80,8 @@ def list_items(
     Raises:
         FeaturesError: a model lacks the main input, or all of them another one. Where some lack
             another one, their pairs fail with that reason.
-        DataError: samples lack what the metric takes of them.
+        DataError: samples lack what the metric takes of them, or the manifest or they are of
+            another dataset.
     """
     metric = metric_of(spec)
     main = metric.facts.main
@@ -87,6 +89,7 @@ def list_items(
         as_it_is = {"row_normalize": False, "center": False}
         spec = {**spec, "preprocessing": as_it_is, "layers": main}
     table = read_table(manifest)
+    check_meant(manifest, table.attrs, dataset=dataset)
     attrs, table.attrs = table.attrs, {}
     if spec["layers"] != "all":
         table = table[table["layer"] == table["model"].map(last_layers(table))]
