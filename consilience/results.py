@@ -134,7 +134,8 @@ def place_of(path: str | Path) -> tuple[str, dict[str, str]]:
 
 @cache
 def _place_of(parts: tuple[str, ...]) -> tuple[str, dict[str, str]]:
-    for file in RESULT_FILES.values():
+    # The longest first: `grounding/samples/x` is no `samples/x`.
+    for file in sorted(RESULT_FILES.values(), key=lambda file: -file.pattern.count("/")):
         tail = parts[-file.pattern.count("/") - 1 :]
         ids = file.matches("/".join(tail))
         if ids is not None and not any(part.startswith(".") for part in tail):
