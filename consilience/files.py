@@ -7,26 +7,23 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from consilience.errors import DataError
+from consilience.leftovers import delete_strays, discard_folder, maker
 from consilience.places import check_table
 from consilience.renames import of_columns
+from consilience.sums import values_hash
 
 METADATA_KEY = b"consilience"
-SUMMED = 1 << 20
-"""Bytes that are summed together: what a processor keeps at hand."""
-_ROW = 4096
 ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
 _HASH_KEY = b"consilience_sha256"
@@ -48,11 +45,19 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renames it to `path` on success only.
 
     A reader sees the old file or the new one, never a part. On any exception, and on a kill
-    between the two, `path` is untouched.
+    between the two, `path` is untouched. What a killed one leaves is removed by the next process
+    that writes into the folder.
+
+    Raises:
+        DataError: a folder is where the file is to be, or a file where its folder is to be.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    make_folder(path.parent)
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, and a file is to be there; move it away, run again")
+    delete_strays(path.parent)
+    prefix = f".{path.name}.{maker()}."
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -63,6 +68,57 @@ def atomic(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class new_folder:  # noqa: N801 - reads as what it does
+    """Context: a temporary folder that becomes `out` on success and vanishes otherwise."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def __enter__(self) -> Path:
+        make_folder(self.out.parent)
+        delete_strays(self.out.parent)
+        prefix = f".{self.out.name}.{maker()}."
+        self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=prefix)
+        return Path(self._whole.name, "new")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._whole:
+            if kind is None:
+                Path(self._whole.name, "new").rename(self.out)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it; raises DataError if a file is in the place of one."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        at = next(one for one in (folder, *folder.parents) if one.exists() and not one.is_dir())
+        raise DataError(
+            f"{at} is a file, and a folder is to be there; move it away, run again"
+        ) from error
+
+
+def keep(path: Path, key: str, value: Any) -> None:  # noqa: ANN401
+    """Writes a JSON-like value into a cache, with its key and a hash of both; see `kept`."""
+    content = {"key": key, "value": value}
+    with atomic(path) as temporary:
+        temporary.write_text(canonical_json({**content, "hash": digest(content)}), encoding="utf8")
+
+
+def kept(path: Path, key: str) -> Any:  # noqa: ANN401
+    """Returns what a cache holds under a key; None if it is absent, damaged or of another key."""
+    try:
+        content = json.loads(path.read_text(encoding="utf8"))
+        whole = {"key": key, "value": content["value"]}
+        sound = content == {**whole, "hash": digest(whole)}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        discard_folder(path)
+        return None
+    return content["value"]
+
+
 def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any]) -> None:
     """Writes a Parquet file atomically; `metadata` goes into its footer as JSON.
 
@@ -71,7 +127,7 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     text = canonical_json(metadata).encode()
     # The pages have check sums, which any writer makes anew with whatever it writes.
-    hashes = {_HASH_KEY: _frame_hash(arrow, text), _VALUES_KEY: _values_hash(arrow)}
+    hashes = {_HASH_KEY: _frame_hash(arrow, text), _VALUES_KEY: values_hash(arrow)}
     arrow = arrow.replace_schema_metadata({METADATA_KEY: text, **hashes})
     with atomic(path) as temporary:
         # Else lists would be read back as of another type than the hash is of.
@@ -94,7 +150,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         arrow = pq.ParquetFile(path, page_checksum_verification=True).read()
     except FileNotFoundError:
         raise
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{path} is not a readable Parquet file ({error}); delete it and run snakemake again"
         ) from error
@@ -114,7 +170,7 @@ def open_table(arrow: pa.Table, path: str | Path) -> pd.DataFrame:
             f"{path} was not written by consilience, or another program has written it again; "
             "delete it and run snakemake again"
         )
-    made = {_HASH_KEY: _frame_hash(arrow, text), _VALUES_KEY: _values_hash(arrow)}
+    made = {_HASH_KEY: _frame_hash(arrow, text), _VALUES_KEY: values_hash(arrow)}
     if any(metadata.get(key, found) != found for key, found in made.items()):
         raise DataError(
             f"{path} was changed after it was written; delete it and run snakemake again"
@@ -137,46 +193,6 @@ def _frame_hash(table: pa.Table, metadata: bytes) -> bytes:
     return digest([columns, table.num_rows, metadata.decode(errors="replace")]).encode()
 
 
-def _values_hash(table: pa.Table) -> bytes:
-    """Returns the SHA-256 of the values of a table, column by column, in their order.
-
-    It depends on the values alone: not on chunks, dictionaries, or what lies below empty cells.
-    """
-    total = hashlib.sha256()
-    for column in table.columns:
-        _add_values(total, column.combine_chunks())
-    return total.hexdigest().encode()
-
-
-def _add_values(total: Any, array: pa.Array) -> None:  # noqa: ANN401 - what hashlib gives
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    total.update(np.packbits(valid).data if array.null_count else b"all")
-    if array.null_count:
-        array = array.drop_null()
-    kind = array.type
-    if pa.types.is_null(kind):
-        return
-    if pa.types.is_struct(kind):
-        for place in range(kind.num_fields):
-            _add_values(total, pc.struct_field(array, [place]))
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        total.update(np.asarray(pc.list_value_length(array), np.int64).data)
-        _add_values(total, array.flatten())
-    elif pa.types.is_boolean(kind):
-        total.update(np.packbits(array.to_numpy(zero_copy_only=False)).data)
-    elif pa.types.is_primitive(kind):
-        width, content = kind.bit_width // 8, array.buffers()[1]
-        start = array.offset * width
-        total.update(memoryview(content)[start : start + len(array) * width] if content else b"")
-    else:  # text and bytes
-        array = array.cast(pa.large_binary())
-        offsets = np.frombuffer(array.buffers()[1], np.int64, len(array) + 1, 8 * array.offset)
-        total.update(np.diff(offsets).data)
-        total.update(memoryview(array.buffers()[2] or b"")[offsets[0] : offsets[-1]])
-
-
 def canonical_json(value: Any) -> str:  # noqa: ANN401
     """Returns JSON that depends on the value alone: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -185,41 +201,6 @@ def canonical_json(value: Any) -> str:  # noqa: ANN401
 def digest(value: Any) -> str:  # noqa: ANN401
     """Returns the SHA-256 of any JSON-like value."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def check_sum(x: np.ndarray) -> str:
-    """Returns 16 hexadecimal digits for type, shape and bytes of an array, at the pace of memory.
-
-    For what was damaged: any word that changes, and any two that change places, give another sum.
-    It is no hash: whoever wants to finds arrays of the same sum.
-    """
-    flat = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
-    blocks = (flat[start : start + SUMMED] for start in range(0, flat.size, SUMMED))
-    return check_sum_of(blocks, x.dtype, x.shape)
-
-
-def check_sum_of(
-    blocks: Iterable[np.ndarray], dtype: np.dtype, shape: Sequence[int], before: str = ""
-) -> str:
-    """Returns the `check_sum` of an array whose bytes come in blocks of `SUMMED`, the last shorter.
-
-    Words of 8 bytes are summed along the rows and along the columns of a matrix, block by block.
-    Cost: 3 to 4 GB a second, five times as much as a SHA-256.
-
-    Args:
-        blocks: of bytes.
-        dtype: of the array.
-        shape: of the array.
-        before: a sum that this one goes on from.
-    """
-    total = hashlib.blake2b(f"{before}{dtype.str}{tuple(shape)}".encode(), digest_size=8)
-    for block in blocks:
-        whole = block.size // _ROW * _ROW
-        words = block[:whole].view(np.uint64).reshape(-1, _ROW // 8)
-        total.update(np.add.reduce(words, axis=0).data)
-        total.update(np.add.reduce(words, axis=1).data)
-        total.update(block[whole:].data)
-    return total.hexdigest()
 
 
 @cache

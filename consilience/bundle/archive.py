@@ -3,7 +3,6 @@
 import hashlib
 import json
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 
 from consilience import __version__
 from consilience.errors import DataError
-from consilience.files import atomic, canonical_json, open_table
+from consilience.files import atomic, canonical_json, new_folder, open_table
 from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
@@ -103,23 +102,6 @@ def _zipped(name: str) -> zipfile.ZipInfo:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16
     return info
-
-
-class new_folder:  # noqa: N801 - reads as what it does
-    """Context: a temporary folder that becomes `out` on success and vanishes otherwise."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def __enter__(self) -> Path:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=f".{self.out.name}.")
-        return Path(self._whole.name, "new")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._whole:
-            if kind is None:
-                Path(self._whole.name, "new").rename(self.out)
 
 
 def open_bundle(path: str | Path) -> Bundle:

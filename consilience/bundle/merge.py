@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.bundle.archive import Bundle, new_folder, open_bundle
+from consilience.bundle.archive import Bundle, open_bundle
 from consilience.errors import DataError
-from consilience.files import canonical_json, write_table
+from consilience.files import canonical_json, new_folder, write_table
 from consilience.results import STUDY_FILE, ResultFile, kind_of
 
 SAME = {

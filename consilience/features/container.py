@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from consilience.errors import FeaturesError
-from consilience.files import SUMMED
+from consilience.sums import SUMMED
 
 CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "bool": "BOOL"}
 _TYPES = {code: np.dtype(name) for name, code in CODES.items()}

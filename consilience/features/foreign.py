@@ -32,6 +32,7 @@ from consilience.features.numbered import in_order, is_block, layer_order, names
 from consilience.features.reading import check_content, read_header
 from consilience.files import lines_of
 from consilience.registry import did_you_mean
+from consilience.sums import damaged_member
 
 LAYER = "features"
 """The name of a layer that has none."""
@@ -342,6 +343,8 @@ def _load_torch(path: Path) -> Any:  # noqa: ANN401
 
 def _read_pt(path: Path) -> Piece:
     found = _load_torch(path)
+    if damaged := damaged_member(path):  # PyTorch does not look
+        raise FeaturesError(f"{path} is damaged: {damaged} has another check sum; write it again")
     if not isinstance(found, Mapping):
         return _piece({LAYER: found}, path)
     if "feats" in found:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.errors import FeaturesError
+from consilience.errors import DataError, FeaturesError
 from consilience.features.container import Entry, again, content_hash, mapped, stored_blocks
-from consilience.files import METADATA_KEY, atomic, canonical_json, check_sum, check_sum_of
+from consilience.files import METADATA_KEY, keep, kept
+from consilience.sums import check_sum, check_sum_of
 
 _KEY = METADATA_KEY.decode()
 NOTES = ".sound"
@@ -93,15 +94,10 @@ def _notes(path: str | Path) -> Path:
 
 
 def _read_notes(path: str | Path, state: tuple[int, ...]) -> dict[str, str]:
-    try:
-        noted = json.loads(_notes(path).read_text(encoding="utf8"))
-        return dict(noted["tensors"]) if noted["state"] == list(state) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    return kept(_notes(path), f"{Path(path).name} {state}") or {}
 
 
 def _note(path: str | Path, state: tuple[int, ...], name: str, found: str) -> None:
     tensors = {**_read_notes(path, state), name: found}
-    with suppress(OSError), atomic(_notes(path)) as temporary:  # a folder that is only read
-        content = canonical_json({"state": list(state), "tensors": tensors})
-        temporary.write_text(content, encoding="utf8")
+    with suppress(OSError, DataError):  # a folder that is only read
+        keep(_notes(path), f"{Path(path).name} {state}", tensors)

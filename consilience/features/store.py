@@ -17,8 +17,9 @@ import numpy as np
 
 from consilience.errors import FeaturesError
 from consilience.features.container import Entry, write_tensors
-from consilience.files import METADATA_KEY, atomic, canonical_json, check_sum
+from consilience.files import METADATA_KEY, atomic, canonical_json
 from consilience.registry import did_you_mean
+from consilience.sums import check_sum
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
 from consilience.features.reading import read_header
 from consilience.features.versions import mixed_versions, say_mixed
-from consilience.files import canonical_json, check_sum, digest, read_table
+from consilience.files import canonical_json, digest, read_table
 from consilience.results import list_tables
 from consilience.samples import read_samples
+from consilience.sums import check_sum
 
 
 class Problem(NamedTuple):

@@ -13,10 +13,11 @@ from consilience.errors import FeaturesError
 from consilience.features import read_layer, read_listed, soundness, write_features, write_manifest
 from consilience.features.container import read_entries
 from consilience.features.foreign import read_foreign
-from consilience.files import check_sum, read_table
+from consilience.files import read_table
 from consilience.reliability import make_reliability
 from consilience.sensitivity import Curves, make_sensitivity
 from consilience.similarity import make_shared, make_similarity
+from consilience.sums import check_sum
 
 SPEC = {
     "metric": "cka",
