@@ -39,6 +39,8 @@ class ResultFile:
     """Columns that tell its rows apart."""
     optional_key: tuple[str, ...] = ()
     """Those of them that tables of earlier versions lack."""
+    optional: tuple[str, ...] = ()
+    """Other columns that they lack."""
     common: bool = False
     """Whether all studies share it: it depends on no choice of models, datasets or metrics."""
     bundled: bool = False
@@ -100,7 +102,7 @@ def _read_files() -> dict[str, ResultFile]:
     files = {}
     for name, facts in content["files"].items():
         facts["columns"] = _read_columns(facts.get("columns", ""), groups)
-        for key in ("key", "optional_key"):
+        for key in ("key", "optional_key", "optional"):
             facts[key] = tuple(facts.get(key, "").split())
         files[name] = ResultFile(name, **facts)
     return files
