@@ -41,12 +41,20 @@ def lines_of(text: str) -> list[str]:
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a temporary path in the same folder; renames it to `path` on success only.
 
     A reader sees the old file or the new one, never a part. On any exception, and on a kill
     between the two, `path` is untouched. What a killed one leaves is removed by the next process
     that writes into the folder.
+
+    Args:
+        path: the file.
+        durable: that holds for a loss of power, too, and what was written stays: the content is
+            on the disk before its name is, and both are at the end. False is for caches that are
+            damaged without harm, since their readers see it.
+
+    Cost: two waits for the disk, 5 to 30 ms, if `durable`.
 
     Raises:
         DataError: a folder is where the file is to be, or a file where its folder is to be.
@@ -63,9 +71,25 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
+        if durable:
+            sync(temporary)
         temporary.replace(path)
+        if durable:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Returns once a file's content, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        if not path.is_dir():  # some file systems know no such thing of folders
+            raise
+    finally:
+        os.close(handle)
 
 
 class new_folder:  # noqa: N801 - reads as what it does
@@ -84,7 +108,11 @@ class new_folder:  # noqa: N801 - reads as what it does
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._whole:
             if kind is None:
-                Path(self._whole.name, "new").rename(self.out)
+                new = Path(self._whole.name, "new")
+                for path in [*new.rglob("*"), new]:
+                    sync(path)
+                new.rename(self.out)
+                sync(self.out.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -101,7 +129,7 @@ def make_folder(folder: Path) -> None:
 def keep(path: Path, key: str, value: Any) -> None:  # noqa: ANN401
     """Writes a JSON-like value into a cache, with its key and a hash of both; see `kept`."""
     content = {"key": key, "value": value}
-    with atomic(path) as temporary:
+    with atomic(path, durable=False) as temporary:
         temporary.write_text(canonical_json({**content, "hash": digest(content)}), encoding="utf8")
 
 

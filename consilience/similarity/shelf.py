@@ -70,7 +70,7 @@ class Shelf:
         notes = {**notes, "key": self._own(key)}
         text = canonical_json({**notes, "sum": _sum_of(arrays, notes)})
         discard_folder(self._path(key))
-        with atomic(self._path(key)) as temporary:
+        with atomic(self._path(key), durable=False) as temporary:
             save_file(arrays, temporary, metadata={"notes": text})
 
     def reserve(self, size: int) -> bool:
@@ -126,7 +126,7 @@ class Steps:
             return
         self.checksum, self._places = "", []
         discard_folder(self.path)
-        with atomic(self.path) as temporary, temporary.open("wb") as stream:
+        with atomic(self.path, durable=False) as temporary, temporary.open("wb") as stream:
             for steps in tiles():
                 self.checksum = _chained(self.checksum, steps)
                 self._places.append((stream.tell(), steps.size))

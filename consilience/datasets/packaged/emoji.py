@@ -180,7 +180,7 @@ def picture(svg: str, style: str, origin: str) -> Image.Image:
     drawn, info = render(svg, style, origin).convert("RGB"), PngInfo()
     info.add_text(KEY, f"{name} {check_sum(np.asarray(drawn))}")
     discard_folder(path)
-    with files.atomic(path) as temporary:
+    with files.atomic(path, durable=False) as temporary:
         drawn.save(temporary, "PNG", compress_level=1, pnginfo=info)
     return drawn
 
