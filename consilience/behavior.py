@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.features import read_layer, read_manifest
+from consilience.features import read_listed, read_manifest
 from consilience.files import derive_seed, file_digest, read_table, write_table
 from consilience.layers import last_layers
 from consilience.metrics import get_metric
@@ -24,6 +24,7 @@ from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.relate import FURTHER, correlate_pairs
 from consilience.pairs.sets import ALL, ModelSet, pair_set
+from consilience.places import check_table
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise
@@ -110,9 +111,9 @@ def make_behavior(
         logit_columns: the dataset's cell of that name, see `consilience.probe.parse_columns`.
 
     Raises:
-        DataError: the manifest is of other samples.
+        DataError: the manifest is of other samples, or a probe of another dataset.
     """
-    rows = list(accuracy_gaps(_accuracies(probe_paths)))
+    rows = list(accuracy_gaps(_accuracies(probe_paths, dataset)))
     answers = _answers(Path(manifest), read_samples(samples_path), logit_columns)
     rows += answers_apart(answers.logits, answers.labels)
     table = pd.DataFrame(rows, columns=COLUMNS[1:]).astype({"value": "float64"})
@@ -120,14 +121,20 @@ def make_behavior(
     write_table(table, out, {"logits": sorted(answers.logits)})
 
 
-def _accuracies(paths: Sequence[str | Path]) -> dict[str, float]:
+def _accuracies(paths: Sequence[str | Path], dataset: str) -> dict[str, float]:
     """Returns the accuracy of each model's linear probe, mean over seeds, last layer."""
     found = {}
     for path in paths:
         table = read_table(path)
+        check_table(path, table, dataset=dataset)
         linear = table[table["kind"] == LINEAR]
         if len(linear):
             ((model, layer),) = last_layers(linear).items()
+            if model in found:
+                raise DataError(
+                    f"{path} and another one are both of model {model!r}; delete them and run "
+                    "snakemake again"
+                )
             found[str(model)] = float(linear.loc[linear["layer"] == layer, "top1"].mean())
     return found
 
@@ -136,14 +143,13 @@ def _answers(manifest: Path, samples: Samples, logit_columns: str) -> _Answers:
     labels, train = read_labels(samples)
     test, columns = ~train, parse_columns(logit_columns)
     listed = read_manifest(manifest, samples)
-    rows = np.asarray(listed.attrs.get("rows", np.arange(len(labels))))  # of a view
     logits = {}
     for row in listed.drop_duplicates("model").to_dict("records"):
         path = manifest.parent / row["file"]
         if has_logits(path, columns.outputs if columns else None):
-            found = read_layer(path, LOGITS)
+            found = read_listed(manifest, listed, row["model"], LOGITS)
             whole = restrict(found, columns, len(samples.classes)) if columns else found
-            logits[row["model"]] = whole[rows[test]]
+            logits[row["model"]] = whole[test]
     return _Answers(logits, labels[test] if columns else None)
 
 

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class ResultFile:
     """Columns that tell its rows apart."""
     optional_key: tuple[str, ...] = ()
     """Those of them that tables of earlier versions lack."""
+    optional: tuple[str, ...] = ()
+    """Other columns that they lack."""
     common: bool = False
     """Whether all studies share it: it depends on no choice of models, datasets or metrics."""
     bundled: bool = False
@@ -99,7 +102,7 @@ def _read_files() -> dict[str, ResultFile]:
     files = {}
     for name, facts in content["files"].items():
         facts["columns"] = _read_columns(facts.get("columns", ""), groups)
-        for key in ("key", "optional_key"):
+        for key in ("key", "optional_key", "optional"):
             facts[key] = tuple(facts.get(key, "").split())
         files[name] = ResultFile(name, **facts)
     return files
@@ -108,6 +111,9 @@ def _read_files() -> dict[str, ResultFile]:
 RESULT_FILES: dict[str, ResultFile] = _read_files()
 """All kinds of files that a study makes, by name; stores and shelves (`.pairs`) are caches."""
 STUDY_FILE = RESULT_FILES["explorer_study"].pattern
+DEEPEST = max(file.pattern.count("/") for file in RESULT_FILES.values()) + 1
+KINDS = ("dataset", "model", "metric")
+"""What a path says of a table, by the names of wildcards and of the table's columns."""
 STEPS = sorted({file.step for file in RESULT_FILES.values()})
 """The folders of a study's results; no study is called like one of them."""
 
@@ -118,6 +124,25 @@ def kind_of(name: str) -> tuple[ResultFile, dict[str, str]] | None:
         if (wildcards := file.matches(name)) is not None:
             return file, wildcards
     return None
+
+
+def place_of(path: str | Path) -> tuple[str, dict[str, str]]:
+    """Returns what a path is that of, by its end: the kind of file, and dataset, model, metric.
+
+    ("", {}) for paths of no file of results, such as hidden ones.
+    """
+    return _place_of(Path(path).absolute().parts[-DEEPEST:])
+
+
+@cache
+def _place_of(parts: tuple[str, ...]) -> tuple[str, dict[str, str]]:
+    # The longest first: `grounding/samples/x` is no `samples/x`.
+    for file in sorted(RESULT_FILES.values(), key=lambda file: -file.pattern.count("/")):
+        tail = parts[-file.pattern.count("/") - 1 :]
+        ids = file.matches("/".join(tail))
+        if ids is not None and not any(part.startswith(".") for part in tail):
+            return file.name, {kind: ids[kind] for kind in KINDS if kind in ids}
+    return "", {}
 
 
 def list_tables(
@@ -138,7 +163,8 @@ def list_tables(
         if wanted and file.is_table and not file.hidden:
             pattern = re.sub(r"{\w+}", "*", file.pattern)
             for path in sorted(Path(folder).glob(pattern)):
-                ids = file.matches(path.relative_to(folder).as_posix())
+                name = path.relative_to(folder).as_posix()
+                ids = None if "/." in f"/{name}" else file.matches(name)  # hidden: of a killed run
                 if ids is not None and _selects(study, ids):
                     yield file, path
 

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import stat
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience import __version__
+from consilience.bundle.schema import problems_of, strangers, study_problems
 from consilience.errors import DataError
-from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.files import atomic, canonical_json, new_folder, open_table
 from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
@@ -25,6 +25,9 @@ FORMAT, SCHEMA = "consilience bundle", 1
 MANIFEST = "manifest.json"
 LARGEST = {MANIFEST: 64 << 20, "table": 2 << 30}
 """Bytes that a file may have, so that a small archive cannot fill a disk."""
+UNSOUND = (pa.ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError)
+"""What a table that is none may raise."""
+MOST_SHOWN = 20
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
 """What reading from a damaged or locked zip may raise."""
 
@@ -54,11 +57,17 @@ class Bundle:
     def table(self, name: str) -> pd.DataFrame:
         """Returns a table; its metadata are in `.attrs`."""
         try:
-            arrow = pq.ParquetFile(pa.BufferReader(self.read(name))).read()
-            table = arrow.replace_schema_metadata(None).to_pandas()
-            table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
-            table = of_table(table)
-        except (pa.ArrowException, ValueError, OSError) as error:
+            stream = pa.BufferReader(self.read(name))
+            arrow = pq.ParquetFile(stream, page_checksum_verification=True).read()
+            table = of_table(open_table(arrow, f"{self.path}: {name}"))
+        except (
+            pa.ArrowException,
+            ValueError,
+            OSError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
         return table
 
@@ -74,9 +83,11 @@ def write_bundle(results: str | Path, out: str | Path) -> Bundle:
     Equal results give equal bytes.
 
     Raises:
-        DataError: the folder is no results folder, or `out` exists.
+        DataError: the folder is no results folder, a table is not what it should be, or `out`
+            exists.
     """
     bundle, out = _of_results(Path(results)), Path(out)
+    _checked_results(Path(results))
     if out.exists():
         raise DataError(f"{out} exists; delete it or choose another name")
     manifest = {
@@ -106,23 +117,6 @@ def _zipped(name: str) -> zipfile.ZipInfo:
     return info
 
 
-class new_folder:  # noqa: N801 - reads as what it does
-    """Context: a temporary folder that becomes `out` on success and vanishes otherwise."""
-
-    def __init__(self, out: Path) -> None:
-        self.out = out
-
-    def __enter__(self) -> Path:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=f".{self.out.name}.")
-        return Path(self._whole.name, "new")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with self._whole:
-            if kind is None:
-                Path(self._whole.name, "new").rename(self.out)
-
-
 def open_bundle(path: str | Path) -> Bundle:
     """Returns a bundle (zip or folder) or a results folder after checking all of it.
 
@@ -133,21 +127,47 @@ def open_bundle(path: str | Path) -> Bundle:
     if not path.exists():
         raise DataError(f"{path}: no such bundle")
     if path.is_dir() and not (path / MANIFEST).exists():
-        return _renamed(_of_results(path))
+        return _checked_results(path)
     names, read = _folder(path) if path.is_dir() else _zip(path)
     manifest = _manifest(path, read)
     bundle = Bundle(str(path), manifest["study"], manifest["files"], _checked(path, read, manifest))
-    problems = _odd_names(names, manifest["files"])
-    for name in manifest["files"]:
+    problems = [*study_problems(bundle.study), *_odd_names(names, manifest["files"])]
+    if not problems:
+        bundle = _renamed(bundle)
+        problems = _problems(bundle)
+    if problems:
+        raise DataError(_refusal(path, "is damaged or not a bundle; ask for it again", problems))
+    return bundle
+
+
+def _refusal(path: Path, what: str, problems: Sequence[str]) -> str:
+    shown = "\n".join(f"  {problem}" for problem in problems[:MOST_SHOWN])
+    more = len(problems) - MOST_SHOWN
+    return f"{path} {what}:\n{shown}" + (f"\n  and {more} more" if more > 0 else "")
+
+
+def _problems(bundle: Bundle) -> list[str]:
+    """Returns all that is wrong with the tables of a bundle and what it says of them."""
+    problems = []
+    for name in bundle.files:
         try:
-            if name in names and bundled(name):
-                bundle.read(name)
+            table = bundle.table(name)
+            found = list(problems_of(name, table))
+            problems += found or strangers(name, table, bundle.study)
         except DataError as error:
             problems.append(str(error))
+    return problems
+
+
+def _checked_results(path: Path) -> Bundle:
+    bundle = _of_results(path)
+    problems = list(study_problems(bundle.study))
+    if not problems:
+        bundle = _renamed(bundle)
+        problems = _problems(bundle)
     if problems:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise DataError(f"{path} is damaged or not a bundle; ask for it again:\n{lines}")
-    return _renamed(bundle)
+        raise DataError(_refusal(path, "cannot be handed on; make again what is named", problems))
+    return bundle
 
 
 def _renamed(bundle: Bundle) -> Bundle:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.bundle.archive import Bundle, new_folder, open_bundle
+from consilience.bundle.archive import Bundle, open_bundle
 from consilience.errors import DataError
-from consilience.files import canonical_json, write_table
+from consilience.files import canonical_json, new_folder, write_table
 from consilience.results import STUDY_FILE, ResultFile, kind_of
 
 SAME = {
@@ -153,9 +153,6 @@ def _merge_table(
 ) -> pd.DataFrame:
     kind = _kind(name)
     (_, first), *more = parts
-    if problems := [said for bundle, table in parts for said in _misplaced(name, bundle, table)]:
-        merged.conflicts += problems
-        return first
     if not more and kind.name != "similarity":
         return first
     key = [column for column in kind.key if column in first]
@@ -173,22 +170,6 @@ def _merge_table(
 
 def _kind(name: str) -> ResultFile:
     return kind_of(name)[0]
-
-
-def _misplaced(name: str, bundle: Bundle, table: pd.DataFrame) -> list[str]:
-    """Returns what is wrong with a table by itself."""
-    kind, ids = kind_of(name)
-    absent = [c for c in kind.key if c not in table and c not in kind.optional_key]
-    if absent:
-        return [f"{bundle.path}: {name} has no column {', '.join(absent)}"]
-    if kind.name == "similarity" and not isinstance(table.attrs.get("layers"), dict):
-        return [f"{bundle.path}: {name} does not say which layers its models have"]
-    if table.duplicated([column for column in kind.key if column in table]).any():
-        return [f"{bundle.path}: {name} has a row twice"]
-    for column, value in ids.items():
-        if column in table and set(table[column]) - {value}:
-            return [f"{bundle.path}: {name} holds another {column} than its name says"]
-    return []
 
 
 def _check_metadata(bundles: Sequence[Bundle], merged: Merged) -> None:
@@ -219,18 +200,39 @@ def _short(value: Any) -> str:  # noqa: ANN401
 
 def _compare_values(name: str, rows: pd.DataFrame, key: Sequence[str], merged: Merged) -> None:
     """Notes rows that several bundles have and that disagree."""
-    numbers = [c for c in rows.select_dtypes("number") if c not in key]
-    if rows.empty or not numbers:
+    if rows.empty:
         return
-    groups = rows.groupby(list(key), sort=False, dropna=False)[numbers]
-    apart = (groups.max() - groups.min()).abs()
-    size = groups.max().abs().combine(groups.min().abs(), np.maximum)
-    missing = rows[numbers].isna().groupby([rows[k] for k in key], sort=False, dropna=False)
-    some = missing.any() & ~missing.all()
-    bad = (apart > TOLERANCE * size.clip(lower=1.0)) | some
-    for place, flags in bad[bad.any(axis=1)].iterrows():
-        columns = ", ".join(flags.index[flags])
-        merged.conflicts.append(f"{name}: {_said(place)}: other values in the column {columns}")
+    # Hashes of features have a sentence of their own.
+    columns = [c for c in rows if c not in key and not str(c).startswith("hash_")]
+    group = rows.groupby(list(key), sort=False, dropna=False).ngroup().to_numpy()
+    first = rows.drop_duplicates(list(key)).iloc[group]  # groups are numbered as they appear
+    apart = {column: _differ(rows[column], first[column]) for column in columns}
+    bad: dict[int, set[str]] = {}
+    for column, wrong in apart.items():
+        for number in group[wrong]:
+            bad.setdefault(int(number), set()).add(column)
+    named = rows[list(key)].drop_duplicates()
+    for number in sorted(bad):
+        place, said = _said(tuple(named.iloc[number])), ", ".join(sorted(bad[number]))
+        merged.conflicts.append(f"{name}: {place}: other values in the column {said}")
+
+
+def _differ(x: pd.Series, y: pd.Series) -> np.ndarray:
+    """Returns which cells are neither equal nor both finite and within `TOLERANCE`."""
+    none, other = x.isna().to_numpy(), y.isna().to_numpy()
+    if all(pd.api.types.is_numeric_dtype(column) for column in (x, y)):
+        a, b = (column.to_numpy(float, na_value=np.nan) for column in (x, y))
+        size = np.maximum(np.maximum(np.abs(a), np.abs(b)), 1.0)
+        with np.errstate(invalid="ignore"):
+            close = np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= TOLERANCE * size)
+        same = (a == b) | close
+    else:
+        same = np.array([_plain(a) == _plain(b) for a, b in zip(x, y, strict=True)], bool)
+    return ~np.where(none | other, none & other, same)
+
+
+def _plain(cell: Any) -> Any:  # noqa: ANN401
+    return cell.tolist() if isinstance(cell, np.ndarray) else cell
 
 
 def _said(place: Any) -> str:  # noqa: ANN401

@@ -1,6 +1,7 @@
 """The commands `consilience bundle` and `consilience merge`: results to hand on."""
 
 import argparse
+import shutil
 
 from consilience.errors import DataError
 
@@ -44,7 +45,11 @@ def _merge(arguments: argparse.Namespace) -> int:
     for note in merged.notes:
         print(f"note: {note}")
     if arguments.page:
-        _page(arguments.out)
+        try:
+            _page(arguments.out)
+        except BaseException:
+            shutil.rmtree(arguments.out)  # it was made just now, and is not all that was asked for
+            raise
     return 0
 
 

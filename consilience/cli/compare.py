@@ -16,7 +16,7 @@ from consilience.cli.features import CONTIGUOUS
 from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.foreign import ID_KEYS, LABEL_KEYS
-from consilience.features.reading import check_same_stimuli, read_header
+from consilience.features.reading import check_content, check_same_stimuli, read_header
 from consilience.files import METADATA_KEY
 from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
@@ -296,9 +296,12 @@ def _read_safetensors(path: Path, layer: str | None) -> np.ndarray:
             # of a features file the layers come first: logits and the like must be asked for
             header = (tensors.metadata() or {}).get(METADATA_KEY.decode())
             layers = read_header(path)["layers"] if header and layer is None else known
-            return tensors.get_tensor(_choose(path, layer, layers))
+            name = _choose(path, layer, layers)
+            x = tensors.get_tensor(name)
     except SafetensorError as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
+    check_content(path, name, x)
+    return x
 
 
 def _choose(path: Path, layer: str | None, known: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ Studies are made up with a known truth and go through the estimators of the tabl
 in the user's cache, and found again as long as the code that makes them is the same.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,8 +18,8 @@ from consilience.consistency.analysis import measure_set
 from consilience.consistency.differences import shrinkage
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.tables import Mean
-from consilience.errors import ConfigError
-from consilience.files import atomic, cache_folder, derive_seed, digest
+from consilience.errors import ConfigError, DataError
+from consilience.files import cache_folder, derive_seed, digest, keep, kept
 from consilience.pairs.correlations import Floats, Ints
 from consilience.pairs.draws import Draws
 from consilience.pairs.families import MIN_FAMILIES, Clusters
@@ -281,12 +280,11 @@ def answer(question: str, size: float, design: Design) -> Share:
     check(question, size, design)
     key = digest([code_of(__name__), STUDIES, question, float(size), asdict(design)])
     path = cache_folder() / "power" / f"{key}.json"
-    try:
-        return Share(*json.loads(path.read_text(encoding="utf8")))
-    except (OSError, ValueError, TypeError):
-        found = simulate(question, size, design, studies=STUDIES)
-    with suppress(OSError), atomic(path) as part:  # a cache that cannot be written costs time only
-        part.write_text(json.dumps(found), encoding="utf8")
+    if (known := kept(path, key)) is not None:
+        return Share(*known)
+    found = simulate(question, size, design, studies=STUDIES)
+    with suppress(OSError, DataError, ValueError):  # a cache that is not written costs time
+        keep(path, key, found)
     return found
 
 

@@ -5,7 +5,6 @@ reads what another one has fetched, and knows if a file is missing. The files th
 hub client's own cache.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from consilience import files
 from consilience.errors import ConfigError, DataError
@@ -89,15 +89,15 @@ def open_repo(name: str, revision: str) -> Repo:
     owner, repository, *folder = name.split("/", 2)
     repo, revision = f"{owner}/{repository}", revision or "main"
     record = _record_path(repo, revision)
-    if not (record.exists() and (is_offline() or _COMMIT.fullmatch(revision))):
+    content = files.kept(record, f"{repo} {revision}")
+    if content is None or not (is_offline() or _COMMIT.fullmatch(revision)):
         if is_offline():
             raise DataError(
                 f"{repo} at {revision!r} is no folder here and was never fetched, and "
                 "HF_HUB_OFFLINE forbids to do so now; run `snakemake all_prefetch` where there is "
                 "a network"
             )
-        _ask(repo, revision)
-    content = json.loads(record.read_text(encoding="utf8"))
+        content = _ask(repo, revision)
     prefix = f"{folder[0].strip('/')}/" if folder else ""
     inside = (file.removeprefix(prefix) for file in content["files"] if file.startswith(prefix))
     return Repo(repo, content["commit"], prefix.rstrip("/"), tuple(inside))
@@ -108,8 +108,8 @@ def _record_path(repo: str, revision: str) -> Path:
     return files.cache_folder() / "hub" / f"{slug}.json"
 
 
-def _ask(repo: str, revision: str) -> None:
-    """Notes commit and files of a revision, under its name and under that of the commit."""
+def _ask(repo: str, revision: str) -> dict[str, Any]:
+    """Returns and notes commit and files of a revision, by its name and by that of the commit."""
     with _explained(f"{repo} at {revision!r}"):
         info = (
             _client()
@@ -117,10 +117,10 @@ def _ask(repo: str, revision: str) -> None:
             .repo_info(repo, revision=revision, repo_type="dataset", timeout=TIMEOUT)
         )
     names = sorted(file.rfilename for file in info.siblings or [])
-    text = files.canonical_json({"commit": info.sha, "files": names})
+    content = {"commit": info.sha, "files": names}
     for mark in {revision, info.sha}:
-        with files.atomic(_record_path(repo, mark)) as temporary:
-            temporary.write_text(text, encoding="utf8")
+        files.keep(_record_path(repo, mark), f"{repo} {mark}", content)
+    return content
 
 
 def _client() -> ModuleType:

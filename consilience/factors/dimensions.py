@@ -20,7 +20,7 @@ import pandas as pd
 
 from consilience.alterations.draws import order_ids
 from consilience.errors import DataError
-from consilience.features import read_layer, read_manifest
+from consilience.features import read_listed, read_manifest
 from consilience.files import write_table
 from consilience.layers import last_layers
 from consilience.samples import read_samples
@@ -168,9 +168,7 @@ def make_dimensions(
     table = table[table["model"].isin(models)]
     layers = last_layers(table)
     chosen = [row for row in table.itertuples() if layers[row.model] == row.layer]
-    features = {
-        row.model: read_layer(Path(manifest).parent / row.file, row.layer) for row in chosen
-    }
+    features = {row.model: read_listed(manifest, table, row.model, row.layer) for row in chosen}
     half = np.zeros(len(found.table), bool)
     half[order_ids(found.table["id"].tolist(), "universality")[: len(half) // 2]] = True
     cells = {m: " ".join(str(models[m].get(c, "")) for c in columns) for m in features}

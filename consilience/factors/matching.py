@@ -112,6 +112,8 @@ def read_tables(
         if kept.empty:
             continue
         (dataset,) = table["dataset"].unique()
+        if dataset in found:
+            raise DataError(f"{path} is of dataset {dataset!r}, as another one; give one of them")
         metrics |= set(table["metric"].unique())
         found[str(dataset)] = read_similarity(kept, dataset, last_layers(table))
         hashes[str(dataset)] = file_digest(path)

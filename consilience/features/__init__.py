@@ -4,7 +4,13 @@ Reading imports no deep-learning library; `consilience.features.extract` does.
 """
 
 from consilience.features.container import content_hash
-from consilience.features.manifest import make_manifest, read_manifest, write_manifest
+from consilience.features.manifest import (
+    make_manifest,
+    read_as_listed,
+    read_listed,
+    read_manifest,
+    write_manifest,
+)
 from consilience.features.reading import check_samples, read_header, read_layer
 from consilience.features.store import write_features
 
@@ -12,8 +18,10 @@ __all__ = [
     "check_samples",
     "content_hash",
     "make_manifest",
+    "read_as_listed",
     "read_header",
     "read_layer",
+    "read_listed",
     "read_manifest",
     "write_features",
     "write_manifest",

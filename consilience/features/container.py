@@ -19,6 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from consilience.errors import FeaturesError
+from consilience.sums import SUMMED
 
 CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "bool": "BOOL"}
 _TYPES = {code: np.dtype(name) for name, code in CODES.items()}
@@ -53,6 +54,19 @@ def content_hash(x: np.ndarray) -> str:
     total = hashlib.sha256(f"{x.dtype.str}{x.shape}".encode())
     total.update(np.ascontiguousarray(x).data)
     return total.hexdigest()
+
+
+def stored_blocks(path: str | Path, entry: Entry) -> Iterator[np.ndarray]:
+    """Yields the bytes of a tensor as its file has them, block by block."""
+    left = entry.nbytes
+    with Path(path).open("rb", buffering=0) as stream:
+        stream.seek(entry.offset)
+        while left:
+            block = np.empty(min(left, SUMMED), np.uint8)
+            if stream.readinto(block) != block.size:
+                break  # the file has been cut: another sum
+            yield block
+            left -= block.size
 
 
 def write_tensors(

@@ -29,9 +29,10 @@ from consilience.errors import FeaturesError
 from consilience.features.columns import read_columns
 from consilience.features.hdf5 import read_datasets
 from consilience.features.numbered import in_order, is_block, layer_order, names_rows
-from consilience.features.reading import read_header
+from consilience.features.reading import check_content, read_header
 from consilience.files import lines_of
 from consilience.registry import did_you_mean
+from consilience.sums import damaged_member
 
 LAYER = "features"
 """The name of a layer that has none."""
@@ -342,6 +343,8 @@ def _load_torch(path: Path) -> Any:  # noqa: ANN401
 
 def _read_pt(path: Path) -> Piece:
     found = _load_torch(path)
+    if damaged := damaged_member(path):  # PyTorch does not look
+        raise FeaturesError(f"{path} is damaged: {damaged} has another check sum; write it again")
     if not isinstance(found, Mapping):
         return _piece({LAYER: found}, path)
     if "feats" in found:
@@ -377,6 +380,8 @@ def _read_safetensors(path: Path) -> Piece:
             found = {name: stream.get_tensor(name) for name in order}
     except (SafetensorError, ImportError) as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
+    for name in names or ():
+        check_content(path, name, found[name].numpy())
     piece = _piece(found, path)
     samples_hash = header.get("samples_hash", "")
     return replace(piece, samples_hash=samples_hash, layer_order=KEPT if names else NATURAL)

@@ -31,7 +31,7 @@ def inspect_features(path: str | Path) -> dict[str, Any]:
     return {
         "file": str(path),
         "bytes": Path(path).stat().st_size,
-        "header": {k: v for k, v in header.items() if k not in ("shapes", "hashes")},
+        "header": {k: v for k, v in header.items() if k not in ("shapes", "hashes", "sums")},
         "tensors": tensors,
         "warnings": [
             f"{name}: {text}" for name, found in tensors.items() for text in found["warnings"]

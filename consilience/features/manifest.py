@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError, FeaturesError
 from consilience.features.container import content_hash
-from consilience.features.reading import check_samples, read_header
+from consilience.features.reading import check_samples, read_hashed, read_header
 from consilience.features.versions import mixed_versions
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.forms.inputs import has_sample_rows
+from consilience.places import check_meant
 from consilience.samples import Samples, read_chain
 
 
@@ -43,7 +45,7 @@ def make_manifest(
         return
     view, rows, source = read_chain(samples)
     for path in features:
-        check_samples(read_header(path), source.hash, path)
+        check_samples(read_header(path), source.hash, path, source.row["dataset"])
     grouped = {} if view.groups is None else {"groups": view.groups.tolist()}
     if rows is None:
         write_manifest(features, out, grouped)
@@ -52,12 +54,11 @@ def make_manifest(
         write_manifest(features, temporary)
         table = read_table(temporary)
     metadata, table.attrs = table.attrs, {}
-    mark = content_hash(rows)
     table["n"] = len(rows)
-    table["hash"] = [digest([hash_, mark]) for hash_ in table["hash"]]
+    table["hash"] = [hash_of_rows(hash_, rows) for hash_ in table["hash"]]
     table["samples_hash"] = view.hash
     outputs = [
-        {**line, "n": len(rows), "hash": digest([line["hash"], mark])}
+        {**line, "n": len(rows), "hash": hash_of_rows(line["hash"], rows)}
         if has_sample_rows(line["output"])
         else line
         for line in metadata["outputs"]
@@ -110,9 +111,10 @@ def read_manifest(manifest: Path, samples: Samples) -> pd.DataFrame:
     """Returns the table of a manifest.
 
     Raises:
-        DataError: it is of other samples than these.
+        DataError: it is of another dataset, or of other samples than these.
     """
     table = read_table(manifest)
+    check_meant(manifest, table.attrs, dataset=samples.row["dataset"])
     if set(table["samples_hash"]) != {samples.hash}:
         raise DataError(
             f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
@@ -121,10 +123,83 @@ def read_manifest(manifest: Path, samples: Samples) -> pd.DataFrame:
     return table
 
 
+def hash_of_rows(hash_: str, rows: np.ndarray | None) -> str:
+    """Returns what a manifest says is the hash of some rows (int64) of a tensor; None: of all."""
+    return hash_ if rows is None else digest([hash_, content_hash(rows)])
+
+
+def read_listed(
+    manifest: str | Path,
+    listed: pd.DataFrame,
+    model: str,
+    name: str,
+    rows: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns a layer or an output of a model as a manifest lists it: of a view, the view's rows.
+
+    Args:
+        manifest: the path of the manifest; features files lie beside it.
+        listed: its table.
+        model: the model.
+        name: of the layer or output.
+        rows: which of the dataset's samples, if not all.
+
+    Raises:
+        FeaturesError: the file is missing or damaged, or holds other features than the manifest
+            lists.
+    """
+    columns = (listed[column].tolist() for column in ("model", "layer", "file", "hash"))
+    lines = [line[2:] for line in zip(*columns, strict=True) if line[:2] == (model, name)]
+    for row in listed.attrs.get("outputs", ()):
+        if (row["model"], row["output"]) == (model, name):
+            lines.append((row["file"], row["hash"]))
+    if not lines:
+        raise FeaturesError(f"{manifest} lists no {name!r} of model {model!r}")
+    file, hash_ = lines[0]
+    whole = None
+    if "rows" in listed.attrs and has_sample_rows(name):
+        whole = np.array(listed.attrs["rows"], dtype=np.int64)
+    own = whole if rows is None else np.asarray(rows) if whole is None else whole[rows]
+    path = Path(manifest).parent / file
+    return read_as_listed(path, name, hash_, own, of=whole, manifest=manifest)
+
+
+def read_as_listed(
+    path: Path,
+    name: str,
+    hash_: str,
+    rows: np.ndarray | None = None,
+    *,
+    of: np.ndarray | None = None,
+    manifest: str | Path,
+) -> np.ndarray:
+    """Returns rows of a tensor of the hash that a line of a manifest says.
+
+    Args:
+        path: the features file.
+        name: of the tensor.
+        hash_: as the line has it.
+        rows: those wanted; None for all.
+        of: the rows of the file that the line is of; None for all.
+        manifest: for the message.
+
+    Raises:
+        FeaturesError: as `read_listed`.
+    """
+    x, found = read_hashed(path, name, rows)
+    if hash_of_rows(found, of) != hash_:
+        raise FeaturesError(
+            f"{path} holds other features of {name!r} than {manifest} lists; "
+            f"delete {Path(manifest).name} and run snakemake again"
+        )
+    return x
+
+
 def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:
     first, *_ = headers
     seen: dict[str, Path] = {}
     for path, header in headers.items():
+        check_meant(path, header, dataset=headers[first]["dataset"])
         if header["samples_hash"] != headers[first]["samples_hash"]:
             raise FeaturesError(
                 f"{first} and {path} hold features of different samples; delete the older one "

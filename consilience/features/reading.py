@@ -1,4 +1,8 @@
-"""Features files: read without a deep-learning library, and no more of them than is asked for."""
+"""Features files: read without a deep-learning library, and no more of them than is asked for.
+
+Whoever reads a layer reads it here, and gets the content that was written: what a layer holds is
+compared with the hash in the file's header (`consilience.features.soundness`).
+"""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +13,9 @@ import numpy as np
 
 from consilience.errors import FeaturesError
 from consilience.features.container import again, loaded, opened, picked, read_entries
+from consilience.features.soundness import check_tensor
 from consilience.files import METADATA_KEY
+from consilience.places import check_meant, check_place
 from consilience.registry import did_you_mean
 
 _KEY = METADATA_KEY.decode()
@@ -20,6 +26,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FeaturesError: the file is missing, damaged, or no features file.
+        DataError: it is of another dataset or model than its place among results says.
     """
     with opened(path) as stream:
         text = (stream.metadata() or {}).get(_KEY)
@@ -31,6 +38,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
             f"{path} is no features file: its header names no layers, as that of trained weights; "
             "features of a model lie in results/features/{dataset}/{model}.safetensors"
         )
+    model = header.get("model", {}).get("model")
+    said = {"dataset": header.get("dataset"), "model": model}
+    check_place(path, {kind: name for kind, name in said.items() if name is not None})
     return header
 
 
@@ -42,14 +52,27 @@ def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  #
         layer: name of the layer or output.
         rows: indexes of the rows wanted, in any order; only these are read from the disk.
 
+    The content of the whole tensor is compared with the hash of the header: see `check_tensor`.
+
     Raises:
-        FeaturesError: the file is missing or damaged, or has no such layer or rows.
+        FeaturesError: the file is missing, damaged or edited, or has no such layer or rows.
     """
-    entries, _ = read_entries(path)
+    return read_hashed(path, layer, rows)[0]
+
+
+def read_hashed(
+    path: str | Path,
+    layer: str,
+    rows: Any = None,  # noqa: ANN401
+) -> tuple[np.ndarray, str]:
+    """Returns what `read_layer` does, and the content hash of the whole tensor."""
+    entries, metadata = read_entries(path)
     if layer not in entries:
         raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, entries)}")
     if rows is None:
-        return loaded(path, entries[layer])
+        x = loaded(path, entries[layer])
+        return x, check_tensor(path, layer, entries[layer], metadata, x)
+    found = check_tensor(path, layer, entries[layer], metadata)
     rows, n = np.asarray(rows), entries[layer].shape[0]
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise FeaturesError(
@@ -58,7 +81,17 @@ def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  #
     if rows.size and (rows.min() < 0 or rows.max() >= n):
         wrong = int(rows.min() if rows.min() < 0 else rows.max())
         raise FeaturesError(f"{path}: layer {layer!r} has the rows 0 to {n - 1}, not {wrong}")
-    return picked(path, entries[layer], rows)
+    return picked(path, entries[layer], rows), found
+
+
+def check_content(path: str | Path, name: str, x: np.ndarray) -> None:
+    """Raises FeaturesError unless `x`, read otherwise, is what a features file holds as `name`.
+
+    A file without a header of ours is not judged.
+    """
+    entries, metadata = read_entries(path)
+    if _KEY in metadata:
+        check_tensor(path, name, entries[name], metadata, x)
 
 
 def check_same_stimuli(headers: Mapping[str, Mapping[str, Any]]) -> None:
@@ -85,8 +118,16 @@ def check_same_stimuli(headers: Mapping[str, Mapping[str, Any]]) -> None:
             )
 
 
-def check_samples(header: Mapping[str, Any], samples_hash: str, path: str | Path) -> None:
-    """Raises FeaturesError unless the features of `header` belong to the samples of that hash."""
+def check_samples(
+    header: Mapping[str, Any], samples_hash: str, path: str | Path, dataset: str | None = None
+) -> None:
+    """Raises FeaturesError unless the features of `header` belong to the samples of that hash.
+
+    With `dataset` DataError, too, if they are of another one: one of other pictures may have
+    samples of the same ids and labels.
+    """
+    if dataset is not None:
+        check_meant(path, header, dataset=dataset)
     if header["samples_hash"] != samples_hash:
         raise FeaturesError(
             f"{path} holds features of other samples (hash {header['samples_hash'][:12]}, expected "

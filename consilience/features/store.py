@@ -19,6 +19,7 @@ from consilience.errors import FeaturesError
 from consilience.features.container import Entry, write_tensors
 from consilience.files import METADATA_KEY, atomic, canonical_json
 from consilience.registry import did_you_mean
+from consilience.sums import check_sum
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def write_features(
         header: at least the model's row (with the key `model`), the dataset's id and the samples
             hash, under the keys `model`, `dataset`, `samples_hash`; anything JSON-like beside it.
             Added here: n, dtype, layers in order, outputs in order (all tensors that are not
-            layers), and {tensor: …} as shapes and (content) hashes.
+            layers), and {tensor: …} as shapes, (content) hashes and check sums.
         ids: the n sample ids, in samples order.
         dtype: `float32` or `float16`, how features are stored.
         outputs: {name: (n, c)}, further results per sample; stored as float32.
@@ -95,8 +96,11 @@ def write_filled(
     """
     place = f"model {header['model']['model']!r}, dataset {header['dataset']!r}"
 
+    sums = dict.fromkeys(entries, "0" * 16)  # as long as they will be
+
     def fill_and_look(tensors: dict[str, np.ndarray]) -> None:
         fill(tensors)
+        sums.update({name: check_sum(x) for name, x in tensors.items()})
         for layer in layers:
             if len(tensors[layer]) > 1 and _is_constant(tensors[layer]):
                 count = len(tensors[layer])
@@ -111,6 +115,7 @@ def write_filled(
             "outputs": [name for name in entries if name not in layers],
             "shapes": {name: list(entry.shape) for name, entry in entries.items()},
             "hashes": dict(hashes),
+            "sums": sums,
         }
         return {_KEY: canonical_json(whole)}
 

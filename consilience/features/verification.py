@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import ConsilienceError
+from consilience.features.absence import absent
 from consilience.features.container import content_hash, mapped, read_entries
 from consilience.features.manifest import manifest_of
 from consilience.features.reading import read_header
@@ -17,6 +18,7 @@ from consilience.features.versions import mixed_versions, say_mixed
 from consilience.files import canonical_json, digest, read_table
 from consilience.results import list_tables
 from consilience.samples import read_samples
+from consilience.sums import check_sum
 
 
 class Problem(NamedTuple):
@@ -41,8 +43,8 @@ def verify_results(
 
     Samples are compared with their own hash; trained weights with the hash of their header, and
     with the samples that they learnt from; features with the hashes of their header and with
-    their samples; manifests with the features; similarities with the manifests; tables with the
-    check sums of their pages.
+    their samples; manifests with the features; similarities with the manifests; tables and stores
+    of known pairs with the hash of their values. What others were made of and is gone is told, too.
 
     Features and samples that a study shares with others are found by its manifests.
 
@@ -59,7 +61,9 @@ def verify_results(
     manifests = check.manifests(headers)
     check.similarities(manifests)
     check.tables(samples)
+    check.stores()
     check.presence(expected)
+    check.absence()
     return Verified(check.counts, check.problems, check.notes)
 
 
@@ -153,8 +157,11 @@ class _Check:
             self._report(path, f"holds {sorted(entries)}, its header lists {sorted(names)}")
             return
         for name in names:
-            if content_hash(mapped(path, entries[name])) != header["hashes"][name]:
+            x, summed = mapped(path, entries[name]), header.get("sums", {}).get(name)
+            if content_hash(x) != header["hashes"][name]:
                 self._report(path, f"the content of {name!r} has not the hash of the header")
+            elif summed is not None and check_sum(x) != summed:
+                self._report(path, f"the content of {name!r} has not the sum of the header")
         place = (header["dataset"], header["model"]["model"])
         if place != (path.parent.name, path.stem):
             self._report(path, f"its header says model {place[1]!r} on dataset {place[0]!r}")
@@ -225,7 +232,7 @@ class _Check:
             self._report(path, "it was computed on other samples")
 
     def tables(self, samples: Mapping[str, str]) -> None:
-        """Reads all other tables, whose pages have check sums."""
+        """Reads all other tables, whose values have a hash."""
         for kind, path in list_tables(self._folder):
             if kind.name in ("samples", "manifest", "similarity"):
                 continue
@@ -236,6 +243,18 @@ class _Check:
                 continue
             if table.attrs["samples_hash"] != known:
                 self._report(path, "it was computed on other samples")
+
+    def stores(self) -> None:
+        """Reads the stores of known pairs, which are hidden."""
+        for root in self._roots:
+            for path in sorted(root.glob("*/*/.pairs/*.parquet")):
+                if not path.name.startswith("."):
+                    self._attempt(path, lambda path=path: read_table(path))
+
+    def absence(self) -> None:
+        """Reports what other files were made of and is gone."""
+        for path, text in absent(self._folder, self._roots):
+            self._report(path, text)
 
     def presence(self, expected: Iterable[str]) -> None:
         """Reports what a study asks for and is not there."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from consilience.features import read_layer, read_manifest
+from consilience.features import read_listed, read_manifest
 from consilience.files import derive_seed, write_table
 from consilience.grounding.cases import ACCURACY_DIFFERENCE, OUTPUTS
 from consilience.metrics import get_metric
@@ -133,13 +133,12 @@ def read_logits(
     """
     table = read_manifest(manifest, samples)
     columns = parse_columns(logit_columns)
-    own = np.asarray(table.attrs.get("rows", np.arange(len(samples.table))))  # of a view
     files = dict(zip(table["model"], table["file"], strict=True))
     found = {}
     for model in sorted(set(models) & set(files)):
         path = manifest.parent / files[model]
         if has_logits(path, columns.outputs if columns else None):
-            whole = read_layer(path, LOGITS, own[rows])
+            whole = read_listed(manifest, table, model, LOGITS, rows)
             found[model] = restrict(whole, columns, len(samples.classes)) if columns else whole
     if missing := sorted(set(models) - set(found)):
         logger.info("without logits: %s", ", ".join(missing))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.features import read_header, read_layer, read_manifest
+from consilience.features import read_header, read_listed, read_manifest
 from consilience.forms.inputs import INPUTS
 from consilience.forms.likelihoods import log_probabilities, singular_values
 from consilience.layers import last_layers
@@ -158,7 +158,6 @@ def read_models(
         DataError: the manifest is of other samples.
     """
     table = read_manifest(manifest, samples)
-    rows = table.attrs.get("rows")  # of a view
     outputs: dict[str, set[str]] = {}
     for line in table.attrs.get("outputs", ()):
         outputs.setdefault(line["model"], set()).add(line["output"])
@@ -168,7 +167,8 @@ def read_models(
         if missing:
             logger.info("model %r has no %s: left out", model, " and no ".join(missing))
             continue
-        given = _read(manifest.parent / files[model], layer, rows)
+        tensors = {"features": layer, "unembedding": "unembedding", "logits": "logits"}
+        given = {what: read_listed(manifest, table, model, name) for what, name in tensors.items()}
         names = class_names(manifest.parent / files[model])
         quality = Quality()
         if not names or logit_columns or names == list(samples.classes):
@@ -182,11 +182,3 @@ def read_models(
 def class_names(path: Path) -> list[str]:
     """Returns the classes that the logits of a features file are of; [] if it does not say."""
     return json.loads(read_header(path).get("provenance", {}).get("classes") or "[]")
-
-
-def _read(path: Path, layer: str, rows: Sequence[int] | None) -> dict[str, np.ndarray]:
-    return {
-        "features": read_layer(path, layer, rows),
-        "unembedding": read_layer(path, "unembedding"),
-        "logits": read_layer(path, "logits", rows),
-    }

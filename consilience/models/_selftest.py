@@ -10,7 +10,6 @@ norm, may reach `LIMITS`; where one does not, both passes are repeated in the ne
 that rounding condemns no network.
 """
 
-import json
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from consilience import files
 from consilience.code import code_of, sources_of
 from consilience.datasets import Sample
-from consilience.errors import ConsilienceError, ModelError
+from consilience.errors import ConsilienceError, DataError, ModelError
 from consilience.models import _weights
 from consilience.models._texts import LOSS
 
@@ -128,17 +127,13 @@ def _device(extractor: Tested) -> str:
 
 
 def _read(place: Path) -> dict[str, str] | None:
-    try:
-        return json.loads(place.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return None
+    return files.kept(place, place.stem)
 
 
 def _keep(place: Path, found: Mapping[str, str]) -> None:
     try:
-        with files.atomic(place) as temporary:
-            temporary.write_text(files.canonical_json(found), encoding="utf8")
-    except OSError as error:
+        files.keep(place, place.stem, found)
+    except (OSError, DataError) as error:
         logger.debug("%s cannot be kept, so the test is made again: %s", place, error)
 
 

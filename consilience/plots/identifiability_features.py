@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
-from consilience.features import read_layer
+from consilience.features import read_listed
 from consilience.files import read_table
 from consilience.layers import last_layers
 from consilience.plots import mpl
@@ -67,11 +68,9 @@ def read_parts(manifests: Iterable[str | Path]) -> Reader:
 
     def read(dataset: str, model: str) -> Parts:
         table = read_table(paths[dataset])
-        place = dict(zip(table["model"], table["file"], strict=True))[model]
-        path, rows = paths[dataset].parent / place, table.attrs.get("rows")  # rows of a view
-        logits = read_layer(path, "logits", rows)
-        features = read_layer(path, last_layers(table)[model], rows)
-        return Parts(features, read_layer(path, "unembedding"), logits.argmax(axis=1))
+        read = partial(read_listed, paths[dataset], table, model)
+        features, logits = read(last_layers(table)[model]), read("logits")
+        return Parts(features, read("unembedding"), logits.argmax(axis=1))
 
     return read
 

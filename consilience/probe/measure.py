@@ -131,7 +131,7 @@ def make_probe(
     chosen, extras = ProbeSettings(**settings), Extras(**beside)
     samples, rows, source = read_chain(samples_path)
     header = read_header(features_path)
-    check_samples(header, source.hash, features_path)
+    check_samples(header, source.hash, features_path, source.row["dataset"])
     labels, train = read_labels(samples)
     dataset, model = samples.row["dataset"], header["model"]["model"]
     salt, groups = (seed, dataset), samples.groups

@@ -11,7 +11,7 @@ import numpy as np
 
 from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
-from consilience.features import content_hash, read_header, read_layer
+from consilience.features import content_hash, read_as_listed, read_header, read_layer
 from consilience.files import read_table
 from consilience.forms.groups import (
     arrangements,
@@ -23,6 +23,7 @@ from consilience.forms.groups import (
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
 from consilience.layers import last_layers
 from consilience.metrics import Metric, Preprocessing, metric_of, without_file
+from consilience.places import check_meant
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Offer, Task, make_item
 
@@ -71,7 +72,7 @@ def list_items(
             for the last layer of each model}. Metrics that take no features compare an output
             of every model, such as `logits`, as it is; further inputs are taken as they are.
             A metric of a file of the user's own names it as "file", which is then run.
-        dataset: id of the dataset, for messages.
+        dataset: id of the dataset.
         metric_id: id of the metric variant, for messages.
         samples: samples/{dataset}.parquet, for metrics of what samples have, such as labels.
         keep: bytes that features may take to be read once; else each use reads them again.
@@ -79,7 +80,8 @@ def list_items(
     Raises:
         FeaturesError: a model lacks the main input, or all of them another one. Where some lack
             another one, their pairs fail with that reason.
-        DataError: samples lack what the metric takes of them.
+        DataError: samples lack what the metric takes of them, or the manifest or they are of
+            another dataset.
     """
     metric = metric_of(spec)
     main = metric.facts.main
@@ -87,6 +89,7 @@ def list_items(
         as_it_is = {"row_normalize": False, "center": False}
         spec = {**spec, "preprocessing": as_it_is, "layers": main}
     table = read_table(manifest)
+    check_meant(manifest, table.attrs, dataset=dataset)
     attrs, table.attrs = table.attrs, {}
     if spec["layers"] != "all":
         table = table[table["layer"] == table["model"].map(last_layers(table))]
@@ -184,12 +187,12 @@ def _reader(
         keep: whether what was read is kept.
     """
     wanted = None if rows is None else np.array(rows, dtype=np.int64)
-    reads = {True: partial(_read, wanted), False: partial(_read, None)}
+    reads = {True: partial(_read, manifest, wanted), False: partial(_read, manifest, None)}
     if keep:
         reads = {key: cache(read) for key, read in reads.items()}
     folder = Path(manifest).parent
     return lambda name, row: partial(
-        reads[INPUTS[name].per_sample], folder / row["file"], row["output"]
+        reads[INPUTS[name].per_sample], folder / row["file"], row["output"], row["hash"]
     )
 
 
@@ -248,8 +251,10 @@ def _items_of_file(metric: Metric, model: str, path: str | Path) -> list[Item]:
     ]
 
 
-def _read(rows: np.ndarray | None, path: Path, name: str) -> np.ndarray:
-    return read_layer(path, name, rows)
+def _read(
+    manifest: str | Path, rows: np.ndarray | None, path: Path, name: str, hash_: str
+) -> np.ndarray:
+    return read_as_listed(path, name, hash_, rows, of=rows, manifest=manifest)
 
 
 def _of_samples(

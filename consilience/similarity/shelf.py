@@ -8,9 +8,7 @@ and what is damaged is made again.
 import json
 import logging
 import os
-import shutil
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,8 +18,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from consilience.files import atomic, canonical_json
+from consilience.files import atomic, canonical_json, digest
 from consilience.forms.moments import Moments
+from consilience.leftovers import discard, discard_folder
+from consilience.sums import check_sum
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,12 @@ class Shelf:
     def __init__(self, folder: Path, room: int) -> None:
         self.folder = folder
         self._lock = threading.Lock()
+        for place in (folder.parent, folder):
+            if place.exists() and not place.is_dir():
+                discard(place)
         for other in folder.parent.glob("*"):
             if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
+                discard(other)
         self.room = room - sum(path.stat().st_size for path in folder.glob("*"))
 
     def get(self, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
@@ -51,19 +54,23 @@ class Shelf:
             with safe_open(path, framework="numpy") as stream:
                 arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
                 notes = json.loads(stream.metadata()["notes"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-            notes = {}
-        if notes.get("sum") != _checksum(arrays.values() if notes else ()):
-            logger.warning("%s is damaged and made again", path)
-            path.unlink(missing_ok=True)
+            sound = notes.pop("sum") == _sum_of(arrays, notes)
+            sound = sound and notes.pop("key") == self._own(key)
+        except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError):
+            sound = False
+        if not sound:
+            logger.warning("%s is damaged, or of other features, and made again", path)
+            discard(path)
             return None
         return arrays, notes
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> None:
         """Keeps arrays and notes (plain JSON types) under a key; see `reserve`."""
         arrays = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
-        text = canonical_json({**notes, "sum": _checksum(arrays.values())})
-        with atomic(self._path(key)) as temporary:
+        notes = {**notes, "key": self._own(key)}
+        text = canonical_json({**notes, "sum": _sum_of(arrays, notes)})
+        discard_folder(self._path(key))
+        with atomic(self._path(key), durable=False) as temporary:
             save_file(arrays, temporary, metadata={"notes": text})
 
     def reserve(self, size: int) -> bool:
@@ -78,16 +85,17 @@ class Shelf:
         """Returns where the steps of a model's ranks lie."""
         return self.folder / f"{key}.steps"
 
+    def _own(self, key: str) -> str:
+        """Returns what decides a file of that key: the metric as it stands, and the features."""
+        return f"{self.folder.name} {key}"
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
 
 
-def _checksum(arrays: Any) -> int:  # noqa: ANN401
-    total = 0
-    for array in arrays:
-        total = zlib.crc32(f"{array.dtype.str}{array.shape}".encode(), total)
-        total = zlib.crc32(array.data, total)
-    return total
+def _sum_of(arrays: Mapping[str, np.ndarray], notes: Mapping[str, Any]) -> str:
+    """Returns the sum of all that a file holds: arrays by their names, and notes."""
+    return digest([[[name, check_sum(arrays[name])] for name in sorted(arrays)], notes])
 
 
 def moments_as_notes(moments: Moments | None) -> dict[str, Any] | None:
@@ -117,7 +125,8 @@ class Steps:
             self._tiles = list(tiles())
             return
         self.checksum, self._places = "", []
-        with atomic(self.path) as temporary, temporary.open("wb") as stream:
+        discard_folder(self.path)
+        with atomic(self.path, durable=False) as temporary, temporary.open("wb") as stream:
             for steps in tiles():
                 self.checksum = _chained(self.checksum, steps)
                 self._places.append((stream.tell(), steps.size))
@@ -156,15 +165,8 @@ class Steps:
 
 
 def _chained(before: str, steps: np.ndarray) -> str:
-    """Returns a check sum that goes on from `before`: what takes no time beside reading.
-
-    The sum and the parity of all bytes by eights, and a CRC of these, of the rest and of `before`.
-    """
-    steps = steps.ravel()
-    whole = steps[: steps.size // 4 * 4].view(np.uint64)
-    both = np.array([np.add.reduce(whole), np.bitwise_xor.reduce(whole)], dtype=np.uint64)
-    total = zlib.crc32(steps[whole.size * 4 :].tobytes(), zlib.crc32(both.tobytes()))
-    return f"{zlib.crc32(before.encode(), total):08x}"
+    """Returns a check sum that goes on from `before`: what takes no time beside reading."""
+    return check_sum(steps.ravel(), before)
 
 
 def read_at(path: Path, start: int, size: int) -> bytes:

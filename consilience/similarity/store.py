@@ -12,7 +12,6 @@ features and computes, and none of what only selects, draws or reports.
 """
 
 import logging
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ import pandas as pd
 from consilience.code import code_of
 from consilience.errors import DataError
 from consilience.files import digest, read_table, write_table
+from consilience.leftovers import discard, discard_folder
 from consilience.metrics import Metric, Preprocessing, metric_code
 from consilience.renames import adopt_store
 
@@ -101,7 +101,8 @@ class PairStore:
         if store.path:
             adopt_store(store.path)
         if store.path and fresh:
-            shutil.rmtree(store.path.with_suffix(""), ignore_errors=True)  # the shelf beside it
+            discard(store.path.with_suffix(""))  # the shelf beside it
+            discard_folder(store.path)
         elif store.path and store.path.exists():
             store._read()
         return store
@@ -111,6 +112,7 @@ class PairStore:
             table = read_table(self.path)
         except DataError as error:
             logger.warning("the pair store is started anew: %s", error)
+            discard_folder(self.path)
             return
         if table.attrs.get("code") != self.code:
             logger.info("the code has changed: all pairs are computed again")

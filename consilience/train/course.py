@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from consilience.files import atomic
+from consilience.leftovers import discard_folder
+from consilience.sums import damaged_member
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +125,7 @@ class Course:
 
     def _resume(self) -> None:
         state = read_checkpoint(self.path)
-        if state is None or state["keys"] != list(self.keys):
+        if state is None or state.get("keys") != list(self.keys):
             return
         self.training.load(state["training"])
         self.done, self._partial = state["done"], state["partial"]
@@ -136,10 +138,13 @@ class Course:
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any] | None:
-    """Returns what a checkpoint holds; None if there is none, or it cannot be read."""
+    """Returns what a checkpoint holds; None if there is none, or it is damaged."""
+    discard_folder(path)
     if not path.is_file():
         return None
     try:
+        if damaged := damaged_member(path):  # PyTorch does not look
+            raise ValueError(f"{damaged} has another check sum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of any kind: a disk gave back something else
         logger.warning("%s cannot be read (%s); training begins anew", path, error)

@@ -17,7 +17,8 @@ from consilience.errors import DataError, ModelError
 from consilience.features.forward import autocast, choose_device, device_name
 from consilience.features.lock import sole_maker
 from consilience.features.shards import delete_strays
-from consilience.files import atomic, digest
+from consilience.files import atomic, canonical_json, digest
+from consilience.leftovers import discard
 from consilience.models.trained import fill, start_digest
 from consilience.networks import (
     CLASSES,
@@ -89,18 +90,24 @@ def train_models(
         raise ModelError("; ".join(failed))
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(path: Path, told: Mapping[str, Any]) -> bool:
     """Returns whether the store has a file, as it was written; deletes it if it was changed.
 
     The file beside the store is the same one on the disk: who edits that changes the store's.
+
+    Args:
+        path: the file.
+        told: what its header says of the spec and of what else decides the model.
     """
     if not path.exists():
         return False
     try:
-        read_trained(path)
+        header = read_trained(path).header
+        if canonical_json({key: header.get(key) for key in told}) != canonical_json(told):
+            raise ModelError(f"{path} is of another model")
     except ModelError as error:
         logger.warning("%s; it is trained again", str(error).partition(";")[0])
-        path.unlink()
+        discard(path)
         return False
     return True
 
@@ -154,6 +161,10 @@ class _Job:
         told = {"train": self.train.of(model).told, "test": test}
         return {"data": told, **self.made_by}
 
+    def told(self, model: str) -> dict[str, Any]:
+        """Returns what the header of a model's file says of all that decides it."""
+        return {"spec": dict(self.specs[model]), **self._basis(model)}
+
     def place(self, model: str) -> Path:
         """Returns where the store has a model."""
         return self.store / f"{self.keys[model]}.safetensors"
@@ -169,7 +180,7 @@ class _Job:
         with sole_maker(self.store / f"{digest(sorted(self.specs))[:16]}.job"):
             for path in (*outs.values(), *self.files):
                 delete_strays(path)
-            kept = [model for model in self.specs if is_whole(self.place(model))]
+            kept = [m for m in self.specs if is_whole(self.place(m), self.told(m))]
             self.run([model for model in self.specs if model not in kept])
             trained = len(self.specs) - len(kept) - len(self.failed)
             logger.info("trained %d, kept %d", trained, len(kept))
@@ -291,7 +302,6 @@ class _Job:
         spec = self.specs[model]
         steps = course.training.steps
         header = {
-            "spec": dict(spec),
             "task": data.task.as_dict(),
             "status": _status(scores["train"], data, self.settings, steps, spec["weights"]),
             "steps": steps,
@@ -305,7 +315,7 @@ class _Job:
             "company": len(course.keys),
             "machine": platform.machine(),
             "consilience": __version__,
-            **self._basis(model),
+            **self.told(model),
         }
         if header["status"] not in ("trained", "untrained"):
             logger.warning("model %r: %s", model, header["status"])

