@@ -24,8 +24,9 @@ from consilience.config.checks import (
 from consilience.config.compared import check_pairs
 from consilience.config.grounded import check_grounding, read_tests
 from consilience.config.origins import DEFAULT, Origins
+from consilience.config.queries import select_rows
 from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
-from consilience.config.selection import frame, resolve, select
+from consilience.config.selection import resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
@@ -169,9 +170,8 @@ class Study:
 
     def groups(self, columns: Sequence[str], query: str | None = None) -> dict[str, Row]:
         """Returns {model: {column: value}} for the models that the query selects."""
-        table = frame(self.models)
-        table = table.query(query) if query else table
-        return {model: {c: self.models[model].get(c, "") for c in columns} for model in table.index}
+        chosen = select_rows(query, self.models)[0] if query else self.models
+        return {model: {c: self.models[model].get(c, "") for c in columns} for model in chosen}
 
 
 def _without_metadata(row: Row, schema: str) -> Row:
