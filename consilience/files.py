@@ -163,6 +163,26 @@ def find(name: str) -> Path:
     return Path(name) if Path(name).exists() else ROOT / name
 
 
+def fill_in(pattern: str, **values: str) -> str:
+    """Returns a path with values in place of `{name}`; `{{` and `}}` stand for one brace.
+
+    Unlike `str.format` it takes no widths, attributes or indexes, which a stranger's path may hold.
+
+    Raises:
+        ValueError: other braces.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        if found[0] in ("{{", "}}"):
+            return found[0][0]
+        if found[1] not in values:
+            known = ", ".join(f"{{{name}}}" for name in values)
+            raise ValueError(f"{found[0][:80]!r} is none of {known}")
+        return values[found[1]]
+
+    return re.sub(r"\{\{|\}\}|\{([^{}]*)\}|[{}]", put, pattern)
+
+
 def cache_folder() -> Path:
     """Returns the folder for what is fetched or drawn once: `$CONSILIENCE_CACHE` or a default."""
     return Path(os.environ.get("CONSILIENCE_CACHE") or "~/.cache/consilience").expanduser()
@@ -175,7 +195,8 @@ def _resolve(uri: str) -> Path:
     if scheme != "package":
         return Path(uri).expanduser()
     package, _, inner = rest.partition("/")
-    spec = importlib.util.find_spec(package)
+    # of a part of a package Python would run the package to find it
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"{uri}: the Python package {package!r} is not installed{_remedy(uri)}")
     return Path(spec.submodule_search_locations[0]) / inner

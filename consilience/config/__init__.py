@@ -28,6 +28,7 @@ from consilience.config.queries import select_rows
 from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
 from consilience.config.selection import resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
+from consilience.config.trust import check_models, without_consent
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
 from consilience.metrics import METRICS, metric_code, metric_of
@@ -191,7 +192,9 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     """
     problems = Problems()
     origins = Origins(((where, config),)) if isinstance(where, str) else where
-    settings = with_defaults(config, read_schema("study"))
+    given = without_consent(config, origins, problems)
+    problems.stop()
+    settings = with_defaults(given, read_schema("study"))
     check_shape(settings, "study", origins.place, problems)
     problems.stop()
     settings = of_study(settings)
@@ -231,6 +234,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     )
     check_metrics(study, problems)
     check_sources(study, problems)
+    check_models(study.models, origins, problems)
     check_across(study, models, origins, problems)
     check_grounding(study, origins, problems)
     check_causes(study, origins, problems)
