@@ -187,6 +187,7 @@ def test_nothing_that_the_rule_allows_is_periodic_to_snakemake():
     assert detector.is_periodic("r_" + "0" * 20)  # as K2 had it
 
 
+@pytest.mark.workflow
 def test_every_id_that_the_rule_allows_is_planned(tmp_path):
     draw = random.Random(3)
     drawn = {draw_id(draw).casefold(): None for _ in range(40)}
@@ -199,7 +200,7 @@ def test_every_id_that_the_rule_allows_is_planned(tmp_path):
     text = "\n".join(f"{kind}: {settings[kind]}" for kind in ("models", "datasets", "metrics"))
     text += f"\ncatalogs: {settings['catalogs']!r}\nconsistency: {{bootstrap: 100}}\n"
     (tmp_path / "study.yaml").write_text(text, encoding="utf8")
-    said = dry_run(tmp_path, "all_similarity", "--configfile", "study.yaml")
+    said = dry_run(tmp_path, "all_similarity", "--config", "study=study.yaml")
     assert "eriodic" not in said
     made = {(w["dataset"], w["model"]) for w in wildcards_of(said, "features")}
     assert made == {(dataset, model) for dataset in datasets for model in models}
