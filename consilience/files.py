@@ -17,12 +17,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from consilience.errors import DataError
+from consilience.errors import ConfigError, DataError
 from consilience.renames import of_columns
 
 METADATA_KEY = b"consilience"
 ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
+LARGEST_TEXT = 256 << 20
+"""Bytes of a catalogue, study or table that somebody wrote."""
 _HASH_KEY = b"consilience_sha256"
 
 
@@ -34,6 +36,27 @@ def lines_of(text: str) -> list[str]:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n") if text else []
+
+
+def text_of(path: Path, name: str = "") -> str:
+    """Returns what a text file says that somebody wrote, without a mark at its beginning.
+
+    Args:
+        path: of the file.
+        name: of the file in messages; empty for its path.
+
+    Raises:
+        ConfigError: it cannot be read, is larger than `LARGEST_TEXT`, or is no text in UTF-8.
+    """
+    name = name or str(path)
+    try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise ConfigError(f"{name}: larger than {LARGEST_TEXT >> 20} MB, which no such text is")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: not a text in UTF-8 ({error}); save it as one") from None
+    except OSError as error:
+        raise ConfigError(f"{name}: it cannot be read ({error.strerror})") from None
 
 
 @contextmanager

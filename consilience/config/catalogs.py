@@ -11,7 +11,7 @@ from consilience.config.origins import Origins
 from consilience.config.shape import Problems, check_shape
 from consilience.config.trust import allow
 from consilience.errors import ConfigError
-from consilience.files import find
+from consilience.files import find, text_of
 from consilience.metrics import keep_metrics, load_metrics
 from consilience.renames import of_row, of_variants
 
@@ -43,9 +43,9 @@ def _read_text(name: str, problems: Problems) -> str | None:
         problems.add(name, "no such catalogue; correct the path under `catalogs`")
         return None
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-    except UnicodeDecodeError as error:
-        problems.add(name, f"not a text in UTF-8 ({error}); save it as one")
+        return text_of(path, name)
+    except ConfigError as error:
+        problems.add(*str(error).split(": ", 1))
         return None
 
 

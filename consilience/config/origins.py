@@ -12,7 +12,7 @@ import yaml
 from consilience.config.once import load_once
 from consilience.config.shape import read_schema
 from consilience.errors import ConfigError
-from consilience.files import ROOT
+from consilience.files import ROOT, text_of
 from consilience.results import FOLDER, STEPS, STUDY_FILE, Results, file_problem, read_study
 
 DEFAULT = "config/config.yaml"
@@ -143,8 +143,8 @@ def read_config(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such study")
     try:
-        content = load_once(path.read_text(encoding="utf8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = load_once(text_of(path))
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content or {}, Mapping):
         raise ConfigError(f"{path}: a study is a mapping of keys, not a {type(content).__name__}")

@@ -15,6 +15,8 @@ from consilience.registry import did_you_mean
 from consilience.results import id_problem
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
+MOST_SHOWN = 200
+"""Problems that a message lists."""
 LARGEST = 2**63 - 1
 """A whole number that a study may say; tables and hashes hold no larger one."""
 _ODD = re.compile(r"[\0-\x08\x0e-\x1b\x7f\ud800-\udfff\ufeff]")
@@ -37,7 +39,10 @@ class Problems:
         """Raises ConfigError with all problems noted so far, if there are any."""
         if self.lines:
             count = "1 problem" if len(self.lines) == 1 else f"{len(self.lines)} problems"
-            raise ConfigError("\n  ".join([f"the study has {count}", *self.lines]))
+            more = len(self.lines) - MOST_SHOWN
+            rest = [f"… and {more:,} more"] if more > 0 else []
+            lines = [f"the study has {count}", *self.lines[:MOST_SHOWN], *rest]
+            raise ConfigError("\n  ".join(lines))
 
 
 @cache
@@ -144,22 +149,28 @@ def _odd(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
 def _say(error: jsonschema.ValidationError) -> Iterator[str]:
     """Yields what is wrong and what to do, in words."""
     rule, wanted, found = error.validator, error.validator_value, error.instance
+    shown = _short(repr(found))
     if rule == "additionalProperties" and isinstance(found, Mapping):
         known = error.schema.get("properties", {})
         for key in sorted(set(found) - set(known)):
-            yield f"unknown key {key!r}{did_you_mean(str(key), known)}"
+            yield f"unknown key {_short(repr(key))}{did_you_mean(str(key)[:80], known)}"
     elif rule == "required":
         for key in sorted(set(wanted) - set(found)):
             yield f"{key!r} is missing; add it"
     elif rule == "enum":
-        yield f"{found!r} is not possible{did_you_mean(str(found), map(str, wanted))}"
+        yield f"{shown} is not possible{did_you_mean(str(found)[:80], map(str, wanted))}"
     elif rule == "format":
         yield id_problem(found)
     elif rule == "pattern":
-        yield f"{found!r} does not have the form {wanted}"
+        yield f"{shown} does not have the form {wanted}"
     elif rule == "anyOf" and "title" in error.schema:
-        yield f"{found!r} is not {error.schema['title']}"
+        yield f"{shown} is not {error.schema['title']}"
     elif rule == "anyOf":
-        yield f"{found!r} is neither a query nor a list of ids"
+        yield f"{shown} is neither a query nor a list of ids"
     else:
-        yield f"{error.message}; see config/README.md"
+        yield f"{_short(error.message)}; see config/README.md"
+
+
+def _short(text: str) -> str:
+    """Returns a text that a message can hold."""
+    return text if len(text) <= 300 else f"{text[:200]} … {text[-80:]}"

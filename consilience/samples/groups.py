@@ -168,7 +168,7 @@ def read_groups(rule: GroupRule, ids: set[str]) -> dict[str, str]:
     path = files.find(rule.value)
     if not path.is_file():
         raise ConfigError(f"{rule.place}: there is no such file")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = files.lines_of(files.text_of(path, rule.value))
     header = lines[0].split("\t") if lines else []
     if not {"id", GROUP} <= set(header):
         raise ConfigError(
