@@ -5,7 +5,9 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 
-if not workflow.configfiles:  # a study of one's own stands alone
+if (
+    not workflow.configfiles and "study" not in config
+):  # a study of one's own stands alone
 
     configfile: f"{workflow.basedir}/config/config.yaml"
 

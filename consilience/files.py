@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from consilience.errors import DataError
+from consilience.errors import ConfigError, DataError
 from consilience.leftovers import delete_strays, discard_folder, maker
 from consilience.places import check_table
 from consilience.renames import of_columns
@@ -26,6 +26,8 @@ from consilience.sums import values_hash
 METADATA_KEY = b"consilience"
 ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
+LARGEST_TEXT = 256 << 20
+"""Bytes of a catalogue, study or table that somebody wrote."""
 _HASH_KEY = b"consilience_sha256"
 _VALUES_KEY = b"consilience_values_sha256"
 
@@ -38,6 +40,27 @@ def lines_of(text: str) -> list[str]:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return text.removesuffix("\n").split("\n") if text else []
+
+
+def text_of(path: Path, name: str = "") -> str:
+    """Returns what a text file says that somebody wrote, without a mark at its beginning.
+
+    Args:
+        path: of the file.
+        name: of the file in messages; empty for its path.
+
+    Raises:
+        ConfigError: it cannot be read, is larger than `LARGEST_TEXT`, or is no text in UTF-8.
+    """
+    name = name or str(path)
+    try:
+        if path.stat().st_size > LARGEST_TEXT:
+            raise ConfigError(f"{name}: larger than {LARGEST_TEXT >> 20} MB, which no such text is")
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: not a text in UTF-8 ({error}); save it as one") from None
+    except OSError as error:
+        raise ConfigError(f"{name}: it cannot be read ({error.strerror})") from None
 
 
 @contextmanager
@@ -287,6 +310,26 @@ def find(name: str) -> Path:
     return Path(name) if Path(name).exists() else ROOT / name
 
 
+def fill_in(pattern: str, **values: str) -> str:
+    """Returns a path with values in place of `{name}`; `{{` and `}}` stand for one brace.
+
+    Unlike `str.format` it takes no widths, attributes or indexes, which a stranger's path may hold.
+
+    Raises:
+        ValueError: other braces.
+    """
+
+    def put(found: re.Match[str]) -> str:
+        if found[0] in ("{{", "}}"):
+            return found[0][0]
+        if found[1] not in values:
+            known = ", ".join(f"{{{name}}}" for name in values)
+            raise ValueError(f"{found[0][:80]!r} is none of {known}")
+        return values[found[1]]
+
+    return re.sub(r"\{\{|\}\}|\{([^{}]*)\}|[{}]", put, pattern)
+
+
 def cache_folder() -> Path:
     """Returns the folder for what is fetched or drawn once: `$CONSILIENCE_CACHE` or a default."""
     return Path(os.environ.get("CONSILIENCE_CACHE") or "~/.cache/consilience").expanduser()
@@ -299,7 +342,8 @@ def _resolve(uri: str) -> Path:
     if scheme != "package":
         return Path(uri).expanduser()
     package, _, inner = rest.partition("/")
-    spec = importlib.util.find_spec(package)
+    # of a part of a package Python would run the package to find it
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"{uri}: the Python package {package!r} is not installed{_remedy(uri)}")
     return Path(spec.submodule_search_locations[0]) / inner

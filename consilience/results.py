@@ -7,7 +7,7 @@ bundles, merges, the explorer, the summary, `verify` and the pages that document
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,8 +16,54 @@ from typing import Any
 from consilience.renames import present
 
 FOLDER = "results"
-ID = r"[A-Za-z0-9_.-]+"
-"""Of a dataset, model, metric, figure or study."""
+ID = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+"""Form of the id of a dataset, model, metric, split, recipe or figure; `id_problem` says more."""
+LONGEST_ID = 100
+"""Letters; with what stands beside an id in a name, file systems take 255."""
+_REPEATED = re.compile(r"(.+?)\1{14,}$", re.DOTALL)
+"""Snakemake gives up names that end in 20 repetitions, and then plans nothing for them."""
+_DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def id_problem(name: str) -> str:
+    """Returns why a text cannot be an id, in words; "" if it can.
+
+    Ids name files and folders, on any file system, and stand in the patterns of Snakemake.
+    """
+    if len(name) > LONGEST_ID:
+        return f"{name[:20]!r}… has {len(name)} letters; an id has at most {LONGEST_ID}"
+    if not re.fullmatch(ID, name):
+        return (
+            f"{name!r} is no id: it begins with a letter or digit, and goes on with letters, "
+            "digits, `_`, `.` and `-`"
+        )
+    if ".." in name or name.endswith("."):
+        return f"{name!r} is no id: it has two dots beside each other, or ends in one"
+    return f"{name!r} is no id: {problem}" if (problem := file_problem(name)) else ""
+
+
+def file_problem(name: str) -> str:
+    """Returns why a text cannot be part of the name of a file, in words; "" if it can."""
+    if len(name) > LONGEST_ID:
+        return f"it has {len(name)} letters, at most {LONGEST_ID}"
+    if odd := re.search(r"[\x00-\x1f\x7f/\\{}]", name):
+        return f"it has {odd[0]!r}, which names of files cannot have"
+    if _DEVICES.fullmatch(name):
+        return "Windows keeps this name for a device"
+    if repeated := _REPEATED.search(name):
+        return f"it ends in {repeated[1]!r} again and again, which Snakemake does not plan"
+    return ""
+
+
+def same_on_disk(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Returns pairs of ids that differ in capitals alone, and so are one file on some disks."""
+    first: dict[str, str] = {}
+    return [
+        (first[small], name)
+        for name in sorted(set(names))
+        if first.setdefault(small := name.casefold(), name) != name
+    ]
+
 
 Columns = Mapping[str, tuple[str, str]]
 """{column: (unit or range, meaning)}."""
@@ -78,7 +124,7 @@ class ResultFile:
         """Returns the wildcards of a path below the study's folder; None: another kind of file."""
         escaped = re.escape(self.pattern).replace(r"\{", "{").replace(r"\}", "}")
         found = re.fullmatch(re.sub(r"{(\w+)}", rf"(?P<\1>{ID})", escaped), name)
-        if not found or any(set(value) == {"."} for value in found.groups()):
+        if not found or any(map(id_problem, found.groups())):
             return None
         return found.groupdict()
 

@@ -18,7 +18,7 @@ gc.set_threshold(100_000, 50, 50)
 
 try:
     ORIGINS = Origins.read(workflow.configfiles, workflow.config_settings.config)
-    STUDY = load_study(config, ORIGINS)
+    STUDY = load_study(ORIGINS.config, ORIGINS)
     RESULTS = place_results(STUDY.settings, ORIGINS)
 except ConsilienceError as error:
     raise WorkflowError(str(error)) from None

@@ -264,25 +264,28 @@ class Mine(Metric):
 
 def test_a_metric_in_a_file_of_ones_own(study):
     """Its jobs are new when it is added and when its file is edited; no job of another metric."""
+    trusted = ("--config", "trust=mine.py")
     (study / "mine.py").write_text(OWN, encoding="utf8")
     replace(study / "study.yaml", "[metrics.yaml]}", "[metrics.yaml], metric_modules: [mine.py]}")
-    assert planned(study) == {("explorer",)}  # which names the catalogues
+    text = snakemake(study, "-n", ok=False)
+    assert "metric_modules[0]: mine.py is a program, which would run on this machine" in text
+    assert planned(study, *trusted) == {("explorer",)}  # which names the catalogues
     replace(study / "study.yaml", "[knn, cka]", "[knn, cka, mine]")
-    assert planned(study) == downstream(DATA, ["mine"])
-    snakemake(study, "--cores", "2", "all_similarity")
+    assert planned(study, *trusted) == downstream(DATA, ["mine"])
+    snakemake(study, "--cores", "2", "all_similarity", *trusted)
     path = study / "results/study/similarity/one/mine.parquet"
     first = read_table(path)
     assert pairs_computed(study, "one", "mine") == len(first) == 10
     assert "file" not in first.attrs["spec"]
     replace(study / "mine.py", "1 / (1 +", "1 / (1 + 2 *")
-    again = planned(study, "all_similarity")
+    again = planned(study, "all_similarity", *trusted)
     assert again == {("all_similarity",)} | similarity(DATA, ["mine"])
-    snakemake(study, "--cores", "2", "all_similarity")
+    snakemake(study, "--cores", "2", "all_similarity", *trusted)
     assert pairs_computed(study, "one", "mine") == 10
     twice = 1 / (1 + 2 * (1 / first["value"] - 1))
     assert abs(read_table(path)["value"] - twice).max() < 1e-12
     (study / "mine.py").write_text("def broken(:\n", encoding="utf8")
-    text = snakemake(study, "-n", ok=False)
+    text = snakemake(study, "-n", *trusted, ok=False)
     assert "study.yaml: catalogs.metric_modules[0]: mine.py line 1: invalid syntax" in text
 
 

@@ -200,13 +200,13 @@ def _check_operations(found: Augmentation, place: str) -> None:
 
 
 FORMS = {
-    "of": r"[A-Za-z0-9_-][A-Za-z0-9_.-]*",
+    "of": r"\S+",
     "split": r"train|test",
-    "seed": r"\d{1,9}",
+    "seed": r"[0-9]{1,9}",
     "shortcut": r"[01]|0?\.\d+|1\.0+",
     "miss": "|".join(MISSES),
     "unmasked": "|".join(UNMASKED),
-    "noise": r"\d+(\.\d+)?",
+    "noise": r"[0-9]{1,9}(\.[0-9]{1,9})?",
     "eda": r"1|0?\.\d+|1\.0+",
     "operations": r"[a-z]+(,[a-z]+)*",
     "synonyms": r"\S+",

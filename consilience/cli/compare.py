@@ -17,7 +17,7 @@ from consilience.errors import ConfigError, FeaturesError
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.foreign import ID_KEYS, LABEL_KEYS
 from consilience.features.reading import check_content, check_same_stimuli, read_header
-from consilience.files import METADATA_KEY
+from consilience.files import METADATA_KEY, lines_of, text_of
 from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
 from consilience.forms.inputs import INPUTS, model_inputs
@@ -133,7 +133,7 @@ def _groups(path: Path, n: int) -> np.ndarray | None:
         found = read_samples(path).groups
         return group_codes(np.arange(n) if found is None else found, n)
     named = path.suffix == ".npy"
-    return group_codes(_read_npy(path, None) if named else path.read_text("utf8").splitlines(), n)
+    return group_codes(_read_npy(path, None) if named else lines_of(text_of(path)), n)
 
 
 def _null_kind(metric: Metric, arguments: argparse.Namespace, *, in_blocks: bool) -> str:

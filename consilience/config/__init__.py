@@ -24,9 +24,11 @@ from consilience.config.checks import (
 from consilience.config.compared import check_pairs
 from consilience.config.grounded import check_grounding, read_tests
 from consilience.config.origins import DEFAULT, Origins
+from consilience.config.queries import select_rows
 from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
-from consilience.config.selection import frame, resolve, select
+from consilience.config.selection import resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
+from consilience.config.trust import check_models, without_consent
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
 from consilience.metrics import METRICS, metric_code, metric_of
@@ -169,9 +171,8 @@ class Study:
 
     def groups(self, columns: Sequence[str], query: str | None = None) -> dict[str, Row]:
         """Returns {model: {column: value}} for the models that the query selects."""
-        table = frame(self.models)
-        table = table.query(query) if query else table
-        return {model: {c: self.models[model].get(c, "") for c in columns} for model in table.index}
+        chosen = select_rows(query, self.models)[0] if query else self.models
+        return {model: {c: self.models[model].get(c, "") for c in columns} for model in chosen}
 
 
 def _without_metadata(row: Row, schema: str) -> Row:
@@ -191,7 +192,9 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     """
     problems = Problems()
     origins = Origins(((where, config),)) if isinstance(where, str) else where
-    settings = with_defaults(config, read_schema("study"))
+    given = without_consent(config, origins, problems)
+    problems.stop()
+    settings = with_defaults(given, read_schema("study"))
     check_shape(settings, "study", origins.place, problems)
     problems.stop()
     settings = of_study(settings)
@@ -231,6 +234,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     )
     check_metrics(study, problems)
     check_sources(study, problems)
+    check_models(study.models, origins, problems)
     check_across(study, models, origins, problems)
     check_grounding(study, origins, problems)
     check_causes(study, origins, problems)

@@ -55,8 +55,8 @@ def find_absent(row: Mapping[str, Any], dataset: str, *, installed: bool = True)
 def _absent_features(cells: Mapping[str, str], dataset: str) -> str:
     pattern = cells.get("weights") or cells.get("name", "")
     try:
-        path = Path(pattern.format(dataset=dataset, model=cells.get("model", "")))
-    except (KeyError, IndexError, ValueError):
+        path = Path(files.fill_in(pattern, dataset=dataset, model=cells.get("model", "")))
+    except ValueError:
         return ""  # said by the source in its own words
     return "" if path.exists() else f"{path}: no such file or folder of features"
 

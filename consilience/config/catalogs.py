@@ -9,8 +9,9 @@ from consilience.config.cells import WHOLE, read_cells
 from consilience.config.once import load_once
 from consilience.config.origins import Origins
 from consilience.config.shape import Problems, check_shape
+from consilience.config.trust import allow
 from consilience.errors import ConfigError
-from consilience.files import find
+from consilience.files import find, text_of
 from consilience.metrics import keep_metrics, load_metrics
 from consilience.renames import of_row, of_variants
 
@@ -42,9 +43,9 @@ def _read_text(name: str, problems: Problems) -> str | None:
         problems.add(name, "no such catalogue; correct the path under `catalogs`")
         return None
     try:
-        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
-    except UnicodeDecodeError as error:
-        problems.add(name, f"not a text in UTF-8 ({error}); save it as one")
+        return text_of(path, name)
+    except ConfigError as error:
+        problems.add(*str(error).split(": ", 1))
         return None
 
 
@@ -77,11 +78,16 @@ def read_variants(names: Sequence[str], problems: Problems) -> dict[str, dict[st
 
 
 def read_metric_files(names: Sequence[str], origins: Origins, problems: Problems) -> dict[str, str]:
-    """Runs the files of a study's own metrics, and returns {metric: file}; others are forgotten."""
+    """Runs the files of a study's own metrics that the user lets run, and returns {metric: file}.
+
+    Metrics of other files, which a study before had, are forgotten.
+    """
     keep_metrics(names)
     found: dict[str, str] = {}
     for position, name in enumerate(names):
         place = origins.place(f"catalogs.metric_modules[{position}]")
+        if find(name).is_file() and not allow(name, place, "is a program", origins, problems):
+            continue
         try:
             metrics = load_metrics(name)
         except ConfigError as error:

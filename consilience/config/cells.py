@@ -13,9 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import jsonschema
-
-from consilience.config.shape import Problems, read_schema
+from consilience.config.shape import Problems, read_schema, validator_of
 from consilience.files import lines_of
 
 WHOLE = "write every cell, blank ones too, with one tab between"
@@ -198,4 +196,4 @@ def _is_number(cell: str) -> bool:
 def _valid(schema: str, column: str, cell: str) -> bool:
     """Whether a column may hold a cell; any may, where the schema does not know the column."""
     wanted = read_schema(schema)["properties"].get(column)
-    return wanted is None or jsonschema.Draft202012Validator(wanted).is_valid(cell)
+    return wanted is None or validator_of(wanted).is_valid(cell)

@@ -1,6 +1,6 @@
 """Checks of a resolved study that look further than its shape."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from consilience import datasets as dataset_sources
@@ -20,6 +20,7 @@ from consilience.plots import FIGURES
 from consilience.plots.asked import fitting
 from consilience.registry import did_you_mean
 from consilience.renames import problems as problems_of_renames
+from consilience.results import file_problem, same_on_disk
 from consilience.samples.draw import read_derived
 from consilience.samples.groups import parse_group
 from consilience.samples.views import parse_view
@@ -157,6 +158,7 @@ def check_across(
                 "leave it out or add a model",
             )
     columns = list(frame(models).columns)
+    _check_names(study, where, problems)
     settings = study.settings["consistency"]
     group = study.settings["plots"]["group"]
     places = [("consistency.groups", column) for column in settings["groups"]]
@@ -176,6 +178,32 @@ def check_across(
         problems.add(where.place(key), text)
     _check_probes_and_curves(study, models, where, problems)
     _check_pairs(study, where, problems)
+
+
+def _check_names(study: "Study", where: Origins, problems: Problems) -> None:
+    """Notes ids that are one file on disks that know no capitals, and columns that name no file."""
+    settings = study.settings["consistency"]
+    splits = {training.split for training in study.trainings.values()}
+    kinds: list[tuple[str, Iterable[str]]] = [
+        ("models", [*study.models, *study.trainings]),
+        ("datasets", study.touched),
+        ("metrics", study.metrics),
+        ("splits", splits - {""}),
+        ("consistency.sets", settings["sets"]),
+    ]
+    for key, names in kinds:
+        for one, other in same_on_disk(names):
+            problems.add(
+                where.place(key),
+                f"{one!r} and {other!r} differ in capitals alone, and are one file on the disks of "
+                "many machines; rename one",
+            )
+    for column in settings["groups"]:
+        if problem := file_problem(column):
+            problems.add(
+                where.place("consistency.groups"),
+                f"the column {column[:80]!r} names figures: {problem}; rename it",
+            )
 
 
 def _check_factors(

@@ -1,17 +1,53 @@
-"""YAML in which no key of a mapping may stand twice."""
+"""YAML that is data: each key once, no aliases that multiply, no nesting without bottom."""
 
 from typing import Any
 
 import yaml
+
+MOST_NODES = 1_000_000
+"""Keys and values that a text may say, with what its aliases repeat."""
+_UNREAD = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""What the library's constructors raise of values that do not fit their tags."""
 
 
 def load_once(text: str) -> Any:  # noqa: ANN401
     """Returns what a YAML text says.
 
     Raises:
-        yaml.YAMLError: it cannot be read, or a mapping has a key twice.
+        yaml.YAMLError: it cannot be read, a mapping has a key twice, or its aliases say too much.
     """
-    return yaml.load(text, _Once)
+    loader = _Once(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, {})
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply, or within itself") from None
+    except _UNREAD as error:  # of a date that is none, a number without end
+        raise yaml.YAMLError(str(error).partition(";")[0]) from None
+    finally:
+        loader.dispose()
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Returns how many nodes there are once each alias is written out."""
+    if id(node) in known:
+        if not known[id(node)]:
+            raise yaml.YAMLError(f"an alias stands within itself{node.start_mark}")
+        return known[id(node)]
+    known[id(node)] = 0
+    parts: list[yaml.Node] = []
+    if isinstance(node, yaml.MappingNode):
+        parts = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    count = 1 + sum(_count(part, known) for part in parts)
+    if count > MOST_NODES:
+        raise yaml.YAMLError(f"with its aliases it says more than {MOST_NODES:,} things")
+    known[id(node)] = count
+    return count
 
 
 class _Once(yaml.SafeLoader):

@@ -12,11 +12,13 @@ import yaml
 from consilience.config.once import load_once
 from consilience.config.shape import read_schema
 from consilience.errors import ConfigError
-from consilience.files import ROOT
-from consilience.results import FOLDER, STEPS, STUDY_FILE, Results, read_study
+from consilience.files import ROOT, text_of
+from consilience.results import FOLDER, STEPS, STUDY_FILE, Results, file_problem, read_study
 
 DEFAULT = "config/config.yaml"
 """The study that a bare `snakemake` makes; taken only where no other file is given."""
+STUDY = "study"
+"""The key of the command line that names studies which Snakemake is not to read."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,16 @@ class Origins:
     def read(cls, paths: Iterable[str | Path], overrides: Mapping[str, Any] = {}) -> "Origins":
         """Returns the origins of YAML files, named as seen from the working folder.
 
+        Args:
+            paths: of the files, as Snakemake read them.
+            overrides: what the command line sets; files under the key `study` are laid over the
+                others, and nothing but this function reads them: Snakemake runs some as programs.
+
         Raises:
-            ConfigError: a file is not there, or no YAML mapping.
+            ConfigError: a file is not there, is no YAML mapping, or is a program to Snakemake.
         """
+        named = overrides.get(STUDY) or []
+        paths = [*paths, *([named] if isinstance(named, str) else named)]
         paths = list(dict.fromkeys(Path(path).absolute() for path in paths))
         files = tuple((os.path.relpath(path), read_config(path)) for path in paths)
         default = (ROOT / DEFAULT).resolve()
@@ -90,6 +99,14 @@ def place_results(settings: Mapping[str, Any], origins: Origins) -> Results:
             f"{origins.files[-1][0]}: a folder of results cannot be called {folder!r}, as braces "
             "stand for ids in paths; give the file another name, or set `results`"
         )
+    for part in folder.split("/"):
+        bare = part.startswith((".", "-")) or part.endswith(".")
+        problem = "it begins with a dot or a hyphen, or ends in a dot" if bare else ""
+        if problem := problem or file_problem(part):
+            raise ConfigError(
+                f"{origins.place('results')}: a folder of results cannot be called {part[:80]!r}, "
+                f"as {problem}; give the file another name, or set `results`"
+            )
     if folder == FOLDER and not origins.is_default:
         raise ConfigError(
             f"{origins.place('results')}: {FOLDER} is the folder of the default study; give this "
@@ -126,11 +143,16 @@ def read_config(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: no such study")
     try:
-        content = load_once(path.read_text(encoding="utf8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = load_once(text_of(path))
+    except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(content or {}, Mapping):
         raise ConfigError(f"{path}: a study is a mapping of keys, not a {type(content).__name__}")
+    if "__use_yte__" in (content or {}):
+        raise ConfigError(
+            f"{path}: `__use_yte__` makes Snakemake run a study as a program, and a study is data; "
+            "remove it, and write what the program makes (docs/trust.md)"
+        )
     return content or {}
 
 

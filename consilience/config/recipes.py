@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 from consilience.config.altered import INDEX, check_alterations
@@ -21,12 +22,16 @@ from consilience.errors import ConfigError
 from consilience.files import canonical_json, derive_seed
 from consilience.networks import CLASSES, check_options, split_name
 from consilience.registry import did_you_mean
+from consilience.results import id_problem
 
 logger = logging.getLogger(__name__)
 
 Recipe = dict[str, Any]
 
-_ID = re.compile(r"[A-Za-z0-9_.-]+")
+MOST_VARIANTS = 10_000
+"""Of a sweep."""
+MOST_MODELS = 100_000
+"""Of all recipes of a study."""
 
 SOURCE = "trained"
 """The column `source` of a model that is trained."""
@@ -148,11 +153,17 @@ def expand(
             _check(place, whole, datasets, problems)
             if problems.lines[before:]:
                 break  # the other variants would say the same
+            if len(found) + len(_numbers(whole["seeds"])) > MOST_MODELS:
+                problems.add(place, f"recipes make more than {MOST_MODELS:,} models; make fewer")
+                return found
             made = {
                 model: _training(model, name, variant, number, swept, whole, datasets, seed)
                 for number in _numbers(whole["seeds"])
                 for model in [f"{name}.{variant}.{number}"]
             }
+            if odd := next(filter(None, map(id_problem, made)), ""):
+                problems.add(place, f"its model {odd}")
+                break
             if len(made) > 1 and _are_one([one.spec for one in made.values()]):
                 pair = " and ".join(map(repr, list(made)[:2]))
                 problems.add(place, f"its models {pair} have the same seeds; give one `own`")
@@ -186,8 +197,11 @@ def _unfit(recipe: Recipe, datasets: Mapping[str, Row], *, certain: bool) -> str
 def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[str, Row, Recipe]]:
     """Yields (name of the variant, its metadata columns, recipe with the variant laid over it)."""
     base = {k: v for k, v in recipe.items() if k not in ("variants", "sweep")}
-    if "variants" in recipe and "sweep" in recipe:
-        problems.add(f"recipe {name!r}", "has variants and a sweep; give one of them")
+    many = prod(map(len, recipe.get("sweep", {}).values())) > MOST_VARIANTS
+    if many or ("variants" in recipe and "sweep" in recipe):
+        least = f"a sweep of more than {MOST_VARIANTS:,} variants; vary less"
+        both = "variants and a sweep; give one of them"
+        problems.add(f"recipe {name!r}", f"has {least if many else both}")
         return
     plain = {} if "sweep" in recipe else {STANDARD: {}}
     for variant, given in (recipe.get("variants") or plain).items():
@@ -211,7 +225,7 @@ def _variants(name: str, recipe: Recipe, problems: Problems) -> Iterator[tuple[s
             if problems.lines[before:]:
                 return
             variant = "-".join(f"{k}{v}" if v[:1].isdigit() else v for k, v in columns.items())
-            if variant in seen or not _ID.fullmatch(variant):
+            if variant in seen or id_problem(variant):
                 why = "is there twice" if variant in seen else "is no id, which names files"
                 problems.add(
                     f"recipe {name!r}, sweep", f"the variant {variant!r} {why}; use `variants`"
@@ -348,9 +362,8 @@ def _altered_columns(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _filled(text: str, values: Mapping[str, Any]) -> str:
-    for key, value in values.items():
-        text = text.replace(f"{{{key}}}", str(value))
-    return text
+    """Returns a text with values in place of `{key}`; what a value says is not filled in again."""
+    return re.sub(r"\{([^{}]*)\}", lambda m: str(values.get(m[1], m[0])), text)
 
 
 def _seed(rule: str | int, purpose: str, study: int, recipe: str, model: str, number: int) -> int:

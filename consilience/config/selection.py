@@ -7,9 +7,16 @@ import pandas as pd
 
 from consilience.config.catalogs import Row
 from consilience.config.origins import Origins
+from consilience.config.queries import select_rows
 from consilience.config.shape import Problems
+from consilience.errors import ConfigError
 from consilience.metrics import split_variant
 from consilience.registry import did_you_mean
+
+_SHOWN = 200
+"""Letters of a query that a message shows."""
+_MOST = 30
+"""Values of a column that a message lists."""
 
 
 def frame(rows: Mapping[str, Row]) -> pd.DataFrame:
@@ -39,18 +46,27 @@ def select(
 
 def run_query(query: str, rows: Mapping[str, Row], place: str, problems: Problems) -> list[str]:
     """Returns the ids that a query over the columns selects; notes if it cannot or selects none."""
-    table = frame(rows)
+    shown = query if len(query) <= _SHOWN else f"{query[:_SHOWN]}…"
     try:
-        chosen = list(table.query(query).index)
-    except Exception as error:
-        columns = ", ".join(table.columns)
-        problems.add(place, f"the query {query!r} cannot be read ({error}); columns: {columns}")
+        chosen, columns = select_rows(query, rows)
+    except ConfigError as error:
+        known = ", ".join(_columns(rows))
+        problems.add(place, f"the query {shown!r} cannot be read: {error} (columns: {known})")
         return []
     if not chosen:
-        used = [column for column in table.columns if column in query]
-        values = "; ".join(f"{c}: {', '.join(sorted(set(table[c]) - {''}))}" for c in used)
-        problems.add(place, f"the query {query!r} selects nothing; values there are: {values}")
+        values = "; ".join(f"{column}: {_values(column, rows)}" for column in columns)
+        problems.add(place, f"the query {shown!r} selects nothing; values there are: {values}")
     return chosen
+
+
+def _columns(rows: Mapping[str, Row]) -> list[str]:
+    return list(dict.fromkeys(column for row in rows.values() for column in row))
+
+
+def _values(column: str, rows: Mapping[str, Row]) -> str:
+    """Returns the cells of a column, in words."""
+    found = sorted({row.get(column, "") for row in rows.values()} - {""})
+    return ", ".join(found[:_MOST]) + (f", … ({len(found)} in all)" if len(found) > _MOST else "")
 
 
 def resolve(

@@ -12,8 +12,17 @@ import yaml
 from consilience.errors import ConfigError
 from consilience.files import ROOT
 from consilience.registry import did_you_mean
+from consilience.results import id_problem
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
+MOST_SHOWN = 200
+"""Problems that a message lists."""
+LARGEST = 2**63 - 1
+"""A whole number that a study may say; tables and hashes hold no larger one."""
+_ODD = re.compile(r"[\0-\x08\x0e-\x1b\x7f\ud800-\udfff\ufeff]")
+"""Signs that are part of no text, and of no path."""
+_FORMATS = jsonschema.FormatChecker(formats=())
+_FORMATS.checks("id")(lambda value: not isinstance(value, str) or not id_problem(value))
 
 
 class Problems:
@@ -30,7 +39,10 @@ class Problems:
         """Raises ConfigError with all problems noted so far, if there are any."""
         if self.lines:
             count = "1 problem" if len(self.lines) == 1 else f"{len(self.lines)} problems"
-            raise ConfigError("\n  ".join([f"the study has {count}", *self.lines]))
+            more = len(self.lines) - MOST_SHOWN
+            rest = [f"… and {more:,} more"] if more > 0 else []
+            lines = [f"the study has {count}", *self.lines[:MOST_SHOWN], *rest]
+            raise ConfigError("\n  ".join(lines))
 
 
 @cache
@@ -38,6 +50,11 @@ def read_schema(name: str) -> dict[str, Any]:
     """Returns a JSON Schema of workflow/schemas."""
     path = ROOT / "workflow" / "schemas" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf8"))
+
+
+def validator_of(schema: Mapping[str, Any]) -> jsonschema.Draft202012Validator:
+    """Returns what judges values by a schema, and by `format: id` with `id_problem`."""
+    return jsonschema.Draft202012Validator(schema, format_checker=_FORMATS)
 
 
 def with_defaults(value: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,7 +117,7 @@ def check_shape(
         for path, text in odd:
             problems.add(place(path) if callable(place) else f"{place}: {path}", text)
         return
-    validator = jsonschema.Draft202012Validator(read_schema(schema))
+    validator = validator_of(read_schema(schema))
     for error in sorted(validator.iter_errors(value), key=lambda e: [str(p) for p in e.path]):
         path = ".".join(str(part) for part in error.path)
         for text in _say(error):
@@ -111,9 +128,15 @@ def check_shape(
 
 
 def _odd(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Yields (place, what is wrong) of keys that are no texts and of numbers that are none."""
+    """Yields (place, what is wrong) of keys that are no texts and of values that are no JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         yield path, f"{value} is no number to compute with; give another one"
+    elif isinstance(value, int) and abs(value) > LARGEST:
+        yield path, f"a number of {value.bit_length()} bits; the largest is {LARGEST:,}"
+    elif isinstance(value, str) and (odd := _ODD.search(value)):
+        yield path, f"it holds the sign {odd[0]!r}, which no text has; take it out"
+    elif not isinstance(value, str | int | float | list | Mapping | None):
+        yield path, f"{value} is a {type(value).__name__} to YAML; put it in quotes"
     parts = value.items() if isinstance(value, Mapping) else ()
     parts = enumerate(value) if isinstance(value, list) else parts
     for key, part in parts:
@@ -126,20 +149,28 @@ def _odd(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN4
 def _say(error: jsonschema.ValidationError) -> Iterator[str]:
     """Yields what is wrong and what to do, in words."""
     rule, wanted, found = error.validator, error.validator_value, error.instance
+    shown = _short(repr(found))
     if rule == "additionalProperties" and isinstance(found, Mapping):
         known = error.schema.get("properties", {})
         for key in sorted(set(found) - set(known)):
-            yield f"unknown key {key!r}{did_you_mean(str(key), known)}"
+            yield f"unknown key {_short(repr(key))}{did_you_mean(str(key)[:80], known)}"
     elif rule == "required":
         for key in sorted(set(wanted) - set(found)):
             yield f"{key!r} is missing; add it"
     elif rule == "enum":
-        yield f"{found!r} is not possible{did_you_mean(str(found), map(str, wanted))}"
+        yield f"{shown} is not possible{did_you_mean(str(found)[:80], map(str, wanted))}"
+    elif rule == "format":
+        yield id_problem(found)
     elif rule == "pattern":
-        yield f"{found!r} does not have the form {wanted}"
+        yield f"{shown} does not have the form {wanted}"
     elif rule == "anyOf" and "title" in error.schema:
-        yield f"{found!r} is not {error.schema['title']}"
+        yield f"{shown} is not {error.schema['title']}"
     elif rule == "anyOf":
-        yield f"{found!r} is neither a query nor a list of ids"
+        yield f"{shown} is neither a query nor a list of ids"
     else:
-        yield f"{error.message}; see config/README.md"
+        yield f"{_short(error.message)}; see config/README.md"
+
+
+def _short(text: str) -> str:
+    """Returns a text that a message can hold."""
+    return text if len(text) <= 300 else f"{text[:200]} … {text[-80:]}"

@@ -1,6 +1,5 @@
 """What a study attacks: which models, whose pictures, and who else is to be misled."""
 
-import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from consilience.config.trainings import Group, rule_names
 from consilience.config.victims import ALIKE, Victims, attacked_on, find_victims
 from consilience.files import digest
-from consilience.results import ID, Results
+from consilience.results import Results, id_problem
 
 if TYPE_CHECKING:
     from consilience.config import Study
@@ -54,7 +53,7 @@ class Transferred:
         for key, models in sorted(members.items()):
             name = ".".join(key)
             # Values of columns may hold any sign.
-            plain = name if re.fullmatch(ID, name) else f"{key[0]}.{digest(list(key))[:12]}"
+            plain = name if not id_problem(name) else f"{key[0]}.{digest(list(key))[:12]}"
             named[plain] = models
         rules = rule_names(named)
         return [

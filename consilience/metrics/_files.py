@@ -1,6 +1,7 @@
 """Metrics in files of the user's own, outside the package: loaded when a study names them.
 
-Naming a file is the consent to run it, as with a Snakefile. What decides a value of such a metric
+A file that a study names runs only if the user names it too (`consilience.config.trust`), since
+studies are handed on. What decides a value of such a metric
 is the content of its file and what it imports of this package (`consilience.code.code_of_class`);
 where the file lies decides nothing.
 """

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consilience.errors import FeaturesError, ModelError
+from consilience.files import fill_in
 from consilience.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class Imported:
             FeaturesError: the file cannot be read, or its rows are not the samples.
         """
         try:
-            path = self._pattern.format(dataset=dataset, model=self._model)
-        except (KeyError, IndexError, ValueError) as error:
+            path = fill_in(self._pattern, dataset=dataset, model=self._model)
+        except ValueError as error:
             raise ModelError(
                 f"model {self._model!r}: the path {self._pattern!r} cannot be filled in ({error}); "
                 "it may hold {dataset} and {model}"

@@ -126,9 +126,19 @@ def _constant(path: Path, name: str, default: Any) -> Any:  # noqa: ANN401
 
 
 def check_options(architecture: str, options: Mapping[str, Any]) -> None:
-    """Raises ConfigError if a network of ours has no option of such a name, or of another type."""
+    """Raises ConfigError if a network of ours has no option of such a name, or of another type.
+
+    Of other libraries' options those are refused that would fetch, open or run something.
+    """
     library, name = split_name(architecture)
     if not _names_in(library):
+        refused = _constant(_FOLDER / f"{library}.py", "REFUSED", ())
+        for option in options:
+            if option in refused or option.startswith("_"):
+                raise ConfigError(
+                    f"architecture {architecture!r}: the option {option!r} is not free, as it says "
+                    "where files or code come from; leave it out, and name weights by `weights`"
+                )
         return
     known = _options_of(_FOLDER / library / f"{name}.py")
     for option, value in options.items():

@@ -98,7 +98,9 @@ def tokenizer_of(folder: str) -> Any:  # noqa: ANN401
     """Returns the tokenizer of a folder of transformers; see `find_folder`."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes seconds, and few need it
 
-    return AutoTokenizer.from_pretrained(find_folder(folder), local_files_only=True)
+    return AutoTokenizer.from_pretrained(
+        find_folder(folder), local_files_only=True, trust_remote_code=False
+    )
 
 
 def vocabulary_of(folder: str) -> dict[str, int]:

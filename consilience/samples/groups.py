@@ -31,12 +31,17 @@ from consilience.datasets import GROUP_COLUMN, Dataset, Sample
 from consilience.errors import ConfigError, DataError
 from consilience.forms.groups import describe, group_codes
 from consilience.registry import did_you_mean
+from consilience.samples.deadline import within
 
 log = logging.getLogger(__name__)
 
 GROUP = "group"
 """The column of samples, and of datasets.tsv."""
 KINDS = ("id", GROUP_COLUMN, "file", "content", "none")
+LONGEST = 1000
+"""Letters of a pattern."""
+SECONDS = 30.0
+"""To match a pattern, and a millisecond more for each id: some patterns take for ever."""
 
 
 class GroupRule(NamedTuple):
@@ -75,9 +80,11 @@ def parse_group(row: Mapping[str, Any]) -> GroupRule:
 
 
 def _pattern(rule: GroupRule) -> re.Pattern[str]:
+    if len(rule.value) > LONGEST:
+        raise ConfigError(f"{rule.place[:200]}: a pattern has at most {LONGEST} letters")
     try:
         pattern = re.compile(rule.value)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ConfigError(f"{rule.place}: no regular expression ({error})") from error
     if pattern.groups != 1:
         raise ConfigError(
@@ -134,8 +141,15 @@ def drop_single(table: pd.DataFrame, rule: GroupRule) -> pd.DataFrame:
 
 
 def _by_id(ids: pd.Series, rule: GroupRule) -> pd.Series:
-    pattern = _pattern(rule)
-    found = ids.map(lambda id_: match[1] if (match := pattern.search(id_)) else None)
+    pattern, limit = _pattern(rule), SECONDS + len(ids) / 1000
+    try:
+        with within(limit):
+            found = ids.map(lambda id_: match[1] if (match := pattern.search(id_)) else None)
+    except TimeoutError:
+        raise ConfigError(
+            f"{rule.place}: {len(ids)} ids were not matched in {limit:.0f} s; repeat nothing that "
+            "is itself a repetition, such as (a+)+, in the pattern"
+        ) from None
     if missing := int(found.isna().sum()):
         raise DataError(
             f"{rule.place}: the pattern does not match {missing} of {len(ids)} ids, such as "
@@ -154,7 +168,7 @@ def read_groups(rule: GroupRule, ids: set[str]) -> dict[str, str]:
     path = files.find(rule.value)
     if not path.is_file():
         raise ConfigError(f"{rule.place}: there is no such file")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = files.lines_of(files.text_of(path, rule.value))
     header = lines[0].split("\t") if lines else []
     if not {"id", GROUP} <= set(header):
         raise ConfigError(

@@ -61,11 +61,11 @@ class View:
 _FORMS = {
     "split": "train|test",
     "classes": r"\S+",
-    "k": r"[1-9]\d*",
-    "per_class": r"[1-9]\d*",
+    "k": r"[1-9][0-9]{0,9}",
+    "per_class": r"[1-9][0-9]{0,9}",
     "half": "|".join(HALVES),
-    "n": r"[1-9]\d*",
-    "seed": r"\d+",
+    "n": r"[1-9][0-9]{0,9}",
+    "seed": r"[0-9]{1,18}",
 }
 
 
@@ -158,11 +158,7 @@ def read_classes(name: str, classes: tuple[str, ...]) -> dict[tuple[str, int], s
     path = files.find(name)
     if not path.is_file():
         raise ConfigError(f"{name}: no such table of classes; correct the column view")
-    try:
-        text = path.read_text(encoding="utf8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not a text in UTF-8 ({error}); save it as one") from None
-    lines = [line.split("\t") for line in files.lines_of(text)]
+    lines = [line.split("\t") for line in files.lines_of(files.text_of(path, name))]
     header, new = [cell.strip() for cell in (lines or [[]])[0]], {}
     if "to" not in header or not {"label", "class"} & set(header):
         raise ConfigError(
@@ -195,7 +191,7 @@ def _label(line: Mapping[str, str], classes: tuple[str, ...], place: str) -> int
     """Returns the number of the class that a line is about."""
     if "label" in line:
         text = line["label"]
-        if not text.isdecimal() or int(text) >= len(classes):
+        if not re.fullmatch("[0-9]{1,18}", text) or int(text) >= len(classes):
             raise ConfigError(f"{place}: the label {text!r} is not from 0 to {len(classes) - 1}")
         return int(text)
     name = line["class"]

@@ -345,7 +345,7 @@ asked:
     one: {overlap: {kind: labels, side: x, parts: [0, 1]}}
     other: {overlap: {kind: labels, side: x, parts: [0, 2]}}
 """
-    chosen = "recipe in ['x', 'asked'] or model.str.startswith('y.overlap0-')"
+    chosen = "recipe in ['x', 'asked'] or model in 'y.overlap0-*'"
     study = load(tmp_path, chosen, recipes, causes={})
     assert study.models["x.draw0.0"]["split_design"] == "pairs"
     assert study.models["asked.one.0"]["split_parts"] == "0 1"

@@ -162,7 +162,7 @@ HEADER = "model\tsource\tname\tmodality\tweights\tsha256\n"
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a b\ttimm\tx\timage", "line 2 (a b): model: 'a b' does not have the form"),
+        ("a b\ttimm\tx\timage", "line 2 (a b): model: 'a b' is no id"),
         ("a\ttim\tx\timage", "model 'a': unknown source 'tim'; did you mean 'timm'?"),
         ("a\ttimm\tx\tvector", "model 'a': source 'timm' has networks that read pictures or texts"),
         ("a\ttimm\tx\tsound", "line 2 (a): modality: 'sound' is not possible"),
@@ -220,7 +220,7 @@ def test_a_mark_at_the_beginning_of_a_catalogue_is_no_content(tmp_path):
 
 def test_ids_do_not_lead_out_of_their_folder(tmp_path):
     extra, _ = catalogue(tmp_path, "models", HEADER + "..\ttimm\tresnet18\timage\n")
-    assert "(..): model: '..' does not have the form" in problems(**extra, models=[".."])[1]
+    assert "(..): model: '..' is no id" in problems(**extra, models=[".."])[1]
 
 
 def test_own_catalogue_beside_ours(tmp_path):

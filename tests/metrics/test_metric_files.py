@@ -100,6 +100,11 @@ def test_missing_files_and_other_files_are_refused(tmp_path):
         load_metrics(str(tmp_path / "weights.pt"))
 
 
+@pytest.fixture(autouse=True)
+def trusted(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONSILIENCE_TRUST", str(tmp_path))
+
+
 def study_of(*files, metrics=("cka_biased",), catalogs=None):
     chosen = {"models": ["lite0", "lite1"], "datasets": ["digits"], "metrics": list(metrics)}
     return load_study({**chosen, "catalogs": {"metric_modules": list(files), **(catalogs or {})}})

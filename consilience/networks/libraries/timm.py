@@ -16,6 +16,11 @@ from consilience.networks.classifier import Parts, expect, tried
 from consilience.registry import did_you_mean
 
 PACKAGES = ("timm",)
+REFUSED = (
+    "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_filter_fn",
+    "pretrained_strict", "checkpoint_path", "cache_dir", "scriptable", "exportable", "no_jit",
+)  # fmt: skip
+"""Options that are not free: those of `create_model` itself, which open files and addresses."""
 
 
 def build(name: str, options: Mapping[str, Any], task: Task) -> nn.Module:

@@ -18,6 +18,8 @@ from consilience.networks.classifier import Parts, expect, tried
 from consilience.registry import did_you_mean
 
 PACKAGES = ("torchvision",)
+REFUSED = ("weights", "progress")
+"""Options that are not free, as they fetch files."""
 STAGES = ("encoder.layers", "features", "trunk_output", "blocks", "layers")
 """Modules whose children are the blocks of a network."""
 _OWN = {"aux_logits": False, "init_weights": True}

@@ -26,6 +26,13 @@ from consilience.networks.hub import find_folder
 from consilience.networks.symbols import PADDING, vocabulary_of
 
 PACKAGES = ("transformers", "tokenizers")
+REFUSED = (
+    "trust_remote_code", "auto_map", "code_revision", "attn_implementation",
+    "experts_implementation", "quantization_config", "name_or_path",
+    "pretrained_model_name_or_path", "cache_dir", "force_download", "local_files_only", "proxies",
+    "revision", "subfolder", "token", "return_unused_kwargs",
+)  # fmt: skip
+"""Options that are not free, as they fetch files or let a folder's own code run."""
 _SPARE = 8
 """Positions beside those of the words: some types leave the first ones out."""
 
@@ -40,7 +47,7 @@ def build(name: str, options: Mapping[str, Any], task: Task) -> nn.Module:
     expect(task, ("text",))
     config = _config(name, options, task)
     try:
-        network = AutoModelForSequenceClassification.from_config(config)
+        network = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
     except ValueError as error:
         raise ConfigError(f"transformers has no classifier of texts of type {name!r}") from error
     network.register_forward_pre_hook(_Inputs(config.pad_token_id), with_kwargs=True)
@@ -58,7 +65,9 @@ def _config(name: str, options: Mapping[str, Any], task: Task) -> PretrainedConf
     given = {"num_labels": task.classes, **options}
     if task.tokenizer:
         folder = find_folder(task.tokenizer)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, **given)
+        config = AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False, **given
+        )
         if config.model_type != name:
             raise ConfigError(f"{task.tokenizer} is of type {config.model_type!r}, not {name!r}")
         return config
