@@ -27,3 +27,15 @@ class FeaturesError(ConsilienceError):
 
 class MetricError(ConsilienceError):
     """A similarity that is not defined for the given features."""
+
+
+class RefusedError(DataError, FeaturesError, ModelError):
+    """An input that is no regular file, or asks for more than `consilience.limits` allow.
+
+    It is of the kinds that readers of stimuli, features and weights raise, so that whoever handles
+    theirs handles it too.
+    """
+
+
+class StorageError(ConsilienceError):
+    """A file that cannot be written: no room, or not the right to."""

@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.errors import DataError
+from consilience.limits.reading import regular
+from consilience.limits.tables import check_table
 from consilience.renames import of_columns
 
 METADATA_KEY = b"consilience"
@@ -73,7 +75,9 @@ def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, An
 def read_table(path: str | Path) -> pd.DataFrame:
     """Returns the table of a Parquet file, with present column names; metadata is in `.attrs`."""
     try:
-        arrow = pq.ParquetFile(path, page_checksum_verification=True).read()
+        file = pq.ParquetFile(regular(path), page_checksum_verification=True)
+        check_table(file, Path(path).stat().st_size, path)
+        arrow = file.read()
     except FileNotFoundError:
         raise
     except (pa.ArrowInvalid, OSError) as error:
@@ -115,7 +119,7 @@ def _file_digest(path: Path, _size: int, _mtime: int) -> str:
 
 def file_digest(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes."""
-    path = Path(path)
+    path = regular(path)
     stat = path.stat()
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
@@ -146,7 +150,7 @@ def locate(uri: str, sha256: str = "") -> Path:
     Raises:
         DataError: nothing is there, or its hash differs.
     """
-    path = _resolve(uri)
+    path = regular(_resolve(uri))
     if not path.exists():
         raise DataError(f"{uri}: no such file or folder ({path}){_remedy(uri)}")
     weights = path / "model.safetensors" if path.is_dir() else path

@@ -1,7 +1,6 @@
 """Bundles on disk: written whole, read only where every byte is what the manifest says."""
 
 import hashlib
-import json
 import stat
 import tempfile
 import zipfile
@@ -13,18 +12,18 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consilience import __version__
 from consilience.errors import DataError
 from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.limits import hold, hold_unpacked, limit
+from consilience.limits.reading import parse_json, regular
+from consilience.limits.tables import read_whole
 from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
 FORMAT, SCHEMA = "consilience bundle", 1
 MANIFEST = "manifest.json"
-LARGEST = {MANIFEST: 64 << 20, "table": 2 << 30}
-"""Bytes that a file may have, so that a small archive cannot fill a disk."""
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
 """What reading from a damaged or locked zip may raise."""
 
@@ -54,9 +53,11 @@ class Bundle:
     def table(self, name: str) -> pd.DataFrame:
         """Returns a table; its metadata are in `.attrs`."""
         try:
-            arrow = pq.ParquetFile(pa.BufferReader(self.read(name))).read()
+            content = self.read(name)
+            place = f"{self.path}: {name}"
+            arrow = read_whole(pa.BufferReader(content), len(content), place)
             table = arrow.replace_schema_metadata(None).to_pandas()
-            table.attrs = json.loads((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+            table.attrs = parse_json((arrow.schema.metadata or {}).get(METADATA_KEY, b"{}"), place)
             table = of_table(table)
         except (pa.ArrowException, ValueError, OSError) as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
@@ -171,7 +172,7 @@ def _of_results(results: Path) -> Bundle:
         raise DataError(f"{results} has no similarity table; run snakemake first")
 
     def read(name: str) -> bytes:
-        return (results / name).read_bytes()
+        return regular(results / name).read_bytes()
 
     files = {name: _described(read(name)) for name in names}
     return Bundle(str(results), content, files, read)
@@ -186,10 +187,16 @@ Reader = Callable[[str, int], bytes]
 
 def _folder(path: Path) -> tuple[list[str], Reader]:
     """Returns the files of a folder and how to read at most so many bytes of one; no links."""
-    listed = [found for found in path.rglob("*") if not found.is_dir() or found.is_symlink()]
-    for found in listed:
+    listed, size = [], 0
+    for found in path.rglob("*"):
         if found.is_symlink():
             raise DataError(f"{path}: {found.relative_to(path)} is a link; a bundle has none")
+        if found.is_dir():
+            continue
+        listed.append(regular(found))
+        size += found.stat().st_size
+        hold("archive_members", len(listed), path, "files or more")
+        hold("bundle_bytes", size, path, "bytes or more")
 
     def read(name: str, most: int) -> bytes:
         with (path / name).open("rb") as stream:
@@ -200,8 +207,11 @@ def _folder(path: Path) -> tuple[list[str], Reader]:
 
 def _zip(path: Path) -> tuple[list[str], Reader]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             infos = archive.infolist()
+            hold("archive_members", len(infos), path, "files")
+            size = sum(info.file_size for info in infos)
+            hold_unpacked(size, path.stat().st_size, path, "bundle_bytes")
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is neither a folder nor a zip ({error})") from error
     names = [info.filename for info in infos]
@@ -222,9 +232,10 @@ def _zip(path: Path) -> tuple[list[str], Reader]:
 
 def _manifest(path: Path, read: Reader) -> dict[str, Any]:
     try:
-        manifest = json.loads(read(MANIFEST, LARGEST[MANIFEST]))
-    except (KeyError, ValueError, RecursionError, FileNotFoundError) as error:
+        content = read(MANIFEST, limit("text_bytes") + 1)
+    except (KeyError, FileNotFoundError) as error:
         raise DataError(f"{path} has no readable {MANIFEST}, so it is no bundle") from error
+    manifest = parse_json(content, f"{path} has no readable {MANIFEST}, so it is no bundle: it")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path}: {MANIFEST} is not that of a {FORMAT}")
     if manifest.get("schema") != SCHEMA:
@@ -248,7 +259,7 @@ def _sound(described: Any) -> bool:  # noqa: ANN401
         isinstance(described, dict)
         and isinstance(described.get("sha256"), str)
         and isinstance(described.get("bytes"), int)
-        and 0 <= described["bytes"] <= LARGEST["table"]
+        and 0 <= described["bytes"] <= limit("bundle_bytes")
     )
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from consilience import files
 from consilience.errors import ConsilienceError, DataError, ModelError
+from consilience.limits.reading import check_folder
 from consilience.models._download import fetch, reachable
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,8 @@ def local_weights(row: Mapping[str, Any], uri: str, sha256: str = "") -> Weights
     """
     try:
         path = files.locate(uri)
+        if path.is_dir():
+            check_folder(path)
         held = path if path.is_file() else _weights_file(path)
         if held is None:
             if sha256:

@@ -20,8 +20,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from consilience.errors import RefusedError
 from consilience.files import atomic, canonical_json
 from consilience.forms.moments import Moments
+from consilience.limits.reading import regular
 
 logger = logging.getLogger(__name__)
 
@@ -48,10 +50,10 @@ class Shelf:
         if not path.exists():
             return None
         try:
-            with safe_open(path, framework="numpy") as stream:
+            with safe_open(regular(path), framework="numpy") as stream:
                 arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
                 notes = json.loads(stream.metadata()["notes"])
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RefusedError):
             notes = {}
         if notes.get("sum") != _checksum(arrays.values() if notes else ()):
             logger.warning("%s is damaged and made again", path)

@@ -1,0 +1,94 @@
+"""Files opened within limits: regular ones only, and texts and JSON of a size and depth."""
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consilience.errors import RefusedError
+from consilience.limits import hold, limit
+
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def regular(path: str | Path) -> Path:
+    """Returns a path, if what lies there is a file, a folder, or nothing.
+
+    To open a named pipe would wait for ever, and a device never ends.
+
+    Raises:
+        RefusedError: it is something else, or may not be looked at.
+    """
+    path = Path(path)
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except PermissionError as error:
+        raise RefusedError(f"{path} may not be read; give yourself the right to") from error
+    except (OSError, ValueError):  # not there, or no possible name: whoever opens it says so
+        return path
+    if kind in _KINDS:
+        raise RefusedError(f"{path} is {_KINDS[kind]}, and only files are read; move it away")
+    return path
+
+
+def check_folder(folder: str | Path) -> None:
+    """Raises RefusedError if something in a folder, at any depth, is neither file nor folder."""
+    for top, _, names in os.walk(folder):
+        for name in names:
+            regular(Path(top, name))
+
+
+def read_text(path: str | Path, encoding: str = "utf8") -> str:
+    """Returns a text file's content.
+
+    Raises:
+        RefusedError: it is no regular file, larger than `text_bytes`, or no text in UTF-8.
+        OSError: it cannot be read.
+    """
+    path = regular(path)
+    if path.is_dir():
+        raise RefusedError(f"{path} is a folder, where a file is expected; name the file")
+    hold("text_bytes", path.stat().st_size, path, "bytes")
+    try:
+        return path.read_text(encoding=encoding)
+    except UnicodeDecodeError as error:
+        raise RefusedError(f"{path} is no text in UTF-8 ({error}); save it as one") from error
+
+
+def parse_json(text: str | bytes, place: object) -> Any:  # noqa: ANN401
+    """Returns what a JSON text says.
+
+    Raises:
+        RefusedError: it is no JSON, or larger or more deeply nested than the limits.
+    """
+    hold("text_bytes", len(text), place, "bytes of JSON")
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise RefusedError(f"{place} nests JSON deeper than {limit('depth')} levels") from error
+    except ValueError as error:
+        raise RefusedError(f"{place} is no JSON ({error})") from error
+    hold("depth", depth_of(found), place, "levels of JSON")
+    return found
+
+
+def depth_of(value: object) -> int:
+    """Returns how deeply lists and mappings lie in one another; 0 of anything else."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, list | tuple | Mapping)]:
+        depth += 1
+        level = [inner for one in level for inner in _inner(one)]
+        if depth > limit("depth"):
+            break
+    return depth
+
+
+def _inner(value: Any) -> Any:  # noqa: ANN401
+    return value.values() if isinstance(value, Mapping) else value
