@@ -39,3 +39,18 @@ class RefusedError(DataError, FeaturesError, ModelError):
 
 class StorageError(ConsilienceError):
     """A file that cannot be written: no room, or not the right to."""
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "status_alloc_failed",  # of CUDA's libraries
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns whether an error of PyTorch or Python means that memory ran out."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(text in str(error).lower() for text in _OUT_OF_MEMORY)

@@ -179,7 +179,10 @@ def _resolve(uri: str) -> Path:
     if scheme != "package":
         return Path(uri).expanduser()
     package, _, inner = rest.partition("/")
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError, AttributeError):  # a part of a package that is not there
+        spec = None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"{uri}: the Python package {package!r} is not installed{_remedy(uri)}")
     return Path(spec.submodule_search_locations[0]) / inner

@@ -4,10 +4,9 @@ from typing import Any
 
 import yaml
 
+from consilience.errors import RefusedError
 from consilience.limits import hold, limit
-from consilience.limits.reading import depth_of
-
-_CELLS = 1_000_000
+from consilience.limits.reading import check_nesting
 
 
 def load_once(text: str) -> Any:  # noqa: ANN401
@@ -19,25 +18,12 @@ def load_once(text: str) -> Any:  # noqa: ANN401
     hold("text_bytes", len(text), "a YAML file", "bytes")
     try:
         found = yaml.load(text, _Once)
-        cells = _written_out(found, {})
+        check_nesting(found, "it")
     except RecursionError:
         raise yaml.YAMLError(f"it is nested deeper than {limit('depth')} levels") from None
-    if cells > _CELLS:
-        raise yaml.YAMLError(f"its aliases stand for {min(cells, 10**18):,} entries; write fewer")
-    if (depth := depth_of(found)) > limit("depth"):
-        raise yaml.YAMLError(f"it is nested {depth} levels deep or more")
+    except RefusedError as error:
+        raise yaml.YAMLError(str(error)) from None
     return found
-
-
-def _written_out(value: object, known: dict[int, int]) -> int:
-    """Returns how many entries a value has if each alias is written out, an endless one too."""
-    if not isinstance(value, dict | list):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = _CELLS + 1  # what it counts if it holds itself
-        inner = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_written_out(one, known) for one in inner)
-    return known[id(value)]
 
 
 class _Once(yaml.SafeLoader):

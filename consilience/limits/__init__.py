@@ -36,6 +36,7 @@ LIMITS = {
         "Classes that numbers as labels count up to, where they are more than the samples.",
     ),
     "depth": Limit(64, "Nesting of JSON, YAML and GGUF."),
+    "entries": Limit(20_000_000, "Entries of JSON, YAML or a file of tensors, aliases included."),
     "imported_bytes": Limit(64 * GIB, "Bytes of all arrays of one file of imported features."),
     "modules": Limit(500_000, "Modules of a network that a configuration declares."),
     "parameters": Limit(20_000_000_000, "Numbers in a network that a configuration declares."),

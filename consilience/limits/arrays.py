@@ -4,6 +4,7 @@ import gzip
 import math
 import sys
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from consilience.errors import RefusedError
 from consilience.limits import hold, hold_unpacked
-from consilience.limits.reading import regular
+from consilience.limits.reading import check_nesting, regular
 
 _NPY = ".npy"
 _STEP = 1 << 24
@@ -70,7 +71,7 @@ def check_zip(path: str | Path) -> None:
         pass
 
 
-def _members(path: str | Path) -> Any:  # noqa: ANN401
+def _members(path: str | Path) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInfo]]:
     path = regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -96,6 +97,7 @@ def check_tensors(found: Any, size: int, place: object) -> None:  # noqa: ANN401
         place: for the message.
     """
     total = 0
+    check_nesting(found, place)
     for name, x in _tensors(found, ""):
         what = f"{name!r} is" if name else "it is"
         kind = _odd(x)
@@ -118,17 +120,18 @@ def _odd(x: Any) -> str:  # noqa: ANN401
     return ""
 
 
-def _tensors(found: Any, name: str) -> Any:  # noqa: ANN401
-    level = [(name, found)]
+def _tensors(found: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Yields the name and the tensor of all that mappings and lists hold, each container once."""
+    level, seen = [(name, found)], set()
     while level:
-        inner = []
+        inner: list[tuple[str, Any]] = []
         for own, value in level:
             if hasattr(value, "is_quantized"):
                 yield own, value
-            elif isinstance(value, dict):
-                inner += [(f"{own}.{key}".strip("."), one) for key, one in value.items()]
-            elif isinstance(value, list | tuple):
-                inner += [(f"{own}.{i}".strip("."), one) for i, one in enumerate(value)]
+            elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+                seen.add(id(value))
+                named = value.items() if isinstance(value, Mapping) else enumerate(value)
+                inner += [(f"{own}.{key}".strip("."), one) for key, one in named]
         level = inner
 
 

@@ -75,20 +75,31 @@ def parse_json(text: str | bytes, place: object) -> Any:  # noqa: ANN401
         raise RefusedError(f"{place} nests JSON deeper than {limit('depth')} levels") from error
     except ValueError as error:
         raise RefusedError(f"{place} is no JSON ({error})") from error
-    hold("depth", depth_of(found), place, "levels of JSON")
+    check_nesting(found, place)
     return found
 
 
-def depth_of(value: object) -> int:
-    """Returns how deeply lists and mappings lie in one another; 0 of anything else."""
-    depth, level = 0, [value]
-    while level := [one for one in level if isinstance(one, list | tuple | Mapping)]:
-        depth += 1
-        level = [inner for one in level for inner in _inner(one)]
-        if depth > limit("depth"):
-            break
-    return depth
+def check_nesting(value: object, place: object) -> None:
+    """Raises RefusedError if mappings and lists lie too deeply in one another, or in themselves.
 
+    What stands in several places, as by aliases of YAML, counts each time: written out it would be
+    as long.
+    """
+    known: dict[int, tuple[int, int]] = {}
 
-def _inner(value: Any) -> Any:  # noqa: ANN401
-    return value.values() if isinstance(value, Mapping) else value
+    def measure(one: object, depth: int) -> tuple[int, int]:
+        """Returns how many entries a value has, and how many levels."""
+        if not isinstance(one, list | tuple | Mapping):
+            return 1, 0
+        hold("depth", depth, place, "levels in one another, or more")
+        if id(one) not in known:
+            inner = one.values() if isinstance(one, Mapping) else one
+            found = [measure(value, depth + 1) for value in inner]
+            known[id(one)] = (
+                1 + sum(entries for entries, _ in found),
+                1 + max((levels for _, levels in found), default=0),
+            )
+        hold("depth", depth + known[id(one)][1] - 1, place, "levels in one another, or more")
+        return known[id(one)]
+
+    hold("entries", measure(value, 1)[0], place, "entries, each alias written out")

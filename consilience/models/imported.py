@@ -9,6 +9,7 @@ order of the file, or of the numbers in their names where it keeps none; log and
 layer is the last. The workflow sees that a file is another one only if the row has its `sha256`.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +68,7 @@ class Imported:
             ModelError: the path cannot be made, or the file is another than the row says.
             FeaturesError: the file cannot be read, or its rows are not the samples.
         """
-        try:
-            path = self._pattern.format(dataset=dataset, model=self._model)
-        except (KeyError, IndexError, ValueError) as error:
-            raise ModelError(
-                f"model {self._model!r}: the path {self._pattern!r} cannot be filled in ({error}); "
-                "it may hold {dataset} and {model}"
-            ) from None
+        path = self._path(dataset)
         try:
             layers, provenance = aligned(
                 path, samples, order=self._order, layers=self._layers, remedies=REMEDIES
@@ -87,6 +82,18 @@ class Imported:
                 f"model {self._model!r}: the SHA-256 of {path} is {found}, expected {self._sha256}"
             )
         return layers, provenance
+
+    def _path(self, dataset: str) -> str:
+        """Returns the path of the pattern, which holds two names and no other format."""
+        parts = re.split(r"({{|}}|{dataset}|{model})", self._pattern)
+        if odd := next((part for part in parts[::2] if set(part) & set("{}")), ""):
+            raise ModelError(
+                f"model {self._model!r}: the path {self._pattern!r} cannot be filled in ({odd!r}); "
+                "it may hold {dataset} and {model}"
+            )
+        fields = {"{{": "{", "}}": "}", "{dataset}": dataset, "{model}": self._model}
+        parts[1::2] = [fields[part] for part in parts[1::2]]
+        return "".join(parts)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
