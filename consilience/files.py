@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from consilience.errors import DataError
+from consilience.errors import (
+    FORBIDDEN,
+    FULL,
+    ConsilienceError,
+    DataError,
+    StorageError,
+    no_room,
+    number_of,
+)
 from consilience.limits.reading import regular
 from consilience.limits.tables import check_table
 from consilience.renames import of_columns
@@ -44,18 +52,47 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part. On any exception, and on a kill
     between the two, `path` is untouched.
+
+    Raises:
+        StorageError: there is no room, or the folder may not be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix
+        )
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with storing(path, FULL):
+            yield temporary
+        with storing(path):
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def storing(path: str | Path, numbers: Sequence[int] = (*FULL, *FORBIDDEN)) -> Iterator[None]:
+    """Turns a full disk, and a folder that may not be written to, into one clear error.
+
+    Args:
+        path: what is to be written.
+        numbers: the errors of the operating system that count.
+
+    Raises:
+        StorageError: says which file, why, and what to do.
+    """
+    try:
+        yield
+    except ConsilienceError:
+        raise
+    except Exception as error:
+        if (number := number_of(error)) not in numbers:
+            raise
+        raise StorageError(no_room(number, path)) from error
 
 
 def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any]) -> None:
@@ -179,13 +216,14 @@ def _resolve(uri: str) -> Path:
     if scheme != "package":
         return Path(uri).expanduser()
     package, _, inner = rest.partition("/")
+    top, *parts = package.split(".")  # to find a part, Python would import what it is a part of
     try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError, AttributeError):  # a part of a package that is not there
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"{uri}: the Python package {package!r} is not installed{_remedy(uri)}")
-    return Path(spec.submodule_search_locations[0]) / inner
+    return Path(spec.submodule_search_locations[0], *parts) / inner
 
 
 def _remedy(uri: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from consilience import __version__
 from consilience.errors import DataError
-from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.files import METADATA_KEY, atomic, canonical_json, storing
 from consilience.limits import hold, hold_unpacked, limit
 from consilience.limits.reading import parse_json, regular
 from consilience.limits.tables import read_whole
@@ -95,8 +95,10 @@ def write_bundle(results: str | Path, out: str | Path) -> Bundle:
         return bundle
     with new_folder(out) as folder:
         for name in [MANIFEST, *bundle.files]:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(parts.get(name) or bundle.read(name))
+            content = parts.get(name) or bundle.read(name)
+            with storing(out):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
     return bundle
 
 
@@ -114,8 +116,11 @@ class new_folder:  # noqa: N801 - reads as what it does
         self.out = out
 
     def __enter__(self) -> Path:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=f".{self.out.name}.")
+        with storing(self.out):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._whole = tempfile.TemporaryDirectory(
+                dir=self.out.parent, prefix=f".{self.out.name}."
+            )
         return Path(self._whole.name, "new")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from consilience import files
-from consilience.errors import DataError
+from consilience.errors import DataError, ModelError
+from consilience.models.imported import fill_path
 from consilience.registry import did_you_mean
 
 _REGISTERED = re.compile(
@@ -55,9 +56,9 @@ def find_absent(row: Mapping[str, Any], dataset: str, *, installed: bool = True)
 def _absent_features(cells: Mapping[str, str], dataset: str) -> str:
     pattern = cells.get("weights") or cells.get("name", "")
     try:
-        path = Path(pattern.format(dataset=dataset, model=cells.get("model", "")))
-    except (KeyError, IndexError, ValueError):
-        return ""  # said by the source in its own words
+        path = Path(fill_path(pattern, dataset, cells.get("model", "")))
+    except ModelError as error:
+        return str(error)
     return "" if path.exists() else f"{path}: no such file or folder of features"
 
 

@@ -15,7 +15,7 @@ from consilience import files
 from consilience.datasets import GROUP_COLUMN, Sample
 from consilience.errors import ConfigError, DataError, DepthError
 from consilience.limits import hold, limit
-from consilience.limits.reading import regular
+from consilience.limits.reading import regular, walk
 
 ROLES = {
     "train": "train",
@@ -186,8 +186,12 @@ def group_column(row: Mapping[str, Any]) -> str:
 
 def files_below(folder: Path) -> list[str]:
     """Returns the relative paths of all files below a folder, without hidden ones (`._1.tar`)."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [path.as_posix() for path in found if not any(part[0] == "." for part in path.parts)]
+    found = []
+    for top, below, names in walk(folder):
+        below[:] = [name for name in below if name[0] != "."]
+        paths = [top / name for name in names if name[0] != "."]
+        found += [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+    return found
 
 
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:

@@ -1,9 +1,10 @@
 """Files opened within limits: regular ones only, and texts and JSON of a size and depth."""
 
+import errno
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,36 @@ def regular(path: str | Path) -> Path:
         kind = stat.S_IFMT(path.stat().st_mode)
     except PermissionError as error:
         raise RefusedError(f"{path} may not be read; give yourself the right to") from error
-    except (OSError, ValueError):  # not there, or no possible name: whoever opens it says so
-        return path
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise RefusedError(f"{str(path)[:60]}… is longer than any path; correct it") from error
+        return path  # it is not there: whoever opens it says so
+    except ValueError as error:
+        raise RefusedError(f"{str(path)[:60]!r} can be no path ({error}); correct it") from error
     if kind in _KINDS:
         raise RefusedError(f"{path} is {_KINDS[kind]}, and only files are read; move it away")
     return path
+
+
+def walk(folder: Path, *, links: bool = False) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yields each folder below one with the names in it, as `os.walk`; `links` are followed.
+
+    Raises:
+        RefusedError: a folder may not be read, or a name is no text in UTF-8.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise RefusedError(f"{error.filename} cannot be read ({error.strerror}); mend that")
+
+    for top, below, names in os.walk(folder, followlinks=links, onerror=refuse):
+        for name in (*below, *names):
+            try:
+                name.encode("utf8")
+            except UnicodeEncodeError:
+                raise RefusedError(
+                    f"{top} holds {os.fsencode(name)!r}, whose name is no text in UTF-8; rename it"
+                ) from None
+        yield Path(top), below, names
 
 
 def check_folder(folder: str | Path) -> None:

@@ -68,7 +68,7 @@ class Imported:
             ModelError: the path cannot be made, or the file is another than the row says.
             FeaturesError: the file cannot be read, or its rows are not the samples.
         """
-        path = self._path(dataset)
+        path = fill_path(self._pattern, dataset, self._model)
         try:
             layers, provenance = aligned(
                 path, samples, order=self._order, layers=self._layers, remedies=REMEDIES
@@ -83,17 +83,22 @@ class Imported:
             )
         return layers, provenance
 
-    def _path(self, dataset: str) -> str:
-        """Returns the path of the pattern, which holds two names and no other format."""
-        parts = re.split(r"({{|}}|{dataset}|{model})", self._pattern)
-        if odd := next((part for part in parts[::2] if set(part) & set("{}")), ""):
-            raise ModelError(
-                f"model {self._model!r}: the path {self._pattern!r} cannot be filled in ({odd!r}); "
-                "it may hold {dataset} and {model}"
-            )
-        fields = {"{{": "{", "}}": "}", "{dataset}": dataset, "{model}": self._model}
-        parts[1::2] = [fields[part] for part in parts[1::2]]
-        return "".join(parts)
+
+def fill_path(pattern: str, dataset: str, model: str) -> str:
+    """Returns the path that a pattern with {dataset} and {model} stands for.
+
+    Raises:
+        ModelError: it holds something else in braces.
+    """
+    parts = re.split(r"({{|}}|{dataset}|{model})", pattern)
+    if odd := next((part for part in parts[::2] if set(part) & set("{}")), ""):
+        raise ModelError(
+            f"model {model!r}: the path {pattern!r} cannot be filled in ({odd!r}); it may hold "
+            "{dataset} and {model}"
+        )
+    fields = {"{{": "{", "}}": "}", "{dataset}": dataset, "{model}": model}
+    parts[1::2] = [fields[part] for part in parts[1::2]]
+    return "".join(parts)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:
