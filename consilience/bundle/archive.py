@@ -1,6 +1,7 @@
 """Bundles on disk: written whole, read only where every byte is what the manifest says."""
 
 import hashlib
+import os
 import stat
 import tempfile
 import zipfile
@@ -205,7 +206,7 @@ def _folder(path: Path) -> tuple[list[str], Reader]:
 
     def read(name: str, most: int) -> bytes:
         with (path / name).open("rb") as stream:
-            return stream.read(most)
+            return stream.read(min(most, os.fstat(stream.fileno()).st_size + 1))
 
     return [found.relative_to(path).as_posix() for found in listed], read
 

@@ -10,6 +10,7 @@ runs a study of somebody else decides what it may take.
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from consilience.errors import ConfigError, RefusedError
 
@@ -39,7 +40,10 @@ LIMITS = {
     "entries": Limit(20_000_000, "Entries of JSON, YAML or a file of tensors, aliases included."),
     "imported_bytes": Limit(64 * GIB, "Bytes of all arrays of one file of imported features."),
     "modules": Limit(500_000, "Modules of a network that a configuration declares."),
-    "parameters": Limit(20_000_000_000, "Numbers in a network that a configuration declares."),
+    "parameters": Limit(
+        1_000_000_000_000,
+        "Numbers in a network that a configuration declares, where they fit into the memory.",
+    ),
     "pixels": Limit(89_478_485, "Pixels of one picture (Pillow's own warning begins there)."),
     "ratio": Limit(
         200,
@@ -109,8 +113,36 @@ def hold_unpacked(unpacked: int, packed: int, place: object, name: str = "import
         )
 
 
+def memory() -> int:
+    """Returns the bytes of memory that this process can have at most, as far as it is known."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    group = Path("/sys/fs/cgroup/memory.max")
+    if group.is_file() and (text := group.read_text(encoding="utf8").strip()).isdecimal():
+        found.append(int(text))
+    return min(found)
+
+
+def hold_memory(found: int, place: object) -> None:
+    """Raises RefusedError if something takes more bytes than there are."""
+    if found > (most := memory()):
+        raise RefusedError(
+            f"{place} declares {_said(found)} bytes or more of weights, and this machine has "
+            f"{most:,}; correct it, or use a machine with more memory"
+        )
+
+
 def _said(found: int) -> str:
     return f"{found:,}" if found < 10**18 else "over 10^18"
 
 
-__all__ = ["FREE", "LIMITS", "VARIABLE", "Limit", "hold", "hold_unpacked", "limit"]
+__all__ = [
+    "FREE",
+    "LIMITS",
+    "VARIABLE",
+    "Limit",
+    "hold",
+    "hold_memory",
+    "hold_unpacked",
+    "limit",
+    "memory",
+]

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as registry
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from consilience.limits import hold
+from consilience.limits import hold, hold_memory
 
 _SMALL = 1 << 26
 """Numbers in a tensor that is let through without a closer look."""
@@ -34,8 +34,10 @@ class _Within(TorchDispatchMode):
         """Runs an operation, if it does not ask for too much."""
         kwargs = kwargs or {}
         if "device" in kwargs and math.prod(_ints(args)) > _SMALL:
-            size = func(*args, **{**kwargs, "device": "meta", "pin_memory": None}).numel()
-            hold("parameters", size, self._place, "numbers in one tensor")
+            wanted = func(*args, **{**kwargs, "device": "meta", "pin_memory": None})
+            hold("parameters", wanted.numel(), self._place, "numbers in one tensor")
+            if str(kwargs["device"] or "cpu") == "cpu":
+                hold_memory(wanted.numel() * wanted.element_size(), self._place)
         return func(*args, **kwargs)
 
 
@@ -57,16 +59,18 @@ def building(place: object) -> Iterator[None]:
     Raises:
         RefusedError: it declares more than the limits allow; nothing so large was made.
     """
-    sizes: dict[tuple[int, str], int] = {}
-    counts = {"modules": 0, "parameters": 0}
+    sizes: dict[tuple[int, str], tuple[int, int]] = {}
+    counts = {"modules": 0, "parameters": 0, "bytes": 0}
 
     def parameter(owner: nn.Module, name: str, found: Any) -> None:  # noqa: ANN401
         if found is None or nn.parameter.is_lazy(found):
             return
-        key = id(owner), name
-        counts["parameters"] += found.numel() - sizes.get(key, 0)
-        sizes[key] = found.numel()
+        before, after = sizes.get((id(owner), name), (0, 0)), _size(found)
+        sizes[id(owner), name] = after
+        counts["parameters"] += after[0] - before[0]
+        counts["bytes"] += after[1] - before[1]
         hold("parameters", counts["parameters"], place, "parameters or more")
+        hold_memory(counts["bytes"], place)
 
     def part(_owner: nn.Module, _name: str, _found: Any) -> None:  # noqa: ANN401
         counts["modules"] += 1
@@ -82,6 +86,12 @@ def building(place: object) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _size(found: Tensor) -> tuple[int, int]:
+    """Returns how many numbers a tensor has, and how many bytes of the machine's memory."""
+    on_cpu = found.device.type == "cpu"
+    return found.numel(), found.numel() * found.element_size() if on_cpu else 0
 
 
 def check_config(config: object, place: object) -> None:
