@@ -336,7 +336,7 @@ STUDY = {
 def test_studies_that_do_not_fit_their_tables(tmp_path, table, changes, match):
     with refused(match):
         make_explorer(
-            {"similarity": [table]}, STUDY | changes, tmp_path / "x.html", tmp_path / "study.json"
+            tmp_path / "x", tmp_path / "s", {"similarity": [table]}, study=STUDY | changes
         )
 
 
