@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from consilience.errors import ConfigError, DataError
+from consilience.errors import (
+    FORBIDDEN,
+    FULL,
+    ConfigError,
+    ConsilienceError,
+    DataError,
+    RefusedError,
+    StorageError,
+    no_room,
+    number_of,
+)
 from consilience.leftovers import delete_strays, discard_folder, maker
+from consilience.limits.reading import read_text, regular
+from consilience.limits.tables import check_footer
 from consilience.places import check_table
 from consilience.renames import of_columns
 from consilience.sums import values_hash
@@ -26,8 +38,6 @@ from consilience.sums import values_hash
 METADATA_KEY = b"consilience"
 ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
-LARGEST_TEXT = 256 << 20
-"""Bytes of a catalogue, study or table that somebody wrote."""
 _HASH_KEY = b"consilience_sha256"
 _VALUES_KEY = b"consilience_values_sha256"
 
@@ -45,20 +55,16 @@ def lines_of(text: str) -> list[str]:
 def text_of(path: Path, name: str = "") -> str:
     """Returns what a text file says that somebody wrote, without a mark at its beginning.
 
-    Args:
-        path: of the file.
-        name: of the file in messages; empty for its path.
+    Messages call it by `name`, or by its path.
 
     Raises:
-        ConfigError: it cannot be read, is larger than `LARGEST_TEXT`, or is no text in UTF-8.
+        ConfigError: it cannot be read, is larger than the limit, or is no text in UTF-8.
     """
     name = name or str(path)
     try:
-        if path.stat().st_size > LARGEST_TEXT:
-            raise ConfigError(f"{name}: larger than {LARGEST_TEXT >> 20} MB, which no such text is")
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not a text in UTF-8 ({error}); save it as one") from None
+        return read_text(path, "utf-8-sig")
+    except RefusedError as error:
+        raise ConfigError(f"{name}: {str(error).removeprefix(f'{path} ')}") from None
     except OSError as error:
         raise ConfigError(f"{name}: it cannot be read ({error.strerror})") from None
 
@@ -81,24 +87,29 @@ def atomic(path: str | Path, *, durable: bool = True) -> Iterator[Path]:
 
     Raises:
         DataError: a folder is where the file is to be, or a file where its folder is to be.
+        StorageError: there is no room, or the folder may not be written to.
     """
     path = Path(path)
-    make_folder(path.parent)
+    with storing(path):
+        make_folder(path.parent)
     if path.is_dir():
         raise DataError(f"{path} is a folder, and a file is to be there; move it away, run again")
     delete_strays(path.parent)
     prefix = f".{path.name}.{maker()}."
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
+    with storing(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        if durable:
-            sync(temporary)
-        temporary.replace(path)
-        if durable:
-            sync(path.parent)
+        with storing(path, FULL):
+            yield temporary
+        with storing(path):
+            temporary.chmod(0o666 & ~_umask())
+            if durable:
+                sync(temporary)
+            temporary.replace(path)
+            if durable:
+                sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -122,10 +133,11 @@ class new_folder:  # noqa: N801 - reads as what it does
         self.out = out
 
     def __enter__(self) -> Path:
-        make_folder(self.out.parent)
-        delete_strays(self.out.parent)
-        prefix = f".{self.out.name}.{maker()}."
-        self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=prefix)
+        with storing(self.out):
+            make_folder(self.out.parent)
+            delete_strays(self.out.parent)
+            prefix = f".{self.out.name}.{maker()}."
+            self._whole = tempfile.TemporaryDirectory(dir=self.out.parent, prefix=prefix)
         return Path(self._whole.name, "new")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -170,6 +182,27 @@ def kept(path: Path, key: str) -> Any:  # noqa: ANN401
     return content["value"]
 
 
+@contextmanager
+def storing(path: str | Path, numbers: Sequence[int] = (*FULL, *FORBIDDEN)) -> Iterator[None]:
+    """Turns a full disk, and a folder that may not be written to, into one clear error.
+
+    Args:
+        path: what is to be written.
+        numbers: the errors of the operating system that count.
+
+    Raises:
+        StorageError: says which file, why, and what to do.
+    """
+    try:
+        yield
+    except ConsilienceError:
+        raise
+    except Exception as error:
+        if (number := number_of(error)) not in numbers:
+            raise
+        raise StorageError(no_room(number, path)) from error
+
+
 def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any]) -> None:
     """Writes a Parquet file atomically; `metadata` goes into its footer as JSON.
 
@@ -198,7 +231,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
     Cost: a SHA-256 over the values, half as much as the reading (7 ms for 20,000 pairs).
     """
     try:
-        arrow = pq.ParquetFile(path, page_checksum_verification=True).read()
+        file = pq.ParquetFile(regular(path), page_checksum_verification=True)
+        check_footer(file, Path(path).stat().st_size, path)
+        arrow = file.read()
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -262,7 +297,7 @@ def _file_digest(path: Path, _size: int, _mtime: int) -> str:
 
 def file_digest(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes."""
-    path = Path(path)
+    path = regular(path)
     stat = path.stat()
     return _file_digest(path, stat.st_size, stat.st_mtime_ns)
 
@@ -293,7 +328,7 @@ def locate(uri: str, sha256: str = "") -> Path:
     Raises:
         DataError: nothing is there, or its hash differs.
     """
-    path = _resolve(uri)
+    path = regular(_resolve(uri))
     if not path.exists():
         raise DataError(f"{uri}: no such file or folder ({path}){_remedy(uri)}")
     weights = path / "model.safetensors" if path.is_dir() else path
@@ -342,11 +377,12 @@ def _resolve(uri: str) -> Path:
     if scheme != "package":
         return Path(uri).expanduser()
     package, _, inner = rest.partition("/")
-    # of a part of a package Python would run the package to find it
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    top, *parts = package.split(".")  # to find a part, Python would import what it is a part of
+    named = all(part.isidentifier() for part in (top, *parts))
+    spec = importlib.util.find_spec(top) if named else None
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"{uri}: the Python package {package!r} is not installed{_remedy(uri)}")
-    return Path(spec.submodule_search_locations[0]) / inner
+    return Path(spec.submodule_search_locations[0], *parts) / inner
 
 
 def _remedy(uri: str) -> str:

@@ -1,12 +1,15 @@
 """Where the workflow's scripts send messages: the log file of their rule; and who reads it."""
 
+import io
 import logging
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
-from consilience.errors import ConsilienceError
+from consilience.errors import explain
 
 DECIDES_NOTHING = True
 """No result depends on this module: see `consilience.code`."""
@@ -19,14 +22,44 @@ def log_to(path: str | Path) -> None:
     """Sends logging, standard error and the last words of the process to a file.
 
     An error that the user can act on is written as its message; anything else with a traceback.
+    Where the file cannot be written, on a full disk, all goes to the standard error that there was.
     """
-    stream = Path(path).open("w", buffering=1, encoding="utf8")  # noqa: SIM115 - open to the end
-    sys.stderr = stream
+    sys.excepthook = partial(_last_words, Path(path), sys.stderr)
+    stream = sys.stderr = _Log(Path(path), sys.stderr)
     logging.basicConfig(
         stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.captureWarnings(True)
-    sys.excepthook = _last_words
+
+
+class _Log(io.TextIOBase):
+    """A log file; once it cannot be written, what there was before in its place."""
+
+    def __init__(self, path: Path, before: TextIO) -> None:
+        self._before = before
+        self._raw: io.RawIOBase | None = None
+        try:
+            self._raw = path.open("wb", buffering=0)
+        except OSError as error:
+            self._give_up(error)
+
+    def write(self, text: str) -> None:  # type: ignore[override]
+        """Writes a text at once."""
+        content = text.encode("utf8", "backslashreplace")
+        while self._raw is not None and content:
+            try:
+                content = content[self._raw.write(content) or 0 :]
+            except OSError as error:
+                self._give_up(error)
+        if content:
+            self._before.write(content.decode("utf8", "replace"))
+
+    def _give_up(self, error: OSError) -> None:
+        self._raw = None
+        print(f"the log cannot be written ({error})", file=self._before)
+
+    def flush(self) -> None:
+        """Does nothing: all is written at once."""
 
 
 class FailureTeller(logging.Handler):
@@ -59,10 +92,32 @@ class FailureTeller(logging.Handler):
                 print(text, file=sys.stderr)
 
 
+_LOWER = {
+    "features": "features.batch_size",
+    "similarity": "similarity.max_memory_mb",
+    "shared": "similarity.max_memory_mb",
+    "alignment": "similarity.max_memory_mb",
+    "reliability": "similarity.max_memory_mb",
+    "sensitivity": "similarity.max_memory_mb",
+    "explorer": "explorer.layer_pairs",
+    "train": "batch_size of the recipe",
+}
+"""What of a study a step needs less memory with."""
+
+
 def _last_words(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+    path: Path,
+    before: TextIO,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
 ) -> None:
-    if isinstance(error, ConsilienceError):
-        print(f"error: {error}", file=sys.stderr)
+    step = next((part for part in path.parts if part in _LOWER), path.parent.name)
+    lower = _LOWER.get(step, "the number of models or samples")
+    remedy = f"lower {lower}, or give the job more memory (--set-resources RULE:mem_mb=NUMBER)"
+    said = explain(error, f"the job of {path}", remedy)
+    stream = sys.stderr or before
+    if said:
+        print(f"error: {said}", file=stream)
     else:
-        traceback.print_exception(kind, error, trace, file=sys.stderr)
+        traceback.print_exception(kind, error, trace, file=stream)

@@ -4,7 +4,6 @@ The table itself is `results.toml` beside this module. Rules take their paths fr
 bundles, merges, the explorer, the summary, `verify` and the pages that document them.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from consilience.limits.reading import parse_json, read_text
 from consilience.renames import present
 
 FOLDER = "results"
@@ -226,7 +226,7 @@ def _selects(study: Mapping[str, Any] | None, ids: Mapping[str, str]) -> bool:
 def read_study(folder: str | Path) -> dict[str, Any] | None:
     """Returns what a study selects, as its folder says; None if it does not say."""
     path = Path(folder, STUDY_FILE)
-    return json.loads(path.read_text(encoding="utf8")) if path.is_file() else None
+    return parse_json(read_text(path), path) if path.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Bundles on disk: written whole, read only where every byte is what the manifest says."""
 
 import hashlib
-import json
+import os
 import stat
 import zipfile
 import zlib
@@ -12,19 +12,19 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consilience import __version__
 from consilience.bundle.schema import problems_of, strangers, study_problems
 from consilience.errors import DataError
-from consilience.files import atomic, canonical_json, new_folder, open_table
+from consilience.files import atomic, canonical_json, new_folder, open_table, storing
+from consilience.limits import hold, hold_unpacked, limit
+from consilience.limits.reading import parse_json, regular
+from consilience.limits.tables import read_whole
 from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
 FORMAT, SCHEMA = "consilience bundle", 1
 MANIFEST = "manifest.json"
-LARGEST = {MANIFEST: 64 << 20, "table": 2 << 30}
-"""Bytes that a file may have, so that a small archive cannot fill a disk."""
 UNSOUND = (pa.ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError)
 """What a table that is none may raise."""
 MOST_SHOWN = 20
@@ -57,17 +57,10 @@ class Bundle:
     def table(self, name: str) -> pd.DataFrame:
         """Returns a table; its metadata are in `.attrs`."""
         try:
-            stream = pa.BufferReader(self.read(name))
-            arrow = pq.ParquetFile(stream, page_checksum_verification=True).read()
-            table = of_table(open_table(arrow, f"{self.path}: {name}"))
-        except (
-            pa.ArrowException,
-            ValueError,
-            OSError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            content, place = self.read(name), f"{self.path}: {name}"
+            arrow = read_whole(pa.BufferReader(content), len(content), place)
+            table = of_table(open_table(arrow, place))
+        except UNSOUND as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error
         return table
 
@@ -105,8 +98,10 @@ def write_bundle(results: str | Path, out: str | Path) -> Bundle:
         return bundle
     with new_folder(out) as folder:
         for name in [MANIFEST, *bundle.files]:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(parts.get(name) or bundle.read(name))
+            content = parts.get(name) or bundle.read(name)
+            with storing(out):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
     return bundle
 
 
@@ -191,7 +186,7 @@ def _of_results(results: Path) -> Bundle:
         raise DataError(f"{results} has no similarity table; run snakemake first")
 
     def read(name: str) -> bytes:
-        return (results / name).read_bytes()
+        return regular(results / name).read_bytes()
 
     files = {name: _described(read(name)) for name in names}
     return Bundle(str(results), content, files, read)
@@ -206,22 +201,31 @@ Reader = Callable[[str, int], bytes]
 
 def _folder(path: Path) -> tuple[list[str], Reader]:
     """Returns the files of a folder and how to read at most so many bytes of one; no links."""
-    listed = [found for found in path.rglob("*") if not found.is_dir() or found.is_symlink()]
-    for found in listed:
+    listed, size = [], 0
+    for found in path.rglob("*"):
         if found.is_symlink():
             raise DataError(f"{path}: {found.relative_to(path)} is a link; a bundle has none")
+        if found.is_dir():
+            continue
+        listed.append(regular(found))
+        size += found.stat().st_size
+        hold("archive_members", len(listed), path, "files or more")
+        hold("bundle_bytes", size, path, "bytes or more")
 
     def read(name: str, most: int) -> bytes:
         with (path / name).open("rb") as stream:
-            return stream.read(most)
+            return stream.read(min(most, os.fstat(stream.fileno()).st_size + 1))
 
     return [found.relative_to(path).as_posix() for found in listed], read
 
 
 def _zip(path: Path) -> tuple[list[str], Reader]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             infos = archive.infolist()
+            hold("archive_members", len(infos), path, "files")
+            size = sum(info.file_size for info in infos)
+            hold_unpacked(size, path.stat().st_size, path, "bundle_bytes")
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(f"{path} is neither a folder nor a zip ({error})") from error
     names = [info.filename for info in infos]
@@ -242,9 +246,10 @@ def _zip(path: Path) -> tuple[list[str], Reader]:
 
 def _manifest(path: Path, read: Reader) -> dict[str, Any]:
     try:
-        manifest = json.loads(read(MANIFEST, LARGEST[MANIFEST]))
-    except (KeyError, ValueError, RecursionError, FileNotFoundError) as error:
+        content = read(MANIFEST, limit("text_bytes") + 1)
+    except (KeyError, FileNotFoundError) as error:
         raise DataError(f"{path} has no readable {MANIFEST}, so it is no bundle") from error
+    manifest = parse_json(content, f"{path} has no readable {MANIFEST}, so it is no bundle: it")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(f"{path}: {MANIFEST} is not that of a {FORMAT}")
     if manifest.get("schema") != SCHEMA:
@@ -268,7 +273,7 @@ def _sound(described: Any) -> bool:  # noqa: ANN401
         isinstance(described, dict)
         and isinstance(described.get("sha256"), str)
         and isinstance(described.get("bytes"), int)
-        and 0 <= described["bytes"] <= LARGEST["table"]
+        and 0 <= described["bytes"] <= limit("bundle_bytes")
     )
 
 

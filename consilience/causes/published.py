@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from consilience.errors import DataError
+from consilience.limits.tables import read_data_frame
 
 MISSING = -1.0
 """What stands where the evaluation set is empty."""
@@ -143,7 +144,7 @@ def read_published(path: str | Path, source: str = "") -> pd.DataFrame:
 def _read(path: Path) -> tuple[pd.DataFrame, int]:
     """Returns a table without repeated headers and rows, and how many these were."""
     try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        table = read_data_frame(path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except (ValueError, OSError) as error:

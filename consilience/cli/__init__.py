@@ -15,7 +15,7 @@ from consilience.cli import (
     summary,
     verify,
 )
-from consilience.errors import ConsilienceError
+from consilience.errors import explain
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,8 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         return parsed.run(parsed)
-    except ConsilienceError as error:
-        print(f"consilience: {error}", file=sys.stderr)
+    except Exception as error:
+        remedy = "take fewer samples, or a machine with more memory"
+        said = explain(error, "this command", remedy)
+        if not said:
+            raise
+        print(f"consilience: {said}", file=sys.stderr)
         return 1
 
 

@@ -21,6 +21,8 @@ from consilience.files import METADATA_KEY, lines_of, text_of
 from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
 from consilience.forms.inputs import INPUTS, model_inputs
+from consilience.limits.arrays import check_npy, check_npz
+from consilience.limits.reading import regular
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
 from consilience.renames import present
@@ -203,10 +205,11 @@ def _header(name: str) -> dict[str, Any]:
     if path.suffix != ".safetensors":
         return {}
     try:
-        with safe_open(path, framework="numpy") as tensors:
-            return json.loads((tensors.metadata() or {}).get(METADATA_KEY.decode(), "{}"))
-    except (SafetensorError, OSError, ValueError):
+        with safe_open(regular(path), framework="numpy") as tensors:
+            found = json.loads((tensors.metadata() or {}).get(METADATA_KEY.decode(), "{}"))
+    except (SafetensorError, OSError, ValueError, RecursionError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _check_same_ids(x: str, y: str) -> None:
@@ -231,6 +234,7 @@ def _ids(name: str) -> list[str] | None:
     if path.suffix != ".npz":
         return None
     try:
+        check_npz(path)
         with np.load(path, allow_pickle=False) as arrays:
             key = next((key for key in ID_KEYS if key in arrays.files), None)
             return None if key is None else [str(one) for one in arrays[key].tolist()]
@@ -278,10 +282,12 @@ def _read(name: str, main: str = FEATURES) -> np.ndarray:
 def _read_npy(path: Path, layer: str | None) -> np.ndarray:
     if layer:
         raise FeaturesError(f"{path} holds one matrix, not the layer {layer!r}")
+    check_npy(path)
     return np.load(path, allow_pickle=False)
 
 
 def _read_npz(path: Path, layer: str | None) -> np.ndarray:
+    check_npz(path)
     with np.load(path, allow_pickle=False) as arrays:
         layers = [name for name in arrays.files if name not in (*ID_KEYS, *LABEL_KEYS)]
         return arrays[_choose(path, layer, layers)]
@@ -291,7 +297,7 @@ def _read_safetensors(path: Path, layer: str | None) -> np.ndarray:
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - as above
 
     try:
-        with safe_open(path, framework="numpy") as tensors:
+        with safe_open(regular(path), framework="numpy") as tensors:
             known = list(tensors.keys())
             # of a features file the layers come first: logits and the like must be asked for
             header = (tensors.metadata() or {}).get(METADATA_KEY.decode())

@@ -4,8 +4,10 @@ from typing import Any
 
 import yaml
 
-MOST_NODES = 1_000_000
-"""Keys and values that a text may say, with what its aliases repeat."""
+from consilience.errors import RefusedError
+from consilience.limits import hold, limit
+from consilience.limits.reading import check_nesting
+
 _UNREAD = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 """What the library's constructors raise of values that do not fit their tags."""
 
@@ -16,23 +18,33 @@ def load_once(text: str) -> Any:  # noqa: ANN401
     Raises:
         yaml.YAMLError: it cannot be read, a mapping has a key twice, or its aliases say too much.
     """
+    try:
+        hold("text_bytes", len(text), "it", "bytes")
+        found = _read(text)
+        check_nesting(found, "it")
+    except RecursionError:
+        raise yaml.YAMLError(f"it is nested deeper than {limit('depth')} levels") from None
+    except RefusedError as error:
+        raise yaml.YAMLError(str(error)) from None
+    except _UNREAD as error:  # of a date that is none, a number without end
+        raise yaml.YAMLError(str(error).partition(";")[0]) from None
+    return found
+
+
+def _read(text: str) -> Any:  # noqa: ANN401
     loader = _Once(text)
     try:
         node = loader.get_single_node()
         if node is None:
             return None
-        _count(node, {})
+        hold("entries", _count(node, {}), "it", "entries, each alias written out")
         return loader.construct_document(node)
-    except RecursionError:
-        raise yaml.YAMLError("it is nested too deeply, or within itself") from None
-    except _UNREAD as error:  # of a date that is none, a number without end
-        raise yaml.YAMLError(str(error).partition(";")[0]) from None
     finally:
         loader.dispose()
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """Returns how many nodes there are once each alias is written out."""
+    """Returns how many nodes there are once each alias is written out; a merge writes it out."""
     if id(node) in known:
         if not known[id(node)]:
             raise yaml.YAMLError(f"an alias stands within itself{node.start_mark}")
@@ -43,10 +55,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
         parts = [part for pair in node.value for part in pair]
     elif isinstance(node, yaml.SequenceNode):
         parts = node.value
-    count = 1 + sum(_count(part, known) for part in parts)
-    if count > MOST_NODES:
-        raise yaml.YAMLError(f"with its aliases it says more than {MOST_NODES:,} things")
-    known[id(node)] = count
+    known[id(node)] = count = 1 + sum(_count(part, known) for part in parts)
     return count
 
 

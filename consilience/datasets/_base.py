@@ -14,6 +14,8 @@ from PIL import Image
 from consilience import files
 from consilience.datasets import GROUP_COLUMN, Sample
 from consilience.errors import ConfigError, DataError, DepthError
+from consilience.limits import hold, limit
+from consilience.limits.reading import regular, walk
 
 ROLES = {
     "train": "train",
@@ -26,6 +28,7 @@ ROLES = {
     "dev": "test",
 }
 
+_PILLOW = Image.MAX_IMAGE_PIXELS or 0
 # What Pillow raises on damaged input differs from format to format.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -61,17 +64,34 @@ def decode(
 
     Raises:
         DepthError: a channel has more than 8 bits and there is no `span`, or a value outside it.
+        RefusedError: it says that it has more pixels than the limit.
         DataError: the picture cannot be decoded.
     """
-    stream = io.BytesIO(content) if isinstance(content, bytes) else content
+    stream = io.BytesIO(content) if isinstance(content, bytes) else regular(content)
     try:
-        with Image.open(stream) as picture:
+        with _opened(stream, origin) as picture:
             if picture.mode.startswith(("I", "F")):
                 return _scaled(picture, origin, span)
             _check_depth(picture, origin, span)
             return picture.convert("RGB")
     except _UNREADABLE as error:
         raise DataError(f"{origin}: the picture cannot be decoded ({error})") from error
+
+
+def _opened(stream: io.BytesIO | Path, origin: str) -> Image.Image:
+    """Returns a picture of which only the head was read, if it has no more pixels than the limit.
+
+    Pillow warns of more than its own limit and refuses twice as many, in words of its own.
+    """
+    Image.MAX_IMAGE_PIXELS = max(limit("pixels"), _PILLOW)
+    try:
+        picture = Image.open(stream)
+    except Image.DecompressionBombError as error:
+        found = re.search(r"[0-9]+", str(error))
+        hold("pixels", int(found[0]) if found else 1 << 62, origin, "pixels")
+        raise
+    hold("pixels", picture.width * picture.height, origin, "pixels")
+    return picture
 
 
 def _check_depth(picture: Image.Image, origin: str, span: tuple[float, float] | None) -> None:
@@ -166,8 +186,12 @@ def group_column(row: Mapping[str, Any]) -> str:
 
 def files_below(folder: Path) -> list[str]:
     """Returns the relative paths of all files below a folder, without hidden ones (`._1.tar`)."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [path.as_posix() for path in found if not any(part[0] == "." for part in path.parts)]
+    found = []
+    for top, below, names in walk(folder):
+        below[:] = [name for name in below if name[0] != "."]
+        paths = [top / name for name in names if name[0] != "."]
+        found += [path.relative_to(folder).as_posix() for path in paths if path.is_file()]
+    return found
 
 
 def tree_digest(contents: Iterable[tuple[str, str]]) -> str:

@@ -11,9 +11,10 @@ from consilience.datasets._hub import MissingError
 from consilience.datasets._roots import HubRoot, Root
 from consilience.errors import ConfigError, DataError
 from consilience.files import natural_order
+from consilience.limits import hold, limit
+from consilience.limits.reading import read_text
 
 COUNT = "nshards.txt"
-_MOST = 1_000_000
 _SUFFIX = ".tar"
 _COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)([^0-9/]*)")
 _PACKED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz")
@@ -81,12 +82,13 @@ def _counted(
     for split in splits:
         name = f"{split}/{COUNT}"
         try:
-            text = root.path(name).read_text(encoding="utf-8").strip()
+            text = read_text(root.path(name)).strip()
         except MissingError as error:
             why[split] = error
             continue
-        if not text.isdecimal() or not 1 <= int(text) <= _MOST:
+        if not re.fullmatch("[0-9]{1,18}", text) or int(text) < 1:
             raise DataError(f"{root.name}: {name} holds {text[:40]!r}, not a number of shards")
+        hold("shards", int(text), f"{root.name}: {name}", "shards")
         shards = [f"{split}/{i}{_SUFFIX}" for i in range(int(text))]
         found[split] = ShardList(shards, f"{name} says {text} shards")
     return found, why
@@ -110,8 +112,8 @@ def _expanded(pattern: str, place: str) -> list[str]:
             f"{place}, column name ({pattern}): shards are named by braces, not by stars; name the "
             "folder to read all in it, or write such as {000000..000009}.tar"
         )
-    if _count_names(pattern) > _MOST:  # the library would make them all at once
-        raise ConfigError(f"{place}, column name ({pattern}): it names over {_MOST:,} shards")
+    if _count_names(pattern) > (most := limit("shards")):  # the library would make them all at once
+        raise ConfigError(f"{place}, column name ({pattern}): it names over {most:,} shards")
     try:
         names = list(braceexpand(pattern))
     except UnbalancedBracesError as error:
@@ -126,8 +128,11 @@ def _count_names(pattern: str) -> int:
     """Returns how many names a pattern gives at most."""
     count = 1
     for inner in re.findall(r"{([^{}]*)}", pattern):
-        ends = re.match(r"(-?[0-9]+)\.\.(-?[0-9]+)", inner)
-        count *= abs(int(ends[2]) - int(ends[1])) + 1 if ends else inner.count(",") + 1
+        ends = re.match(r"(-?[0-9]{1,18})\.\.(-?[0-9]{1,18})(?![0-9])", inner)
+        many = 52 if ".." in inner else inner.count(",") + 1  # letters, such as {a..f}
+        if not ends and re.search("[0-9]{19}", inner):
+            many = 10**18
+        count *= abs(int(ends[2]) - int(ends[1])) + 1 if ends else many
     return count
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from consilience.datasets import Sample
 from consilience.datasets._base import ROLES, Listing, check_tree, decode, pixel_span, split_roles
 from consilience.errors import DataError
+from consilience.limits.reading import walk
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def _pictures(folder: Path, *, deep: bool) -> tuple[list[Path], int]:
     pictures: list[Path] = []
     others = 0
     seen: set[str] = set()
-    for top, below, names in os.walk(folder, followlinks=True):
+    for top, below, names in walk(folder, links=True):
         # A link to a parent would never end.
         real = os.path.realpath(top)
         if not deep or real in seen:

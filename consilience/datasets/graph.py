@@ -39,6 +39,7 @@ from consilience.datasets._graph import (
     part_roles,
 )
 from consilience.errors import ConfigError, DataError
+from consilience.limits.tables import check_footer
 from consilience.registry import did_you_mean
 
 CORA = "package:graphdatascience/resources/cora"
@@ -132,6 +133,7 @@ def _read(name: str) -> tuple[pa.Table, pa.Table, tuple[str, ...]]:
 def _table(path: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
         file = pq.ParquetFile(path)
+        check_footer(file, path.stat().st_size, path)
         if missing := set(columns) - set(file.schema_arrow.names):
             raise DataError(
                 f"{path} has no column {min(missing)!r} (there are "

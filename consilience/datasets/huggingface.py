@@ -41,10 +41,12 @@ from consilience.datasets._columns import choose_columns
 from consilience.datasets._hub import named_repo, open_repo
 from consilience.errors import DataError
 from consilience.files import natural_order
+from consilience.limits import VARIABLE, limit
+from consilience.limits.reading import regular
+from consilience.limits.tables import check_footer, rows_at_once
 
 _COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?(.*)\.parquet")
 PART = " [SEP] "
-_CLASSES = 100_000  # more class numbers than that need samples
 _ROWS = 64  # read at a time: pictures may be large
 
 
@@ -96,7 +98,7 @@ class Tables:
             )
 
     def _texts(self, cell: Any, origin: str) -> list[str | None]:  # noqa: ANN401
-        texts = cell if isinstance(cell, list) else [cell]
+        texts = [_decoded(one, origin) for one in (cell if isinstance(cell, list) else [cell])]
         if self.captions == "all" and texts:
             return texts
         wanted = int(self.captions) if self.captions.isdecimal() else 0
@@ -234,11 +236,12 @@ def _check_counted(names: list[str], place: str) -> None:
             before, number, count, after = match.groups()
             found.setdefault((before, int(count), after), []).append(int(number))
     for (before, count, after), numbers in found.items():
-        missing = sorted(set(range(count)) - set(numbers))
-        if min(numbers) == 1 and missing == [0] and max(numbers) == count:  # counted from 1
+        there = set(numbers)  # a name may count more files than any memory has numbers
+        if len(numbers) == count and there == set(range(1, count + 1)):  # counted from 1
             continue
-        if missing or len(numbers) > count:
-            what = f"number {missing[0]} is missing" if missing else "one is there twice"
+        first = next((i for i in range(count) if i not in there), None)
+        if first is not None or len(numbers) > count:
+            what = "one is there twice" if first is None else f"number {first} is missing"
             raise DataError(
                 f"{place}: there are {len(numbers)} of {count} files {before}NUMBER-of-{count}"
                 f"{after}.parquet, {what}; complete the dataset, or rename the files if a part of "
@@ -254,21 +257,28 @@ def _words(name: str) -> set[str]:
 
 def _schema(name: str, path: Path) -> pa.Schema:
     try:
-        return pq.read_schema(path)
+        file = pq.ParquetFile(regular(path))
+        check_footer(file, path.stat().st_size, name)
+        return file.schema_arrow
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
             f"{name} ({path}) is no Parquet file, or damaged or cut off ({error}); fetch it again"
         ) from error
 
 
-def _class_names(schema: pa.Schema, column: str) -> tuple[str, ...]:
+def _class_names(schema: pa.Schema, column: str, name: str) -> tuple[str, ...]:
     """Returns the class names that the hub's library wrote into a file."""
     try:
         found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    except ValueError:  # of another tool
+    except (ValueError, RecursionError):  # of another tool
         return ()
     for key in ("info", "features", column, "names"):
         found = found.get(key) if isinstance(found, Mapping) else None
+    if found and not (isinstance(found, list) and all(isinstance(one, str) for one in found)):
+        raise DataError(
+            f"{name}: its metadata `huggingface` name the classes of {column!r} as "
+            f"{str(found)[:40]!r}, which is no list of names; write the file again"
+        )
     return tuple(found or ())
 
 
@@ -276,7 +286,7 @@ def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
     """Returns the class names: the files' own, else numbers, else the texts that occur."""
     first, names = next(iter(files)), ()
     for name, path in files.items():
-        own = _class_names(_schema(name, path), column)
+        own = _class_names(_schema(name, path), column, name)
         names = own if name == first else names
         if own != names:
             raise DataError(
@@ -297,10 +307,11 @@ def _classes(files: Mapping[str, Path], column: str) -> tuple[str, ...]:
         )
     if all(isinstance(value, int) for value in found):
         rows = sum(pq.read_metadata(path).num_rows for path in files.values())
-        if max(found, default=0) > max(_CLASSES, 1000 * rows):
+        if max(found, default=0) >= max(limit("classes"), rows):
             raise DataError(
                 f"the column {column!r} of {first} holds {max(found)} for {rows} samples: numbers "
-                "of things, not classes counted from 0; number the classes that occur"
+                "of things, not classes counted from 0; number the classes that occur, or if there "
+                f"are so many, set {VARIABLE}=classes=NUMBER"
             )
         return tuple(map(str, range(max(found, default=-1) + 1)))
     return tuple(sorted(map(str, found)))
@@ -316,12 +327,22 @@ def _read(
 ) -> Iterator[list[dict[str, Any]]]:
     try:
         with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=rows, columns=columns):
+            at_once = rows_at_once(table, rows)
+            for batch in table.iter_batches(batch_size=at_once, columns=columns):
                 yield batch.to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} ({path}) has a text that is not in UTF-8 ({error})") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(
             f"{name} ({path}) is damaged or cut off ({error}); delete it and fetch it again"
         ) from error
+
+
+def _decoded(text: Any, origin: str) -> Any:  # noqa: ANN401
+    try:
+        return text.decode("utf8") if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:
+        raise DataError(f"{origin}: its text is not in UTF-8 ({error}); write it so") from error
 
 
 def _picture(cell: Any, origin: str, span: tuple[float, float] | None) -> Any:  # noqa: ANN401

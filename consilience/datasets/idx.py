@@ -14,7 +14,6 @@ The splits are `train` and `test`, named in the column `splits`; blank for both 
 split and number, such as `train/000012`. A picture is as stored, bright on black, 28 × 28.
 """
 
-import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,8 @@ from consilience.datasets import Sample
 from consilience.datasets._base import split_roles
 from consilience.datasets._hub import is_offline
 from consilience.errors import ConfigError, DataError
+from consilience.limits.arrays import GzipWithin
+from consilience.limits.reading import regular
 
 SPLITS = {"train": "train", "test": "t10k"}
 """Split, and how the names of its files begin."""
@@ -177,11 +178,11 @@ def read_idx(content: bytes, dimensions: int, origin: str) -> np.ndarray:
 
 
 def _content(path: Path) -> bytes:
-    content = path.read_bytes()
     if path.suffix != ".gz":
-        return content
+        return regular(path).read_bytes()
     try:
-        return gzip.decompress(content)
+        with GzipWithin(path) as stream:
+            return stream.read()
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be unpacked ({error}); fetch it again") from error
 

@@ -19,6 +19,7 @@ are the numbers of the nodes, features are as stored, edges count in both direct
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from consilience import files
 from consilience.datasets._graph import Nodes, make_nodes, part_roles
 from consilience.datasets._roots import fetch
 from consilience.errors import ConfigError, DataError
+from consilience.limits.arrays import GzipWithin, check_zip
 from consilience.registry import did_you_mean
 
 FETCHED = {"ogbn-arxiv": "http://snap.stanford.edu/ogb/data/nodeproppred/arxiv.zip"}
@@ -105,12 +107,13 @@ def prefetch(row: Mapping[str, Any]) -> None:
     except DataError as error:
         raise DataError(f"{place}: {error}; or name a folder: {kind}:FOLDER") from error
     try:
+        check_zip(archive)
         with zipfile.ZipFile(archive) as found:
             for name in found.namelist():
                 if member := _MEMBER.fullmatch(name):
                     with files.atomic(folder / member[1]) as temporary:
                         temporary.write_bytes(found.read(name))
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
         raise DataError(f"{place}: {archive} is no whole archive ({error}); delete it") from error
     archive.unlink()
 
@@ -157,12 +160,13 @@ def _numbers(path: Path, kind: type) -> np.ndarray:
     """
     head = csv.ReadOptions(autogenerate_column_names=True)
     try:
-        table = csv.read_csv(path, read_options=head)
+        with GzipWithin(path) as stream:
+            table = csv.read_csv(stream, read_options=head)
         if any(column.null_count for column in table.columns):
             raise DataError(f"{path} has blank cells; fetch it again")
         found = np.stack([column.to_numpy() for column in table.columns], 1)
         numbers = found.astype(kind)
-    except (pa.ArrowInvalid, OSError, ValueError, TypeError) as error:
+    except (pa.ArrowInvalid, OSError, EOFError, zlib.error, ValueError, TypeError) as error:
         raise DataError(f"{path} is damaged, or no table of numbers ({error})") from error
     if np.issubdtype(kind, np.integer) and (numbers != found).any():
         raise DataError(f"{path} holds fractions, and whole numbers are meant")

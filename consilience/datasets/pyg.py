@@ -19,7 +19,6 @@ for all nodes as one pool. Edges count in both directions, self loops not. Featu
 but those of Planetoid divided by their sum, as is usual.
 """
 
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -33,6 +32,9 @@ from consilience import files
 from consilience.datasets._graph import Nodes, make_nodes, normalize_rows, part_roles
 from consilience.datasets._hub import is_offline
 from consilience.errors import ConfigError, DataError
+from consilience.limits import hold_unpacked
+from consilience.limits.arrays import check_npy, check_npz, check_tensors, check_zip
+from consilience.limits.reading import parse_json, read_text
 
 MASKS = {"train": "train_mask", "validation": "val_mask", "test": "test_mask"}
 ROLES = {"train": "tr", "validation": "va", "test": "te"}
@@ -158,6 +160,7 @@ def _read_processed(path: Path) -> Arrays:
     """
     import torch  # noqa: PLC0415 - a plan loads no deep-learning library
 
+    check_zip(path)
     stand_in = type("Data", (), {})  # never made, only named in the file
     try:
         with torch.serialization.safe_globals([(stand_in, _CLASS)]):
@@ -174,6 +177,9 @@ def _read_processed(path: Path) -> Arrays:
     lacking = [key for key in wanted if not isinstance(kept.get(key), torch.Tensor)]
     if lacking:
         raise DataError(f"{path} has no tensor {lacking[0]!r}; name a graph with classes and masks")
+    size = path.stat().st_size
+    hold_unpacked(sum(kept[key].numel() * kept[key].element_size() for key in wanted), size, path)
+    check_tensors({k: kept[k] for k in wanted if "sparse" not in str(kept[k].layout)}, size, path)
     arrays = {key: kept[key].to_dense().numpy() for key in wanted}
     n = len(arrays["x"])
     labels = arrays["y"][:, 0] if arrays["y"].shape == (n, 1) else arrays["y"]
@@ -195,11 +201,13 @@ def _read_raw(folder: Path) -> Arrays:
         if not (folder / name).is_file():
             raise DataError(f"{folder / name}: no such file, nor a processed/data.pt beside raw")
     try:
+        check_npz(folder / "adj_full.npz")
+        check_npy(folder / "feats.npy")
         with np.load(folder / "adj_full.npz", allow_pickle=False) as file:
             given = (file["data"], file["indices"], file["indptr"])
             adjacency = sparse.csr_array(given, shape=tuple(file["shape"])).tocoo()
         x = sparse.csr_array(np.load(folder / "feats.npy", allow_pickle=False))
-        classes, roles = (json.loads((folder / name).read_text("utf8")) for name in RAW[2:])
+        classes, roles = (parse_json(read_text(folder / name), folder / name) for name in RAW[2:])
         labels = np.full(x.shape[0], -1)
         for node, label in classes.items():
             labels[int(node)] = int(label)

@@ -51,6 +51,8 @@ from consilience.datasets._roots import HubRoot, Root, is_remote, open_root
 from consilience.datasets._shards import ShardList, list_shards
 from consilience.errors import DataError
 from consilience.files import lines_of
+from consilience.limits.arrays import check_array
+from consilience.limits.reading import read_text, regular
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
 _LABELS = ("cls", "npy")
@@ -145,11 +147,9 @@ def prefetch(row: Mapping[str, Any]) -> None:
 
 def _classes(root: Root | HubRoot) -> tuple[str, ...]:
     try:
-        text = root.path("classnames.txt").read_text(encoding="utf-8")
+        text = read_text(root.path("classnames.txt"))
     except MissingError:
         return ()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{root.name}: classnames.txt is no text in UTF-8 ({error})") from error
     names = [line.strip() for line in lines_of(text)]
     while names and not names[-1]:
         names.pop()
@@ -174,7 +174,7 @@ def _read(path: Path, name: str) -> Iterator[dict[str, Any]]:
         raise DataError(
             f"reading shards needs webdataset ({error}): pip install 'consilience[models]'"
         ) from error
-    stat = path.stat()
+    stat = regular(path).stat()
     _check_whole(path, name, stat.st_size, stat.st_mtime_ns)
     try:
         # An open file, not an address: the library would run commands named in an address.
@@ -298,7 +298,7 @@ def _label_in_json(content: bytes) -> str:
     """Returns the key under which a member of metadata has a label, or "" if it has none."""
     try:
         found = json.loads(content or b"{}")
-    except ValueError:  # no metadata that are read
+    except (ValueError, RecursionError):  # no metadata that are read
         return ""
     names = found if isinstance(found, dict) else {}
     return next((key for key in (*_LABELS, *_OTHER_LABELS) if names.get(key) is not None), "")
@@ -312,6 +312,7 @@ def _label(content: bytes, origin: str) -> int:
 
 
 def _labels(content: bytes, origin: str) -> tuple[int, ...]:
+    check_array(io.BytesIO(content), len(content), f"{origin}: its npy")
     try:
         marks = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:

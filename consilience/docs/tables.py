@@ -13,6 +13,7 @@ from consilience import datasets, models
 from consilience.code import path_of
 from consilience.config import ROOT
 from consilience.docs.docstrings import plain
+from consilience.limits import LIMITS
 from consilience.metrics import METRICS, Facts, Metric
 from consilience.networks import list_architectures
 
@@ -29,6 +30,10 @@ def tables() -> dict[str, str]:
         "datasets": table(["column", "values", "meaning"], _columns(_schema("datasets"))),
         "dataset_sources": _sources(datasets),
         "architectures": _architectures(),
+        "limits": table(
+            ["limit", "default", "of what"],
+            ((f"`{name}`", f"{one.most:,}", one.meaning) for name, one in LIMITS.items()),
+        ),
         "metrics": table(
             ["metric", "parameters (defaults)", "range", "more similar", "same after", "cite"],
             _facts(),

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from consilience import __version__
 from consilience.errors import DataError
 from consilience.explorer.answers import add_behavior, add_consistency, add_differences
+from consilience.explorer.checked import check_study
 from consilience.explorer.contents import Contents, add_accuracy, add_curves, add_similarity
 from consilience.explorer.grounding import add_grounding
 from consilience.explorer.page import render
@@ -58,6 +59,7 @@ def make_explorer(
     """
     if not tables.get("similarity") and not tables.get("grounding"):
         raise DataError("the explorer needs a similarity table; give the study a metric")
+    check_study(study)
     contents = Contents(*(sorted(study[key]) for key in ("models", "datasets", "metrics")))
     with threadpool_limits(1):  # sums split over threads would differ in the last bit
         add_similarity(contents, tables.get("similarity", ()), study["labels"], layer_pairs)

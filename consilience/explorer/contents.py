@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from consilience.errors import DataError
+from consilience.explorer.checked import check_known
 from consilience.explorer.pack import Pack
 from consilience.files import read_table
 from consilience.layers import last_layers
@@ -72,6 +73,8 @@ def add_similarity(
     by_metric: dict[str, list[_Table]] = {}
     for path in paths:
         table = _read(path)
+        found = {"datasets": {table.dataset}, "metrics": {table.metric}}
+        check_known(found | {"models": set(table.value.models)}, vars(contents), str(path))
         by_metric.setdefault(table.metric, []).append(table)
     described, tables, layers = [], {}, _Layers(layer_pairs)
     for metric in contents.metrics:

@@ -3,18 +3,16 @@
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Any
 
-import altair as alt
 import pandas as pd
-import vl_convert
 
 from consilience import __version__
 from consilience.explorer.charts import specs
 from consilience.explorer.contents import Contents
+from consilience.explorer.library import script_library
 from consilience.explorer.sections import Section, section, select, shown_charts, views
 from consilience.plots.style import METHODS, PALETTE, Groups, read_groups
 
@@ -42,13 +40,6 @@ _PATHS = {
 def asset(name: str) -> str:
     """Returns the text of a file beside this module."""
     return files("consilience.explorer").joinpath(name).read_text(encoding="utf8")
-
-
-@cache
-def _library() -> str:
-    """Returns Vega, Vega-Lite and Vega-Embed as one script, from the package vl-convert."""
-    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    return vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script")
 
 
 def render(
@@ -94,7 +85,7 @@ def render(
         version=__version__,
         meta=_json(meta),
         pack=contents.pack.text(),
-        library=_library(),
+        library=script_library(),
         script="".join(asset(f"page.{part}js") for part in ("", "families.", "grounding.")),
     )
 

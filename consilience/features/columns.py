@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consilience.errors import FeaturesError
+from consilience.limits.tables import check_footer
 
 
 def read_columns(path: Path, named: Sequence[str], layer: str) -> dict[str, Any]:
@@ -25,7 +26,9 @@ def read_columns(path: Path, named: Sequence[str], layer: str) -> dict[str, Any]
     Raises:
         FeaturesError: a column is neither, or the units of a layer are not all of one kind.
     """
-    table = pq.ParquetFile(path).read()
+    file = pq.ParquetFile(path)
+    check_footer(file, path.stat().st_size, path)
+    table = file.read()
     index = _index(table.schema)
     columns = dict(zip(table.column_names, table.columns, strict=True))
     found = {name: columns[name].to_pylist() for name in named if name in columns}

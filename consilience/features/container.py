@@ -19,6 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from consilience.errors import FeaturesError
+from consilience.limits.reading import regular
 from consilience.sums import SUMMED
 
 CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "bool": "BOOL"}
@@ -138,7 +139,7 @@ def opened(path: str | Path) -> Iterator[Any]:
         FeaturesError: the file is missing or damaged.
     """
     try:
-        with safe_open(path, framework="numpy") as stream:
+        with safe_open(regular(path), framework="numpy") as stream:
             yield stream
     except FileNotFoundError as error:
         raise FeaturesError(f"{path}: no such features file; run snakemake to make it") from error

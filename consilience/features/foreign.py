@@ -25,12 +25,15 @@ from zipfile import BadZipFile
 import numpy as np
 import pyarrow as pa
 
-from consilience.errors import FeaturesError
+from consilience.errors import FeaturesError, RefusedError
 from consilience.features.columns import read_columns
 from consilience.features.hdf5 import read_datasets
 from consilience.features.numbered import in_order, is_block, layer_order, names_rows
 from consilience.features.reading import check_content, read_header
+from consilience.features.tensors import load_tensors
 from consilience.files import lines_of
+from consilience.limits.arrays import check_npy, check_npz
+from consilience.limits.reading import read_text, regular
 from consilience.registry import did_you_mean
 from consilience.sums import damaged_member
 
@@ -97,10 +100,7 @@ def read_ids(path: str | Path) -> tuple[str, ...]:
     path = Path(path)
     if not path.is_file():
         raise FeaturesError(f"{path}: no such file of ids")
-    try:
-        ids = lines_of(path.read_text(encoding="utf8"))
-    except UnicodeDecodeError as error:
-        raise FeaturesError(f"{path} is no text in UTF-8 ({error.reason})") from None
+    ids = lines_of(read_text(path))
     while ids and not ids[-1]:
         ids.pop()
     return tuple(ids)
@@ -216,7 +216,7 @@ def _read_splits(path: Path) -> Foreign:
         features, targets = path / f"features_{split}.pt", path / f"targets_{split}.pt"
         if not features.exists():
             continue
-        labels = _numbers(_load_torch(targets), targets, "targets") if targets.exists() else None
+        labels = _numbers(load_tensors(targets), targets, "targets") if targets.exists() else None
         piece = _read_file(features)
         pieces.append(replace(piece, ids=None, labels=labels, split=split, samples_hash=""))
         files += [file for file in (features, targets) if file.exists()]
@@ -235,10 +235,10 @@ def _read_file(path: Path) -> Piece:
             f"{', '.join(_READERS)} (pickles are refused: they can execute code)"
         )
     try:
-        return reader(path)
+        return reader(regular(path))
     except (
-        ValueError, TypeError, RuntimeError, OSError, EOFError, KeyError, BadZipFile,
-        pa.ArrowException,
+        ValueError, AttributeError, RecursionError, TypeError, RuntimeError, OSError, EOFError,
+        KeyError, BadZipFile, pa.ArrowException,
     ) as error:  # fmt: skip
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FeaturesError(f"{path}: cannot be read ({reason})") from None
@@ -320,29 +320,18 @@ def _numbers(value: Any, path: Path, name: str) -> np.ndarray:  # noqa: ANN401
 
 
 def _read_npy(path: Path) -> Piece:
+    check_npy(path)
     return _piece({LAYER: np.load(path, allow_pickle=False)}, path)
 
 
 def _read_npz(path: Path) -> Piece:
+    check_npz(path)
     with np.load(path, allow_pickle=False) as arrays:
         return _piece({name: arrays[name] for name in arrays.files}, path)
 
 
-def _load_torch(path: Path) -> Any:  # noqa: ANN401
-    import torch  # noqa: PLC0415 - the other formats do without
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise FeaturesError(
-            f"{path} cannot be read as tensors ({reason[0]}); files that hold anything else can "
-            "execute code and are refused: save the tensors alone"
-        ) from None
-
-
 def _read_pt(path: Path) -> Piece:
-    found = _load_torch(path)
+    found = load_tensors(path)
     if damaged := damaged_member(path):  # PyTorch does not look
         raise FeaturesError(f"{path} is damaged: {damaged} has another check sum; write it again")
     if not isinstance(found, Mapping):
@@ -372,6 +361,8 @@ def _read_safetensors(path: Path) -> Piece:
     try:
         header = read_header(path)
         names = header["layers"]
+    except RefusedError:  # a features file that is damaged
+        raise
     except FeaturesError:
         header, names = {}, None
     try:

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 import torch
 
-from consilience.errors import ConsilienceError, FeaturesError, ModelError
-from consilience.models import Extractor, is_out_of_memory
+from consilience.errors import ConsilienceError, FeaturesError, ModelError, is_out_of_memory
+from consilience.models import Extractor
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from consilience.errors import FeaturesError
 from consilience.features.numbered import layer_order
+from consilience.limits import hold, hold_unpacked
 
 
 def read_datasets(path: Path) -> tuple[dict[str, np.ndarray], bool]:
@@ -26,9 +27,11 @@ def read_datasets(path: Path) -> tuple[dict[str, np.ndarray], bool]:
         ) from None
     found: dict[str, np.ndarray] = {}
     kept: list[bool] = []
+    sizes: list[int] = []
     seen: set[Any] = set()
 
-    def walk(group: Any) -> None:  # noqa: ANN401
+    def walk(group: Any, depth: int = 1) -> None:  # noqa: ANN401
+        hold("depth", depth, path, "groups in one another")
         seen.add(group)
         names, tracked = _members(group)
         kept.append(tracked)
@@ -39,14 +42,25 @@ def read_datasets(path: Path) -> tuple[dict[str, np.ndarray], bool]:
             if node in seen:  # another name of it
                 continue
             if isinstance(node, h5py.Group):
-                walk(node)
+                walk(node, depth + 1)
             elif isinstance(node, h5py.Dataset):
                 seen.add(node)
+                _check(node, path)
+                sizes.append(node.nbytes)
+                hold_unpacked(sum(sizes), path.stat().st_size, path)
                 found[f"{group.name}/{name}".lstrip("/")] = node[()]
 
     with h5py.File(path, "r") as stream:
         walk(stream["/"])
     return found, all(kept)
+
+
+def _check(node: Any, path: Path) -> None:  # noqa: ANN401
+    """Raises FeaturesError if the values of a dataset lie in other files, which are not read."""
+    if node.is_virtual or node.external:
+        raise FeaturesError(
+            f"{path}: {node.name!r} keeps its values in other files; write them into this one"
+        )
 
 
 def _members(group: Any) -> tuple[list[str], bool]:  # noqa: ANN401

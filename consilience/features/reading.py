@@ -4,21 +4,32 @@ Whoever reads a layer reads it here, and gets the content that was written: what
 compared with the hash in the file's header (`consilience.features.soundness`).
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from consilience.errors import FeaturesError
+from consilience.errors import FeaturesError, RefusedError
 from consilience.features.container import again, loaded, opened, picked, read_entries
 from consilience.features.soundness import check_tensor
 from consilience.files import METADATA_KEY
+from consilience.limits.reading import parse_json
 from consilience.places import check_meant, check_place
 from consilience.registry import did_you_mean
 
 _KEY = METADATA_KEY.decode()
+_KINDS = {
+    "layers": list,
+    "model": dict,
+    "dataset": str,
+    "samples_hash": str,
+    "n": int,
+    "dtype": str,
+    "shapes": dict,
+    "hashes": dict,
+}
+"""What every header has, and of which type."""
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -29,19 +40,39 @@ def read_header(path: str | Path) -> dict[str, Any]:
         DataError: it is of another dataset or model than its place among results says.
     """
     with opened(path) as stream:
-        text = (stream.metadata() or {}).get(_KEY)
+        text, names = (stream.metadata() or {}).get(_KEY), list(stream.keys())
     if text is None:
         raise FeaturesError(f"{path} is no features file: its header is missing; {again(path)}")
-    header = json.loads(text)
+    header = parse_json(text, f"{path} is no features file: its header")
+    if not isinstance(header, dict):
+        raise RefusedError(f"{path} is no features file: its header is no mapping; {again(path)}")
     if "layers" not in header:
         raise FeaturesError(
             f"{path} is no features file: its header names no layers, as that of trained weights; "
             "features of a model lie in results/features/{dataset}/{model}.safetensors"
         )
+    if wrong := _wrong(header, names):
+        raise RefusedError(f"{path} is no features file: its header has {wrong}; {again(path)}")
     model = header.get("model", {}).get("model")
     said = {"dataset": header.get("dataset"), "model": model}
     check_place(path, {kind: name for kind, name in said.items() if name is not None})
     return header
+
+
+def _wrong(header: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Returns what of a header is not as `write_features` writes it, or ""."""
+    for key, kind in _KINDS.items():
+        if not isinstance(header.get(key), kind):
+            return f"no {key} of the type {kind.__name__}"
+    if not isinstance(header["model"].get("model"), str):
+        return "no name of the model"
+    tensors = [*header["layers"], *header.get("outputs", [])]
+    if not header["layers"] or not all(isinstance(name, str) for name in tensors):
+        return "no list of layers"
+    for name in tensors:
+        if name not in names or name not in header["shapes"] or name not in header["hashes"]:
+            return f"{name!r}, of which the file has no tensor, shape or hash"
+    return ""
 
 
 def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  # noqa: ANN401

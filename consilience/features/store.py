@@ -6,7 +6,6 @@ The format keeps neither the order of its tensors nor that of its metadata, so t
 one JSON text under one key: then equal content gives equal bytes.
 """
 
-import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from consilience.errors import FeaturesError
+from consilience.errors import FeaturesError, StorageError
 from consilience.features.container import Entry, write_tensors
-from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.files import METADATA_KEY, atomic, canonical_json, storing
 from consilience.registry import did_you_mean
 from consilience.sums import check_sum
 
@@ -29,7 +28,6 @@ OUTPUT_DTYPE = "float32"
 UNEMBEDDING = "unembedding"
 _KEY = METADATA_KEY.decode()
 _REQUIRED = ("model", "dataset", "samples_hash")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_features(
@@ -131,14 +129,10 @@ def _is_constant(x: np.ndarray) -> bool:
 def room_needed(path: str | Path) -> Iterator[None]:
     """Turns a full disk into one clear error; what was written before is kept."""
     try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise FeaturesError(
-            f"{path} cannot be written: {error.strerror.lower()} under {Path(path).parent}; "
-            "make room and run again, it goes on from the last shard that was written"
-        ) from error
+        with storing(path):
+            yield
+    except StorageError as error:
+        raise FeaturesError(f"{error}; it goes on from the last shard that was written") from error
 
 
 def check_header(out: str | Path, header: Mapping[str, Any], features: Mapping[str, Any]) -> None:

@@ -6,20 +6,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from consilience.datasets import Dataset, Sample
-from consilience.errors import ConfigError, ConsilienceError, ModelError
+from consilience.errors import ConfigError, ConsilienceError, ModelError, is_out_of_memory
 from consilience.registry import did_you_mean, submodules
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "status_alloc_failed",  # of CUDA's libraries
-)
-
 
 READ_ANY = ("imported", "raw", "trained")
 """Sources whose models can be of any modality; networks of all others read pictures or texts."""
@@ -92,13 +84,6 @@ def check_modality(row: Mapping[str, Any]) -> None:
             f"source {source!r} has networks that read pictures or texts, and the column modality "
             f"says {modality!r}; models of that are trained here, imported or raw"
         )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Returns whether an error of PyTorch or Python means that memory ran out."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return any(text in str(error).lower() for text in _OUT_OF_MEMORY)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Read with NumPy alone; nothing in the file is executed. Weights are unpacked to 
 model has the values that its packed form stands for.
 """
 
+import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,16 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from consilience.errors import RefusedError
+from consilience.limits import hold
+from consilience.limits.networks import check_config
+from consilience.limits.reading import regular
 from consilience.models import _weights
 
 _SCALARS = dict(enumerate("BbHhIif?")) | {10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
 _SPECIAL = 3
+_AXES = 4
 _PRE = ("smollm",)
 _TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 _BLOCK = {
@@ -53,6 +59,21 @@ def _signed_bytes(block: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(block).view(np.int8).astype(np.float32)
 
 
+_NEEDED = {
+    "tokenizer.ggml.tokens": list,
+    "tokenizer.ggml.merges": list,
+    "tokenizer.ggml.token_type": list,
+    "tokenizer.ggml.eos_token_id": int,
+    "llama.attention.head_count": int,
+    "llama.embedding_length": int,
+    "llama.feed_forward_length": int,
+    "llama.block_count": int,
+    "llama.context_length": int,
+    "llama.attention.layer_norm_rms_epsilon": float,
+}
+"""Settings that there must be, and of which kind."""
+
+
 # For each packing: values per block, bytes per block, and how (blocks, bytes) become values.
 _PACKINGS: dict[int, tuple[int, int, Callable[[np.ndarray], np.ndarray]]] = {
     0: (1, 4, lambda b: b.view("<f4")),
@@ -76,18 +97,29 @@ class _Reader:
         self.at += struct.calcsize(f"<{form}")
         return value
 
+    def count(self, what: str) -> int:
+        """Returns a number of things that follow, each of which takes a byte or more."""
+        found, left = self.take("Q"), len(self.data) - self.at
+        if found > left:
+            raise ValueError(f"it declares {found:,} {what} and has {left:,} bytes left")
+        return found
+
     def text(self) -> str:
-        size = self.take("Q")
+        size = self.count("bytes of a text")
         self.at += size
         return bytes(self.data[self.at - size : self.at]).decode("utf8")
 
-    def value(self, kind: int) -> Any:  # noqa: ANN401
+    def value(self, kind: int, depth: int = 1) -> Any:  # noqa: ANN401
         if kind == _TEXT:
             return self.text()
-        if kind != _LIST:
+        if kind in _SCALARS:
             return self.take(_SCALARS[kind])
-        inner = self.take("I")
-        return [self.value(inner) for _ in range(self.take("Q"))]
+        if kind != _LIST:
+            raise ValueError(f"a setting is of the type {kind}, which there is not")
+        hold("depth", depth, "it", "lists in one another, or more")
+        inner, count = self.take("I"), self.count("entries of a list")
+        hold("entries", count, "it", "entries of a list")
+        return [self.value(inner, depth + 1) for _ in range(count)]
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -95,28 +127,36 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     Raises:
         ValueError: the file is not GGUF, or a tensor is packed in a way that is not known here.
+        RefusedError: it nests or counts more than the limits.
     """
-    reader = _Reader(np.memmap(path, np.uint8, "r"))
+    reader = _Reader(np.memmap(regular(path), np.uint8, "r"))
     if bytes(reader.data[:4]) != b"GGUF":
         raise ValueError("not a GGUF file")
     reader.at = 4
-    version, tensors, entries = reader.take("I"), reader.take("Q"), reader.take("Q")
+    version = reader.take("I")
     if version not in (2, 3):
         raise ValueError(f"GGUF version {version}; 2 and 3 are known")
-    settings = {}
+    tensors, entries = reader.count("tensors"), reader.count("settings")
+    settings: dict[str, Any] = {}
     for _ in range(entries):
         key = reader.text()
+        if key in settings:
+            raise ValueError(f"the setting {key!r} is there twice")
         settings[key] = reader.value(reader.take("I"))
-    heads = []
+    heads: dict[str, tuple[list[int], int, int]] = {}
     for _ in range(tensors):
         name = reader.text()
-        shape = [reader.take("Q") for _ in range(reader.take("I"))][::-1]
-        heads.append((name, shape, reader.take("I"), reader.take("Q")))
+        if (axes := reader.take("I")) > _AXES or name in heads:
+            raise ValueError(f"tensor {name!r} has {axes} axes, or is there twice")
+        shape = [reader.take("Q") for _ in range(axes)][::-1]
+        heads[name] = shape, reader.take("I"), reader.take("Q")
     step = settings.get("general.alignment", 32)
+    if not isinstance(step, int) or not 1 <= step <= 1 << 20:
+        raise ValueError(f"general.alignment is {str(step)[:20]!r}, no number of bytes")
     start = -(-reader.at // step) * step
     return settings, {
         name: _unpack(reader.data, name, shape, kind, start + offset)
-        for name, shape, kind, offset in heads
+        for name, (shape, kind, offset) in heads.items()
     }
 
 
@@ -125,7 +165,7 @@ def _unpack(data: np.ndarray, name: str, shape: list[int], kind: int, start: int
         known = ", ".join(map(str, _PACKINGS))
         raise ValueError(f"tensor {name!r} is packed as type {kind}; known types: {known}")
     values, size, unpack = _PACKINGS[kind]
-    blocks = int(np.prod(shape)) // values
+    blocks = math.prod(shape) // values
     packed = data[start : start + blocks * size]
     if len(packed) < blocks * size:
         raise ValueError(f"the file ends inside tensor {name!r}")
@@ -147,16 +187,34 @@ def load(
     """
     try:
         settings, tensors = read_gguf(path)
-    except (ValueError, KeyError, struct.error) as error:
+    except (ValueError, KeyError, struct.error, RefusedError) as error:
         _weights.fail(row, f"{path} cannot be read: {error}; use safetensors, or another GGUF file")
     kinds = (settings.get("general.architecture"), settings.get("tokenizer.ggml.model"))
     if kinds != ("llama", "gpt2") or settings.get("tokenizer.ggml.pre") not in _PRE:
         _refuse(row, path, settings)
-    config = _config(settings, tied="output.weight" not in tensors)
-    if seed is not None:
-        with _weights.seeded(seed, _weights.cell(row, "name")):
-            return LlamaForCausalLM(config), _tokenizer(settings)
-    return _filled(row, path, config, _state(tensors, config)), _tokenizer(settings)
+    _check_settings(row, path, settings)
+    with _weights.local(row, str(path)):
+        config = _config(settings, tied="output.weight" not in tensors)
+        if seed is not None:
+            with _weights.seeded(seed, _weights.cell(row, "name")):
+                return LlamaForCausalLM(config), _tokenizer(settings)
+        return _filled(row, path, config, _state(tensors, config)), _tokenizer(settings)
+
+
+def _check_settings(row: Mapping[str, Any], path: Path, settings: Mapping[str, Any]) -> None:
+    """Raises ModelError unless all settings are there that network and tokenizer need."""
+    for key, kind in _NEEDED.items():
+        found = settings.get(key)
+        of_texts = kind is not list or key.endswith("type") or _are(found, str)
+        if not isinstance(found, kind) or not of_texts:
+            what = "lacks the setting" if found is None else "has another kind of value as"
+            _weights.fail(row, f"{path} {what} {key}; use safetensors, or another GGUF file")
+    place = f"model {row.get('model', '')!r}: {path}"
+    check_config({key: one for key, one in settings.items() if isinstance(one, int)}, place)
+
+
+def _are(found: Any, kind: type) -> bool:  # noqa: ANN401
+    return isinstance(found, list) and all(isinstance(one, kind) for one in found)
 
 
 def _filled(

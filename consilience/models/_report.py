@@ -1,9 +1,16 @@
 """What the transformers library reports of weights that it could not use, and only warns about."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
+from transformers.utils.logging import (
+    disable_progress_bar,
+    enable_progress_bar,
+    is_progress_bar_enabled,
+)
 
 from consilience.models._weights import fail
 
@@ -65,3 +72,16 @@ def _inside(model: nn.Module, name: str) -> bool:
             return beyond or (in_block and name.endswith(".weight"))
         module, in_block = child, in_block or part.isdigit()
     return False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps the library's progress bars out of logs; a terminal still shows them."""
+    silence = is_progress_bar_enabled() and not sys.stderr.isatty()
+    if silence:
+        disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silence:
+            enable_progress_bar()

@@ -1,8 +1,6 @@
 """Checkpoints: tables of tensors by name, read without running code."""
 
 import argparse
-import pickle
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from consilience.errors import ConsilienceError, is_out_of_memory
+from consilience.limits.arrays import check_tensors, check_zip
+from consilience.models._pickles import explained
 from consilience.models._weights import fail, names_in
 
 State = Mapping[str, Tensor]
@@ -34,12 +35,6 @@ _PLAIN = [
     ),
 ]
 _EXPECTED = "expected safetensors or tensors"
-_CONVERT = """\
-it is a pickle with more than tensors ({} of it would be run). If you trust it, convert it once, \
-where nothing can be harmed: python -c "import torch; s = torch.load('OLD', map_location='cpu', \
-weights_only=False); torch.save(s['state_dict'], 'NEW')", with the entry that holds the tensors in \
-place of state_dict, and set `weights` to NEW\
-"""
 
 
 class Checkpoint(dict[str, Tensor]):
@@ -159,16 +154,18 @@ def _read(row: Mapping[str, Any], path: Path) -> Any:  # noqa: ANN401
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
+        check_zip(path)
         with torch.serialization.safe_globals(_PLAIN):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if asked := re.search(r"GLOBAL (\S+)", str(error)):
-            fail(row, f"{path} cannot be read as weights: {_CONVERT.format(asked[1])}")
-        said = re.search(r"Unpickler error: *(.+)", str(error)) or re.match(r"(.*)", str(error))
-        fail(row, f"{path} cannot be read as weights ({said[1]}); {_EXPECTED}")
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except ConsilienceError:
+        raise
     except Exception as error:
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        fail(row, f"{path} cannot be read as weights ({said}); {_EXPECTED}")
+        if is_out_of_memory(error):
+            raise
+        said = explained(error) or (str(error).strip().splitlines() or [type(error).__name__])[0]
+        fail(row, f"{path} cannot be read as weights: {said}; {_EXPECTED}")
+    check_tensors(found, path.stat().st_size, path)
+    return found
 
 
 def _what_instead(path: Path) -> str:

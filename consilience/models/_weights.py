@@ -17,8 +17,11 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from torch import nn
 
 from consilience import files
-from consilience.errors import ConsilienceError, DataError, ModelError
+from consilience.errors import ConsilienceError, DataError, ModelError, is_out_of_memory
+from consilience.limits.networks import building
+from consilience.limits.reading import check_folder
 from consilience.models._download import fetch, reachable
+from consilience.models._pickles import explained
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +136,8 @@ def local_weights(row: Mapping[str, Any], uri: str, sha256: str = "") -> Weights
     """
     try:
         path = files.locate(uri)
+        if path.is_dir():
+            check_folder(path)
         held = path if path.is_file() else _weights_file(path)
         if held is None:
             if sha256:
@@ -287,10 +292,15 @@ def hub(row: Mapping[str, Any], what: str) -> Iterator[None]:
     offline = before or not reachable(constants.ENDPOINT)
     constants.HF_HUB_OFFLINE = offline
     try:
-        yield
+        with building(what):
+            yield
     except ConsilienceError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        if said := explained(error):
+            fail(row, f"{what} cannot be loaded: {said}")
         if offline:
             fail(row, _offline_message(what, error, switched_off=before))
         # The hub's client hides the server's answer behind the absence of a cached file.
@@ -314,11 +324,14 @@ def _offline_message(what: str, error: Exception, *, switched_off: bool) -> str:
 def local(row: Mapping[str, Any], what: str) -> Iterator[None]:
     """Turns any failure of a library with local weights into one ModelError."""
     try:
-        yield
+        with building(what):
+            yield
     except ConsilienceError:
         raise
     except Exception as error:
-        fail(row, f"{what} cannot be loaded: {error}")
+        if is_out_of_memory(error):
+            raise
+        fail(row, f"{what} cannot be loaded: {explained(error) or error}")
 
 
 __all__ = [

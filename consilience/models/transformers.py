@@ -26,7 +26,6 @@ second token is predicted from one alone, so losses of texts of two or three wor
 
 import importlib.util
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from fnmatch import fnmatchcase
@@ -42,24 +41,21 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForTextEncoding,
     AutoTokenizer,
+    PretrainedConfig,
 )
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
     MODEL_MAPPING_NAMES,
 )
-from transformers.utils.logging import (
-    disable_progress_bar,
-    enable_progress_bar,
-    is_progress_bar_enabled,
-)
 
 from consilience import files
 from consilience.errors import ModelError
+from consilience.limits.networks import check_config
 from consilience.models import Extractor, _weights
 from consilience.models._blocks import StateList, list_states
 from consilience.models._images import ImageExtractor, read_pooling
-from consilience.models._report import check_report
+from consilience.models._report import check_report, quiet
 from consilience.models._selftest import SHORT, tested
 from consilience.models._sentences import Declared, lower_case, read_declared
 from consilience.models._texts import (
@@ -110,6 +106,7 @@ def load(row: Mapping[str, Any], device: str = "cpu") -> Extractor:
         options["revision"] = _weights.cell(row, "revision")
     images = _weights.cell(row, "modality", "text") == "image"
     with access(row, place):
+        check_config(PretrainedConfig.get_config_dict(place, **options)[0], place)
         config = AutoConfig.from_pretrained(place, **options)
         if hasattr(config, "mask_ratio"):  # of masked autoencoders, in evaluation too
             config.mask_ratio = 0.0
@@ -219,7 +216,7 @@ def _build(
     seed, config = weights.seed or "0", options["config"]
     text = _weights.cell(row, "modality", "text") == "text"
     kind = _kind(config) if text else AutoModel
-    with access(row, place), _weights.seeded(seed, _weights.cell(row, "name")), _quiet():
+    with access(row, place), _weights.seeded(seed, _weights.cell(row, "name")), quiet():
         if weights.seed is not None:
             remote = {"trust_remote_code": options["trust_remote_code"]}
             return kind.from_config(config, **remote).float().to(_dtype(row))
@@ -230,19 +227,6 @@ def _build(
         check_report(row, place, model, report, () if kind is AutoModelForCausalLM else _UNUSED)
     _check_placed(row, model)
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the library's progress bars out of logs; a terminal still shows them."""
-    silence = is_progress_bar_enabled() and not sys.stderr.isatty()
-    if silence:
-        disable_progress_bar()
-    try:
-        yield
-    finally:
-        if silence:
-            enable_progress_bar()
 
 
 def _check_placed(row: Mapping[str, Any], model: nn.Module) -> None:

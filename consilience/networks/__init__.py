@@ -203,6 +203,8 @@ def build(
     """
     import torch  # noqa: PLC0415 - a plan loads no deep-learning library
 
+    from consilience.limits.networks import building  # noqa: PLC0415 - as above
+
     library, name = split_name(architecture)
     check_options(architecture, options)
     module = importlib.import_module(f"{_LIBRARIES}.{library}")
@@ -210,7 +212,8 @@ def build(
         if seed is not None:
             torch.manual_seed(seed)
         try:
-            return module.build(name, options, task)
+            with building(f"architecture {architecture!r}"):
+                return module.build(name, options, task)
         except (ConfigError, AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f"architecture {architecture!r}: {error}") from error
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from consilience.datasets import Dataset, Sample
 from consilience.errors import DataError, DepthError
+from consilience.limits import hold
 from consilience.samples.draw import Draw
 from consilience.samples.groups import GROUP, add_groups, keep_whole
 from consilience.samples.table import join_labels
@@ -32,6 +33,7 @@ def list_samples(dataset: Dataset, draw: Draw) -> pd.DataFrame:
                 f"({origins[sample.id]} and {sample.origin}); rename one of them"
             )
         origins[sample.id] = sample.origin
+        hold("samples", len(origins), f"dataset {draw.dataset!r}", "samples or more")
         _check(sample, dataset.classes, draw)
         label = -1 if sample.label is None else sample.label
         labels = join_labels(sample.labels)

@@ -18,9 +18,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from consilience.errors import RefusedError
 from consilience.files import atomic, canonical_json, digest
 from consilience.forms.moments import Moments
 from consilience.leftovers import discard, discard_folder
+from consilience.limits.reading import regular
 from consilience.sums import check_sum
 
 logger = logging.getLogger(__name__)
@@ -51,12 +53,20 @@ class Shelf:
         if not path.exists():
             return None
         try:
-            with safe_open(path, framework="numpy") as stream:
+            with safe_open(regular(path), framework="numpy") as stream:
                 arrays = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
                 notes = json.loads(stream.metadata()["notes"])
             sound = notes.pop("sum") == _sum_of(arrays, notes)
             sound = sound and notes.pop("key") == self._own(key)
-        except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError):
+        except (
+            SafetensorError,
+            OSError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            ValueError,
+            RefusedError,
+        ):
             sound = False
         if not sound:
             logger.warning("%s is damaged, or of other features, and made again", path)

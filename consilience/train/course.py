@@ -1,5 +1,6 @@
 """The course of a training: its steps, its losses, and going on after a kill."""
 
+import io
 import logging
 import math
 import time
@@ -121,7 +122,8 @@ class Course:
             "training": self.training.state(),
         }
         with atomic(self.path) as temporary:
-            torch.save(state, temporary)
+            torch.save(state, buffer := io.BytesIO())  # to a path it hides what a full disk says
+            temporary.write_bytes(buffer.getbuffer())
 
     def _resume(self) -> None:
         state = read_checkpoint(self.path)

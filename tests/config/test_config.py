@@ -207,7 +207,7 @@ def test_metric_catalogues_that_are_none(tmp_path, text):
 def test_catalogues_that_cannot_be_read(tmp_path, kind):
     extra, path = catalogue(tmp_path, kind, "")
     path.write_bytes("größe\n".encode("latin1"))
-    assert f"{path}: not a text in UTF-8" in problems(**extra)[1]
+    assert f"{path}: is no text in UTF-8" in problems(**extra)[1]
     path.unlink()
     path.mkdir()
     assert f"{path}: no such catalogue" in problems(**extra)[1]

@@ -106,17 +106,17 @@ BYTES = {
 def test_catalogues_that_are_no_text(kind, name, tmp_path):
     path = tmp_path / "mine.any"
     path.write_bytes(BYTES[name])
-    assert f"{path}: not a text in UTF-8" in refusal(catalogs={kind: [str(path)]})
+    assert f"{path}: is no text in UTF-8" in refusal(catalogs={kind: [str(path)]})
 
 
 @pytest.mark.parametrize("name", BYTES)
 def test_studies_that_are_no_text(name, tmp_path, capsys):
     path = tmp_path / "study.yaml"
     path.write_bytes(BYTES[name])
-    with pytest.raises(ConfigError, match=r"study\.yaml: not a text in UTF-8"):
+    with pytest.raises(ConfigError, match=r"study\.yaml: is no text in UTF-8"):
         Origins.read([path])
     assert main(["verify", str(path)]) == 1
-    assert "not a text in UTF-8" in capsys.readouterr().err
+    assert "is no text in UTF-8" in capsys.readouterr().err
 
 
 def test_a_mark_at_the_beginning_is_none_of_a_text(tmp_path):
@@ -159,8 +159,8 @@ def test_a_catalogue_that_may_not_be_read(tmp_path, monkeypatch):
 def test_a_text_is_bounded(tmp_path, monkeypatch):
     path = tmp_path / "m.tsv"
     path.write_text("model\n" * 1000, encoding="utf8")
-    monkeypatch.setattr("consilience.files.LARGEST_TEXT", 100)
-    with pytest.raises(ConfigError, match=r"m\.tsv: larger than"):
+    monkeypatch.setenv("CONSILIENCE_LIMITS", "text_bytes=100")
+    with pytest.raises(ConfigError, match=r"m\.tsv: declares 6,000 bytes, and at most 100"):
         load_study({**TWO, "catalogs": {"models": [str(path)]}}, "my.yaml")
 
 
@@ -191,9 +191,9 @@ def test_tables_that_rows_name_are_texts(name, tmp_path):
     path = tmp_path / "g.tsv"
     path.write_bytes(BYTES[name])
     rule = parse_group({"dataset": "d", "group": f"file={path}"})
-    with pytest.raises(ConfigError, match="not a text in UTF-8"):
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
         read_groups(rule, {"a"})
-    with pytest.raises(ConfigError, match="not a text in UTF-8"):
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
         read_classes(str(path), ("a",))
 
 

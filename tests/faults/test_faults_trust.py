@@ -391,7 +391,8 @@ def test_a_package_is_looked_up_and_not_imported(tmp_path, marker, monkeypatch):
         (folder / "x.txt").write_text("x")
     monkeypatch.syspath_prepend(tmp_path)
     assert locate("package:theirs/x.txt") == tmp_path / "theirs" / "x.txt"
-    for name in ("theirs.inner", "nowhere_at_all.x", ".theirs", "", "a b", "theirs."):
+    assert locate("package:theirs.inner/x.txt") == inner / "x.txt"
+    for name in ("nowhere_at_all.x", ".theirs", "", "a b", "theirs."):
         with pytest.raises(DataError, match="is not installed"):
             locate(f"package:{name}/x.txt")
     assert not marker.exists()

@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from consilience import features
 from consilience.datasets import open_dataset
-from consilience.errors import DataError, FeaturesError
+from consilience.errors import DataError, FeaturesError, is_out_of_memory
 from consilience.features import (
     check_samples,
     read_header,
@@ -29,7 +29,7 @@ from consilience.features import (
 )
 from consilience.features.batches import make_chunks
 from consilience.features.extract import Collector, extract_features
-from consilience.features.forward import Forward, choose_device, is_out_of_memory
+from consilience.features.forward import Forward, choose_device
 from consilience.features.shards import Shards
 from consilience.files import digest, read_table
 from consilience.samples import make_samples, read_samples

@@ -22,8 +22,8 @@ from transformers import (
     XGLMModel,
 )
 
-from consilience.errors import ModelError
-from consilience.models import _weights, is_out_of_memory, load_model, reading
+from consilience.errors import ModelError, is_out_of_memory
+from consilience.models import _weights, load_model, reading
 from consilience.models._pooling import pool_tokens
 
 SMALL = {

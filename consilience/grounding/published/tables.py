@@ -28,6 +28,7 @@ from consilience.grounding.published.names import (
 from consilience.grounding.scores import FAILED, KEEP, OK, mean_over_models
 from consilience.grounding.separation import chance_precision, lift
 from consilience.grounding.tables import COLUMNS, SAMPLES
+from consilience.limits.tables import read_data_frame
 
 COUNTS = ("n_models", "n_groups", "n_pairs", "n_failed")
 VALUES = {"source": "str", "file": "str", "name": "str", "same": "bool"} | {
@@ -103,9 +104,7 @@ def read_published(path: str | Path, draws: int = 1000, seed: int = 0) -> Publis
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, keep_default_na=True)
+        return read_data_frame(path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except (ValueError, OSError) as error:
