@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 DPI = 300
 REASON = "reason"
 """Column of the table beside a figure that is not drawn."""
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 NO_DATES = {
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -71,9 +72,18 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> list[P
         for path, (kind, metadata) in zip(paths, NO_DATES.items(), strict=False):
             with atomic(path) as temporary:
                 figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+                if kind == "svg":
+                    _without_odd_signs(temporary)
     with atomic(paths[-1]) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     return paths
+
+
+def _without_odd_signs(path: Path) -> None:
+    """Puts a mark in place of signs that a label may hold and XML may not."""
+    text = path.read_bytes().decode("utf8")
+    if _NO_XML.search(text):
+        path.write_bytes(_NO_XML.sub("\ufffd", text).encode("utf8"))
 
 
 def save_latex(

@@ -20,6 +20,7 @@ _HOMES = {
     "Rectangle": "matplotlib.patches",
     "ScalarMappable": "matplotlib.cm",
     "Text": "matplotlib.text",
+    "cbook": "matplotlib",
     "colormaps": "matplotlib",
     "get_backend": "matplotlib",
     "rcParamsDefault": "matplotlib",

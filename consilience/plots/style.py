@@ -63,6 +63,11 @@ RC = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "consilience",
 }
+_FORMULA = re.compile(
+    r"\$(?:[dm]_\\mathrm\{(?:LLV|SVD|CCA)\}|d_\{f,g\}|[Tx]_[12]|2 M\\,|†"
+    r"|\\mathdefault\{-?[0-9.]*(?:\\times)?(?:(?:10|2|e)\^\{-?[0-9]+\})?\})\$"
+)
+"""Formulas of figures, and numbers as axes write them."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +185,29 @@ def read_groups(models: pd.DataFrame, column: str | None) -> Groups:
 @contextmanager
 def style() -> Iterator[None]:
     """Applies the common settings, and only within the block."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **RC, "backend": mpl.get_backend()}):
+    settings = {**mpl.rcParamsDefault, **RC, "backend": mpl.get_backend()}
+    with mpl.rc_context(settings), plain_dollars():
         yield
+
+
+@contextmanager
+def plain_dollars() -> Iterator[None]:
+    """Draws a text within the block as a formula only if it is one of ours: see `is_formula`.
+
+    Names come from catalogues, may hold dollars, and mean them.
+    """
+    before = mpl.cbook.is_math_text
+    mpl.cbook.is_math_text = is_formula
+    try:
+        yield
+    finally:
+        mpl.cbook.is_math_text = before
+
+
+def is_formula(text: object) -> bool:
+    """Returns whether a text has formulas, and all between its dollars is ours or an axis's."""
+    rest = _FORMULA.sub("", str(text))
+    return rest != str(text) and "$" not in rest
 
 
 def panels(count: int, *, width: float, height: float, columns: int, extra: float) -> Figure:

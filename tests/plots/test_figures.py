@@ -13,8 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 from clones import ROOT, clone_to
 from grounded_study import THRESHOLDS, cases_of, write_grounding
+from matplotlib.text import Text
 from synthetic import write_study
 from test_plots import check_texts
 from test_plots_answers import aligned
@@ -41,6 +43,7 @@ PAIRED = ("bound", "width", "loss", "divergence", "features")
 OF_TESTS = ("pairs", "layers", "learned")
 """What figures of single tests of grounding show."""
 GROUNDED = cases_of()
+DOLLARS = ("ssl", "a$\\x", "b^{$", "")
 HEAVY = ("matplotlib", "scipy", "sklearn", "torch")
 
 
@@ -92,7 +95,14 @@ def plan_of(study, **changes):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The plan of a small study whose result files lie in a folder, and where they lie."""
-    folder = tmp_path_factory.mktemp("study") / "results"
+    with pytest.MonkeyPatch.context() as patch:  # names with dollars, which are no formulas
+        patch.setattr(synthetic, "GROUPS", DOLLARS)
+        patch.setattr(synthetic, "FAMILIES", DOLLARS[1:3])
+        return make_study(tmp_path_factory.mktemp("study") / "results")
+
+
+def make_study(folder):
+    """Writes the result files of a small study; returns its plan, and where they lie."""
     results = Results(str(folder), str(folder))
     tables, study = write_study(folder, models=8, datasets=3, metrics=2, n=40)
     plan = plan_of(study)
@@ -174,6 +184,17 @@ def test_a_figure_is_drawn_from_its_facts_alone(name, k, made, tmp_path):
     assert extra == {f"{name}.{ending}" for ending in facts.further(made[1])}
     shown = pd.read_csv(tmp_path / "two" / f"{name}.csv")
     assert list(shown.columns) == list(table.columns)
+
+
+@pytest.mark.parametrize("name", ["similarity_scatter", "similarity_accuracy"])
+def test_dollars_in_names_are_no_formulas(name, made):
+    """The legend joins the two groups of a pair, so that one dollar in each would make one."""
+    facts = FIGURES[name]
+    files, said = asked(facts, facts.values(made[0])[0], made)
+    figure, _ = facts.function(**facts.arguments(Material(files, said)))
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert any("a$\\x" in text for text in texts) and any("b^{$" in text for text in texts)
+    assert any("a$\\x" in text and "b^{$" in text for text in texts)
 
 
 def marked():

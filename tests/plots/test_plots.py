@@ -21,7 +21,7 @@ from consilience.plots.ordering import embed, read_all
 from consilience.plots.similarity_accuracy import similarity_accuracy
 from consilience.plots.similarity_heatmaps import similarity_heatmaps
 from consilience.plots.similarity_scatter import similarity_scatter
-from consilience.plots.style import FONT, PALETTE, ink, minus, read_groups, shorten
+from consilience.plots.style import FONT, PALETTE, ink, minus, plain_dollars, read_groups, shorten
 
 AXIS = MetricAxis("CKA (linear, debiased)", (-1.0, 1.0))
 KINDS = ("image-text", "self-supervised", "supervised", "untrained")
@@ -126,9 +126,10 @@ def drawn_texts(figure):
 
 
 def check_texts(figure):
-    for _ in range(2):
-        figure.draw_without_rendering()
-    texts = drawn_texts(figure)
+    with plain_dollars():
+        for _ in range(2):
+            figure.draw_without_rendering()
+        texts = drawn_texts(figure)
     assert len(texts) > 5
     assert min(font for _, font, _ in texts) >= FONT
     width, height = figure.bbox.width, figure.bbox.height
