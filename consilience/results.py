@@ -247,6 +247,11 @@ class Results:
         """Returns the path of one file."""
         return self[name].format(**wildcards)
 
+    @property
+    def import_plan(self) -> str:
+        """Returns the file that says which imported features are read together."""
+        return f"{self.folder}/features/.imports.json"
+
     def known(self, step: str) -> str:
         """Returns where a step keeps pairs between runs: by dataset and metric, for all studies."""
         return f"{self.common}/{step}/{{dataset}}/.pairs/{{metric}}.parquet"

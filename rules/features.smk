@@ -51,6 +51,40 @@ for group in PLAN.groups_extracted:
     workflow.ruleorder(f"features_{group.rule}", "features")
 
 
+# Features that other tools made: starting a job for each would take longer than to read them. The
+# first job that does not find its file reads those of all models on the dataset.
+if PLAN.imported:
+
+    rule features_imported:
+        """Features of one imported model on one dataset."""
+        input:
+            samples=RESULTS["samples"],
+        output:
+            RESULTS["features"],
+        log:
+            RESULTS.log("features"),
+        benchmark:
+            RESULTS.benchmark("features")
+        wildcard_constraints:
+            model=PLAN.imported_ids,
+        conda:
+            "../envs/torch.yaml"
+        threads: 1
+        resources:
+            mem_mb=PLAN.growing(4000),
+            runtime=PLAN.growing(120),
+        params:
+            extraction=PLAN.extraction_of,
+            name=PLAN.import_name,
+        shell:
+            "d=$(dirname {output})/.imported; f=$d/{params.name}; "
+            "[ $f -nt {input.samples} ] && mv $f {output} 2> {log} || "
+            "{PLAN.import_command} {log} {PLAN.import_plan} {wildcards.dataset} "
+            "{wildcards.model} {input.samples} $d {output}"
+
+    workflow.ruleorder("features_imported", "features")
+
+
 localrules:
     manifest,
 

@@ -57,10 +57,8 @@ class Plan(Caused, Compared, Factored, Grounded, Groups, Identified, Page, Train
     def each(self, name: str, **wildcards: Iterable[str]) -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
         values = [list(value) for value in wildcards.values()]
-        return [
-            self.results.of(name, **dict(zip(wildcards, combination, strict=True)))
-            for combination in product(*values)
-        ]
+        chosen = (dict(zip(wildcards, values, strict=True)) for values in product(*values))
+        return [self.results.of(name, **one) for one in chosen]
 
     def every(self, name: str, datasets: Iterable[str] | None = None) -> list[str]:
         """Returns a kind of file for each dataset, by default the study's, one `{metric}` left."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from consilience.code import code_of
 from consilience.config import Study
+from consilience.config.imports import Imports
 from consilience.config.wildcards import looked_up
 from consilience.files import digest
 from consilience.networks import modules_of
@@ -40,8 +41,8 @@ class Group:
     """The ending of the names of its rules."""
 
 
-class Trainings:
-    """The part of a plan that is about training."""
+class Trainings(Imports):
+    """The part of a plan about training, and about features of which a job makes several."""
 
     study: Study
     results: "Results"
