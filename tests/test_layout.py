@@ -116,7 +116,8 @@ def test_every_named_environment_exists_and_is_named():
 
 
 def pins():
-    texts = [(ROOT / "envs" / name).read_text("utf8") for name in ("requirements.txt", "graph.txt")]
+    names = ("requirements.txt", "graph.txt", "signing.txt")
+    texts = [(ROOT / "envs" / name).read_text("utf8") for name in names]
     lines = "".join(texts).splitlines()
     wanted = [Requirement(line) for line in lines if line and line[0] != "#"]
     return {pin.name.lower().replace("_", "-"): str(pin.specifier) for pin in wanted}

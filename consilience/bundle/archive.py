@@ -1,5 +1,6 @@
 """Bundles on disk: written whole, read only where every byte is what the manifest says."""
 
+import datetime
 import hashlib
 import os
 import stat
@@ -14,7 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 from consilience import __version__
+from consilience.bundle.crate import BESIDE, CRATE, WORKFLOW, describe, workflow_text
 from consilience.bundle.schema import problems_of, strangers, study_problems
+from consilience.bundle.signing import SIGNATURE, check_signature, sign
 from consilience.errors import DataError
 from consilience.files import atomic, canonical_json, new_folder, open_table, storing
 from consilience.limits import hold, hold_unpacked, limit
@@ -70,19 +73,61 @@ class Bundle:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def write_bundle(results: str | Path, out: str | Path) -> Bundle:
+def write_bundle(
+    results: str | Path,
+    out: str | Path,
+    *,
+    date: str = "",
+    licence: str = "",
+    key: str | Path | None = None,
+) -> Bundle:
     """Writes the tables of a results folder as a bundle: a zip if `out` ends so, else a folder.
 
-    Equal results give equal bytes.
+    Equal results of one date give equal bytes, but for signatures, which are drawn anew.
+
+    Args:
+        results: the folder.
+        out: what is written; it must not exist.
+        date: of publication (ISO 8601); empty: today.
+        licence: of the results, an address or a name; empty: not stated.
+        key: file of a private key to sign with: see `consilience.bundle.signing`.
 
     Raises:
-        DataError: the folder is no results folder, a table is not what it should be, or `out`
-            exists.
+        DataError: the folder is no results folder, a table is not what it should be, `out` exists,
+            the date is none, or nothing can be signed with the key.
     """
     bundle, out = _of_results(Path(results)), Path(out)
     _checked_results(Path(results))
     if out.exists():
         raise DataError(f"{out} exists; delete it or choose another name")
+    parts = _parts(bundle, _date(date), licence)
+    if key is not None:
+        digests = {name: _described(content)["sha256"] for name, content in parts.items()}
+        digests |= {name: described["sha256"] for name, described in bundle.files.items()}
+        parts[SIGNATURE] = sign(digests, key)
+    if out.suffix == ".zip":
+        with atomic(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+            for name in [*parts, *bundle.files]:
+                archive.writestr(_zipped(name), parts.get(name) or bundle.read(name))
+        return bundle
+    with new_folder(out) as folder:
+        for name in [*parts, *bundle.files]:
+            content = parts.get(name) or bundle.read(name)
+            with storing(out):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+    return bundle
+
+
+def _date(date: str) -> str:
+    try:
+        return (datetime.date.fromisoformat(date) if date else datetime.date.today()).isoformat()
+    except ValueError as error:
+        raise DataError(f"{date!r} is no date such as 2026-11-28 ({error})") from None
+
+
+def _parts(bundle: Bundle, date: str, licence: str) -> dict[str, bytes]:
+    """Returns the files of a bundle that are no tables, the manifest first."""
     manifest = {
         "format": FORMAT,
         "schema": SCHEMA,
@@ -90,19 +135,11 @@ def write_bundle(results: str | Path, out: str | Path) -> Bundle:
         "study": bundle.study,
         "files": bundle.files,
     }
-    parts = {MANIFEST: canonical_json(manifest).encode()}
-    if out.suffix == ".zip":
-        with atomic(out) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            for name in [MANIFEST, *bundle.files]:
-                archive.writestr(_zipped(name), parts.get(name) or bundle.read(name))
-        return bundle
-    with new_folder(out) as folder:
-        for name in [MANIFEST, *bundle.files]:
-            content = parts.get(name) or bundle.read(name)
-            with storing(out):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
-    return bundle
+    workflow = workflow_text()
+    beside = {} if workflow is None else {WORKFLOW: workflow}
+    beside[CRATE] = describe(manifest, date, licence, workflow)
+    manifest["beside"] = {name: _described(content) for name, content in beside.items()}
+    return {MANIFEST: canonical_json(manifest).encode(), **beside}
 
 
 def _zipped(name: str) -> zipfile.ZipInfo:
@@ -112,8 +149,12 @@ def _zipped(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def open_bundle(path: str | Path) -> Bundle:
+def open_bundle(path: str | Path, signers: Sequence[str | Path] = ()) -> Bundle:
     """Returns a bundle (zip or folder) or a results folder after checking all of it.
+
+    Args:
+        path: where it lies.
+        signers: files of public keys, one of which must have signed it; none: nobody need.
 
     Raises:
         DataError: lists everything that is wrong with it.
@@ -122,17 +163,52 @@ def open_bundle(path: str | Path) -> Bundle:
     if not path.exists():
         raise DataError(f"{path}: no such bundle")
     if path.is_dir() and not (path / MANIFEST).exists():
+        if signers:
+            raise DataError(f"{path} is a results folder, which nobody signs; ask for a bundle")
         return _checked_results(path)
     names, read = _folder(path) if path.is_dir() else _zip(path)
     manifest = _manifest(path, read)
-    bundle = Bundle(str(path), manifest["study"], manifest["files"], _checked(path, read, manifest))
-    problems = [*study_problems(bundle.study), *_odd_names(names, manifest["files"])]
+    listed = manifest["files"] | manifest["beside"]
+    checked = _checked(path, read, listed)
+    bundle = Bundle(str(path), manifest["study"], manifest["files"], checked)
+    problems = [*study_problems(bundle.study), *_odd_names(names, manifest)]
+    problems += _changed(manifest["beside"], names, checked)
+    if signers and not problems:
+        _check_signed(path, names, read, listed, signers)
     if not problems:
         bundle = _renamed(bundle)
         problems = _problems(bundle)
     if problems:
         raise DataError(_refusal(path, "is damaged or not a bundle; ask for it again", problems))
     return bundle
+
+
+def _changed(
+    beside: Mapping[str, Any], names: list[str], read: Callable[[str], bytes]
+) -> list[str]:
+    """Returns what is wrong with the files of a bundle that are no tables."""
+    problems = []
+    for name in beside:
+        try:
+            if name in names:
+                read(name)
+        except DataError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _check_signed(
+    path: Path,
+    names: list[str],
+    read: "Reader",
+    listed: Mapping[str, Any],
+    signers: Sequence[str | Path],
+) -> None:
+    signature = read(SIGNATURE, limit("text_bytes") + 1) if SIGNATURE in names else None
+    hold("text_bytes", len(signature or b""), f"{path}: {SIGNATURE}", "bytes")
+    digests = {name: described["sha256"] for name, described in listed.items()}
+    digests[MANIFEST] = _described(read(MANIFEST, limit("text_bytes") + 1))["sha256"]
+    check_signature(str(path), digests, signature, signers)
 
 
 def _refusal(path: Path, what: str, problems: Sequence[str]) -> str:
@@ -258,12 +334,14 @@ def _manifest(path: Path, read: Reader) -> dict[str, Any]:
             f"use consilience {manifest.get('consilience')} or newer"
         )
     files, study = manifest.get("files"), manifest.get("study")
+    beside = manifest.setdefault("beside", {})
     wanted = ("settings", "models", "datasets", "metrics", "labels")
-    sound = isinstance(files, dict) and isinstance(study, dict)
+    sound = isinstance(files, dict) and isinstance(study, dict) and isinstance(beside, dict)
+    sound = sound and set(beside) <= set(BESIDE)
     sound = sound and all(isinstance(study.get(key), dict) for key in wanted)
     rows = [row for key in wanted[1:3] for row in study[key].values()] if sound else []
     sound = sound and all(isinstance(row, dict) for row in rows)
-    if not sound or not all(_sound(described) for described in files.values()):
+    if not sound or not all(_sound(described) for described in (files | beside).values()):
         raise DataError(f"{path}: {MANIFEST} lacks files or study; ask for the bundle again")
     return manifest
 
@@ -277,9 +355,10 @@ def _sound(described: Any) -> bool:  # noqa: ANN401
     )
 
 
-def _odd_names(names: list[str], files: Mapping[str, Any]) -> list[str]:
-    problems = [f"{name!r}: no path of a bundle" for name in files if not bundled(name)]
-    known = {MANIFEST, *files}
+def _odd_names(names: list[str], manifest: Mapping[str, Any]) -> list[str]:
+    files = manifest["files"] | manifest["beside"]
+    problems = [f"{n!r}: no path of a bundle" for n in manifest["files"] if not bundled(n)]
+    known = {MANIFEST, SIGNATURE, *files}
     problems += [
         f"{name!r} is not in the manifest"
         for name in names
@@ -288,9 +367,9 @@ def _odd_names(names: list[str], files: Mapping[str, Any]) -> list[str]:
     return problems + [f"{name!r} is missing" for name in files if name not in names]
 
 
-def _checked(path: Path, read: Reader, manifest: Mapping[str, Any]) -> Callable[[str], bytes]:
+def _checked(path: Path, read: Reader, listed: Mapping[str, Any]) -> Callable[[str], bytes]:
     def checked(name: str) -> bytes:
-        wanted = manifest["files"][name]
+        wanted = listed[name]
         content = read(name, wanted["bytes"] + 1)
         if _described(content) != {key: wanted[key] for key in ("sha256", "bytes")}:
             raise DataError(f"{name}: its bytes are not those that {path.name}'s manifest names")

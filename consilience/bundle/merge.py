@@ -58,11 +58,14 @@ class Merged:
     conflicts: list[str] = field(default_factory=list)
 
 
-def merge_bundles(paths: Sequence[str | Path], out: str | Path) -> Merged:
+def merge_bundles(
+    paths: Sequence[str | Path], out: str | Path, signers: Sequence[str | Path] = ()
+) -> Merged:
     """Writes the union of bundles (zips, folders, or results folders) as a new results folder.
 
     Rows on one dataset by one metric are united if samples, specification and code agree. Beside
-    the tables, `merge.json` says what was merged and what is absent.
+    the tables, `merge.json` says what was merged and what is absent. With `signers`, files of
+    public keys, every bundle must be signed by one of them.
 
     Raises:
         DataError: `out` exists, a bundle is damaged, or bundles contradict: all reasons at once.
@@ -70,7 +73,7 @@ def merge_bundles(paths: Sequence[str | Path], out: str | Path) -> Merged:
     out = Path(out)
     if out.exists():
         raise DataError(f"{out} exists; a merge writes a new folder: choose another name")
-    bundles = [open_bundle(path) for path in paths]
+    bundles = [open_bundle(path, signers) for path in paths]
     merged = Merged()
     merged.study = _merge_studies(bundles, merged)
     names = sorted({name for bundle in bundles for name in bundle.files})
