@@ -38,8 +38,11 @@ def read_header(path: str | Path) -> dict[str, Any]:
             f"{path} is no features file: its header names no layers, as that of trained weights; "
             "features of a model lie in results/features/{dataset}/{model}.safetensors"
         )
-    model = header.get("model", {}).get("model")
-    said = {"dataset": header.get("dataset"), "model": model}
+    row = header.get("model")
+    said = {
+        "dataset": header.get("dataset"),
+        "model": row.get("model") if isinstance(row, Mapping) else None,
+    }
     check_place(path, {kind: name for kind, name in said.items() if name is not None})
     return header
 
