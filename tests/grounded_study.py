@@ -193,7 +193,7 @@ def write_grounding(folder, metrics=tuple(METRICS), recipes=RECIPES, *, seeds=5,
     for dataset, part in accuracies.groupby("dataset"):
         paths["grounding_accuracies"].append(grounding / "accuracies" / f"{dataset}.parquet")
         write_table(part, paths["grounding_accuracies"][-1], {})
-    write_table(answers, grounding / "answers" / "all.parquet", {})
+    write_table(answers, grounding / "apart.parquet", {})
     for k, metric in enumerate(metrics):
         tables = []
         for dataset in dict.fromkeys(case["dataset"] for case in cases):
@@ -205,7 +205,7 @@ def write_grounding(folder, metrics=tuple(METRICS), recipes=RECIPES, *, seeds=5,
             write_table(table, tables[-1], table.attrs)
         out = grounding / f"{metric}.parquet"
         make_grounding(
-            tables, paths["grounding_accuracies"], [grounding / "answers" / "all.parquet"], out,
+            tables, paths["grounding_accuracies"], [grounding / "apart.parquet"], out,
             grounding / "models" / out.name, grounding / "samples" / out.name, metric_id=metric,
             cases=cases, thresholds=THRESHOLDS, bootstrap=draws, permutations=draws - 1,
         )  # fmt: skip

@@ -5,8 +5,8 @@ Reading imports no deep-learning library; `consilience.features.extract` does.
 
 from consilience.features.container import content_hash
 from consilience.features.manifest import (
+    check_listed,
     make_manifest,
-    read_as_listed,
     read_listed,
     read_manifest,
     write_manifest,
@@ -15,10 +15,10 @@ from consilience.features.reading import check_samples, read_header, read_layer
 from consilience.features.store import write_features
 
 __all__ = [
+    "check_listed",
     "check_samples",
     "content_hash",
     "make_manifest",
-    "read_as_listed",
     "read_header",
     "read_layer",
     "read_listed",

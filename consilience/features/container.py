@@ -26,12 +26,13 @@ CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "
 _TYPES = {code: np.dtype(name) for name, code in CODES.items()}
 _CHUNK = 1 << 24
 _IMPORT = "`consilience import` makes a features file of it"
+_PICKLE = b"\x80"
 _FORMATS = (
     (b"PAR1", "a Parquet table", f"pandas.read_parquet shows it; if it holds features, {_IMPORT}"),
     (b"\x93NUMPY", "an array of NumPy", _IMPORT),
     (b"PK\x03\x04", "a zip archive, such as .npz or .pt", _IMPORT),
     (b"\x89HDF", "an HDF5 file", _IMPORT),
-    (b"\x80", "a pickle", "save the arrays as .npy, .npz or .safetensors instead"),
+    (_PICKLE, "a pickle", "save the arrays as .npy, .npz or .safetensors instead"),
 )
 """First bytes of files that are taken for features, what they are, and what to do."""
 
@@ -154,7 +155,9 @@ def _other_format(path: Path) -> str:
     if path.is_dir():
         return "a folder; name the file"
     with path.open("rb") as stream:
-        head = stream.read(8)
+        head = stream.read(9)
+    if head[:1] == _PICKLE and (head[2:3] in (b"", b"\0") or head[8:] == b"{"):
+        return ""  # the length of a header that ends in the same byte
     found = (f"{what}: {remedy}" for mark, what, remedy in _FORMATS if head.startswith(mark))
     return next(found, "")
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from consilience.errors import DataError, FeaturesError
 from consilience.features.container import content_hash
-from consilience.features.reading import check_samples, read_hashed, read_header
+from consilience.features.reading import check_samples, read_header, read_layer
 from consilience.features.versions import mixed_versions
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.forms.inputs import has_sample_rows
@@ -161,38 +161,28 @@ def read_listed(
         whole = np.array(listed.attrs["rows"], dtype=np.int64)
     own = whole if rows is None else np.asarray(rows) if whole is None else whole[rows]
     path = Path(manifest).parent / file
-    return read_as_listed(path, name, hash_, own, of=whole, manifest=manifest)
+    x = read_layer(path, name, own)
+    check_listed(path, name, hash_, whole, manifest)
+    return x
 
 
-def read_as_listed(
-    path: Path,
-    name: str,
-    hash_: str,
-    rows: np.ndarray | None = None,
-    *,
-    of: np.ndarray | None = None,
-    manifest: str | Path,
-) -> np.ndarray:
-    """Returns rows of a tensor of the hash that a line of a manifest says.
+def check_listed(
+    path: str | Path, name: str, hash_: str, rows: np.ndarray | None, manifest: str | Path
+) -> None:
+    """Raises FeaturesError if a features file holds another tensor than a manifest lists.
 
     Args:
         path: the features file.
         name: of the tensor.
-        hash_: as the line has it.
-        rows: those wanted; None for all.
-        of: the rows of the file that the line is of; None for all.
+        hash_: as the manifest's line has it.
+        rows: the rows of the file that the line is of; None for all.
         manifest: for the message.
-
-    Raises:
-        FeaturesError: as `read_listed`.
     """
-    x, found = read_hashed(path, name, rows)
-    if hash_of_rows(found, of) != hash_:
+    if hash_of_rows(read_header(path)["hashes"].get(name, ""), rows) != hash_:
         raise FeaturesError(
             f"{path} holds other features of {name!r} than {manifest} lists; "
             f"delete {Path(manifest).name} and run snakemake again"
         )
-    return x
 
 
 def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:

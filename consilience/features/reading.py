@@ -88,22 +88,14 @@ def read_layer(path: str | Path, layer: str, rows: Any = None) -> np.ndarray:  #
     Raises:
         FeaturesError: the file is missing, damaged or edited, or has no such layer or rows.
     """
-    return read_hashed(path, layer, rows)[0]
-
-
-def read_hashed(
-    path: str | Path,
-    layer: str,
-    rows: Any = None,  # noqa: ANN401
-) -> tuple[np.ndarray, str]:
-    """Returns what `read_layer` does, and the content hash of the whole tensor."""
     entries, metadata = read_entries(path)
     if layer not in entries:
         raise FeaturesError(f"{path} has no layer {layer!r}{did_you_mean(layer, entries)}")
     if rows is None:
         x = loaded(path, entries[layer])
-        return x, check_tensor(path, layer, entries[layer], metadata, x)
-    found = check_tensor(path, layer, entries[layer], metadata)
+        check_tensor(path, layer, entries[layer], metadata, x)
+        return x
+    check_tensor(path, layer, entries[layer], metadata)
     rows, n = np.asarray(rows), entries[layer].shape[0]
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise FeaturesError(
@@ -112,7 +104,7 @@ def read_hashed(
     if rows.size and (rows.min() < 0 or rows.max() >= n):
         wrong = int(rows.min() if rows.min() < 0 else rows.max())
         raise FeaturesError(f"{path}: layer {layer!r} has the rows 0 to {n - 1}, not {wrong}")
-    return picked(path, entries[layer], rows), found
+    return picked(path, entries[layer], rows)
 
 
 def check_content(path: str | Path, name: str, x: np.ndarray) -> None:

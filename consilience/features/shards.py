@@ -123,7 +123,7 @@ class Shards:
             return {_KEY: canonical_json({**note, "hashes": dict(hashes)})}
 
         entries = {name: Entry(x.dtype, x.shape) for name, x in stored.items()}
-        with room_needed(path), atomic(path) as temporary:
+        with room_needed(path), atomic(path, durable=False) as temporary:
             write_tensors(temporary, entries, fill, describe)
         self.done[part.rows] = True
         self.notes.append({**note})

@@ -22,8 +22,8 @@ _KEY = METADATA_KEY.decode()
 NOTES = ".sound"
 SETTLED = 100_000_000
 """Nanoseconds after which another writing surely gives a file another time."""
-_known: dict[tuple[str, tuple[int, ...], str], str] = {}
-"""Hashes of tensors that were compared, by file and the state in which it was seen."""
+_known: set[tuple[str, tuple[int, ...], str]] = set()
+"""Tensors that were compared, by file and the state in which it was seen."""
 
 
 def check_tensor(
@@ -32,8 +32,8 @@ def check_tensor(
     entry: Entry,
     metadata: Mapping[str, str],
     x: np.ndarray | None = None,
-) -> str:
-    """Returns the content hash of a tensor, once it is certain that it holds what was written.
+) -> None:
+    """Raises FeaturesError unless a tensor has the content that its file was written with.
 
     Args:
         path: the features file.
@@ -42,15 +42,12 @@ def check_tensor(
         metadata: of the file. Files of earlier versions have no check sums, but hashes.
         x: its whole content, if it has been read.
 
-    Raises:
-        FeaturesError: the tensor has another content than its file was written with.
-
     Cost: a `check_sum` of the tensor, once per process and state of the file; without `x` also its
     reading, once per state of the file.
     """
     place, state = str(Path(path).absolute()), _state(path)
     if (place, state, name) in _known:
-        return _known[place, state, name]
+        return
     try:
         header = json.loads(metadata[_KEY])
         hash_, summed = header["hashes"][name], header.get("sums", {}).get(name)
@@ -67,10 +64,9 @@ def check_tensor(
             f"damaged or edited after it was written; {again(path)}{remedy}"
         )
     if _state(path) == state and abs(time.time_ns() - state[-1]) > SETTLED:
-        _known[place, state, name] = hash_
+        _known.add((place, state, name))
         if x is None and not noted:
             _note(path, state, name, hash_)
-    return hash_
 
 
 def _is_sound(

@@ -11,7 +11,7 @@ import numpy as np
 
 from consilience.calibration import Permutations
 from consilience.errors import DataError, FeaturesError
-from consilience.features import content_hash, read_as_listed, read_header, read_layer
+from consilience.features import check_listed, content_hash, read_header, read_layer
 from consilience.files import read_table
 from consilience.forms.groups import (
     arrangements,
@@ -254,7 +254,9 @@ def _items_of_file(metric: Metric, model: str, path: str | Path) -> list[Item]:
 def _read(
     manifest: str | Path, rows: np.ndarray | None, path: Path, name: str, hash_: str
 ) -> np.ndarray:
-    return read_as_listed(path, name, hash_, rows, of=rows, manifest=manifest)
+    x = read_layer(path, name, rows)
+    check_listed(path, name, hash_, rows, manifest)
+    return x
 
 
 def _of_samples(

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from consilience.files import write_table
-from consilience.networks.weights import read_header
+from consilience.networks.weights import read_trained
 from consilience.results import RESULT_FILES
 
 _NUMBERS = ("loss_train", "loss_test", "accuracy_train", "accuracy_test")
@@ -30,10 +30,11 @@ def make_learned(
         curves: the second.
 
     Raises:
-        ModelError: a file cannot be read.
+        ModelError: a file cannot be read, or was damaged or edited.
     """
     headers = {
-        model: read_header(path) for model, path in zip(rows, map(Path, weights), strict=True)
+        model: read_trained(path).header  # what a header says is sealed with its tensors
+        for model, path in zip(rows, map(Path, weights), strict=True)
     }
     found = [{"model": m, **_named(rows[m]), **_line(h)} for m, h in headers.items()]
     points = [

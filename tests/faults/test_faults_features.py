@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -195,4 +196,23 @@ def test_imported_features_are_to_be_imported_again(tmp_path):
     write_features(path, {"late": np.eye(40)}, header, IDS)
     flip(path)
     with pytest.raises(FeaturesError, match="if `consilience import` made it, import it again"):
+        read_layer(path, "late")
+
+
+def test_a_header_of_any_length_is_no_pickle(tmp_path):
+    """Its first byte may be that with which pickles begin."""
+    for length in range(300):
+        path = tmp_path / "a.safetensors"
+        header = {"model": {"model": "m"}, "dataset": "d", "samples_hash": "s", "x": "x" * length}
+        write_features(path, {"late": np.eye(2)}, header, IDS[:2])
+        if path.read_bytes()[0] == 0x80:
+            break
+    content = path.read_bytes()
+    assert content[0] == 0x80
+    for size in (4, 8, 9, 200, -1):
+        path.write_bytes(content[:size])
+        with pytest.raises(FeaturesError, match=r"cannot be read .*snakemake again"):
+            read_layer(path, "late")
+    path.write_bytes(pickle.dumps([1, 2, 3]))
+    with pytest.raises(FeaturesError, match="is no features file but a pickle"):
         read_layer(path, "late")

@@ -259,8 +259,9 @@ def extract(folder, dataset):
 
 
 def similarities(manifest, folder, metric="cka"):
-    out = folder / "similarity.parquet"
-    make_similarity(manifest, out, dataset="x", metric_id=metric, spec=SPEC | {"metric": metric})
+    out, dataset = folder / "similarity.parquet", read_table(manifest).attrs["dataset"]
+    spec = SPEC | {"metric": metric}
+    make_similarity(manifest, out, dataset=dataset, metric_id=metric, spec=spec)
     return read_table(out).set_index(["model_x", "layer_x", "model_y", "layer_y"])
 
 

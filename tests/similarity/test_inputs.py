@@ -221,10 +221,10 @@ def test_a_view_has_the_unembedding_of_its_parent_and_its_rows_of_logits(tmp_pat
     whole = read_table(manifest)
 
     class View:
-        hash, row, groups = "v" * 64, {"dataset": "v"}, None
+        hash, row, groups = "v" * 64, {"dataset": "d"}, None
 
     class Source:
-        hash = "s" * 64
+        hash, row = "s" * 64, {"dataset": "d"}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(view_manifest, "read_chain", lambda samples: (View, np.array(rows), Source))
