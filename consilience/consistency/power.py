@@ -19,7 +19,7 @@ from consilience.consistency.analysis import measure_set
 from consilience.consistency.differences import shrinkage
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.tables import Mean
-from consilience.errors import ConfigError
+from consilience.errors import ConfigError, StorageError
 from consilience.files import atomic, cache_folder, derive_seed, digest
 from consilience.pairs.correlations import Floats, Ints
 from consilience.pairs.draws import Draws
@@ -285,7 +285,10 @@ def answer(question: str, size: float, design: Design) -> Share:
         return Share(*json.loads(path.read_text(encoding="utf8")))
     except (OSError, ValueError, TypeError):
         found = simulate(question, size, design, studies=STUDIES)
-    with suppress(OSError), atomic(path) as part:  # a cache that cannot be written costs time only
+    with (
+        suppress(StorageError),
+        atomic(path) as part,
+    ):  # a cache that cannot be written costs time only
         part.write_text(json.dumps(found), encoding="utf8")
     return found
 

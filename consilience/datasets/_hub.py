@@ -5,7 +5,6 @@ reads what another one has fetched, and knows if a file is missing. The files th
 hub client's own cache.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from types import ModuleType
 
 from consilience import files
 from consilience.errors import ConfigError, DataError
+from consilience.limits.reading import parse_json, read_text
 
 TIMEOUT = 20.0
 """Seconds that the hub may take for an answer."""
@@ -97,7 +97,7 @@ def open_repo(name: str, revision: str) -> Repo:
                 "a network"
             )
         _ask(repo, revision)
-    content = json.loads(record.read_text(encoding="utf8"))
+    content = parse_json(read_text(record), record)
     prefix = f"{folder[0].strip('/')}/" if folder else ""
     inside = (file.removeprefix(prefix) for file in content["files"] if file.startswith(prefix))
     return Repo(repo, content["commit"], prefix.rstrip("/"), tuple(inside))

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from consilience import files
 from consilience.code import code_of, sources_of
 from consilience.datasets import Sample
-from consilience.errors import ConsilienceError, ModelError
+from consilience.errors import ConsilienceError, ModelError, StorageError
 from consilience.models import _weights
 from consilience.models._texts import LOSS
 
@@ -138,7 +138,7 @@ def _keep(place: Path, found: Mapping[str, str]) -> None:
     try:
         with files.atomic(place) as temporary:
             temporary.write_text(files.canonical_json(found), encoding="utf8")
-    except OSError as error:
+    except StorageError as error:
         logger.debug("%s cannot be kept, so the test is made again: %s", place, error)
 
 

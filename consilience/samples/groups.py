@@ -30,6 +30,7 @@ from consilience import files
 from consilience.datasets import GROUP_COLUMN, Dataset, Sample
 from consilience.errors import ConfigError, DataError
 from consilience.forms.groups import describe, group_codes
+from consilience.limits.reading import read_text
 from consilience.registry import did_you_mean
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ def read_groups(rule: GroupRule, ids: set[str]) -> dict[str, str]:
     path = files.find(rule.value)
     if not path.is_file():
         raise ConfigError(f"{rule.place}: there is no such file")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(path, "utf-8-sig").splitlines()
     header = lines[0].split("\t") if lines else []
     if not {"id", GROUP} <= set(header):
         raise ConfigError(

@@ -27,6 +27,7 @@ import pandas as pd
 
 from consilience import files
 from consilience.errors import ConfigError, DataError
+from consilience.limits.reading import read_text
 from consilience.registry import did_you_mean
 from consilience.samples.draw import (
     HALVES,
@@ -158,10 +159,7 @@ def read_classes(name: str, classes: tuple[str, ...]) -> dict[tuple[str, int], s
     path = files.find(name)
     if not path.is_file():
         raise ConfigError(f"{name}: no such table of classes; correct the column view")
-    try:
-        text = path.read_text(encoding="utf8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{name}: not a text in UTF-8 ({error}); save it as one") from None
+    text = read_text(path)
     lines = [line.split("\t") for line in files.lines_of(text)]
     header, new = [cell.strip() for cell in (lines or [[]])[0]], {}
     if "to" not in header or not {"label", "class"} & set(header):
