@@ -33,10 +33,10 @@ class MetricError(ConsilienceError):
     """A similarity that is not defined for the given features."""
 
 
-class RefusedError(DataError, FeaturesError, ModelError):
+class RefusedError(ConfigError, DataError, FeaturesError, ModelError):
     """An input that is no regular file, or asks for more than `consilience.limits` allow.
 
-    It is of the kinds that readers of stimuli, features and weights raise, so that whoever handles
+    It is of the kinds that readers of catalogues, stimuli, features and weights raise: whoever handles
     theirs handles it too.
     """
 

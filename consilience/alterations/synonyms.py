@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from consilience.errors import DataError
+from consilience.limits.reading import read_text
 
 FILES = ("data.noun", "data.verb", "data.adj", "data.adv")
 
@@ -26,7 +27,7 @@ def read_synonyms(folder: str | Path) -> dict[str, tuple[str, ...]]:
                 f"{path}: no such file; name the folder of WordNet's data files, such as "
                 "/usr/share/wordnet of Debian's wordnet-base"
             )
-        for line in path.read_text(encoding="utf-8").split("\n"):
+        for line in read_text(path).split("\n"):
             if line and not line.startswith("  "):
                 words = _words(line, path)
                 for word in words:

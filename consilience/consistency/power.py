@@ -18,7 +18,7 @@ from consilience.consistency.analysis import measure_set
 from consilience.consistency.differences import shrinkage
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.tables import Mean
-from consilience.errors import ConfigError, DataError
+from consilience.errors import ConfigError, DataError, StorageError
 from consilience.files import cache_folder, derive_seed, digest, keep, kept
 from consilience.pairs.correlations import Floats, Ints
 from consilience.pairs.draws import Draws
@@ -283,7 +283,7 @@ def answer(question: str, size: float, design: Design) -> Share:
     if (known := kept(path, key)) is not None:
         return Share(*known)
     found = simulate(question, size, design, studies=STUDIES)
-    with suppress(OSError, DataError, ValueError):  # a cache that is not written costs time
+    with suppress(StorageError, DataError, ValueError):  # a cache that is not written costs time
         keep(path, key, found)
     return found
 

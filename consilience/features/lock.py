@@ -75,7 +75,7 @@ def _holder(stream: IO[str]) -> dict[str, Any]:
     stream.seek(0)
     try:
         return dict(json.loads(stream.read()))
-    except ValueError:  # empty, or killed in the writing
+    except (ValueError, TypeError):  # empty, or killed in the writing
         return {}
 
 

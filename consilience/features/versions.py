@@ -5,9 +5,10 @@ resize and crop, tokenizers cut texts. Where models saw other pixels or tokens, 
 difference is that.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from consilience.limits.reading import parse_json
 
 DECIDING = ("pillow", "torchvision", "timm", "open_clip_torch", "transformers", "tokenizers")
 """Packages that decide pixels or tokens; others move the last digits at most."""
@@ -28,7 +29,8 @@ def mixed_versions(headers: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """
     found: dict[str, dict[str, list[str]]] = {}
     for model, header in sorted(headers.items()):
-        libraries = json.loads(header.get("provenance", {}).get("libraries") or "{}")
+        text = header.get("provenance", {}).get("libraries") or "{}"
+        libraries = parse_json(text, f"the header of the features of model {model!r}")
         for package in DECIDING:
             if package in libraries:  # what a build is for (`+cpu`) is no other version
                 version = libraries[package].partition("+")[0]

@@ -1,6 +1,5 @@
 """The classifiers of one dataset: features before the head, unembedding, logits, and how good."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from consilience.features import read_header, read_listed, read_manifest
 from consilience.forms.inputs import INPUTS
 from consilience.forms.likelihoods import log_probabilities, singular_values
 from consilience.layers import last_layers
+from consilience.limits.reading import parse_json
 from consilience.metrics.identifiable import Classifier, classifier
 from consilience.metrics.likelihood import LogitDistance
 from consilience.probe import parse_columns, restrict
@@ -181,4 +181,5 @@ def read_models(
 
 def class_names(path: Path) -> list[str]:
     """Returns the classes that the logits of a features file are of; [] if it does not say."""
-    return json.loads(read_header(path).get("provenance", {}).get("classes") or "[]")
+    text = read_header(path).get("provenance", {}).get("classes") or "[]"
+    return parse_json(text, f"{path}, the classes of its header")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from consilience import files
 from consilience.code import code_of, sources_of
 from consilience.datasets import Sample
-from consilience.errors import ConsilienceError, DataError, ModelError
+from consilience.errors import ConsilienceError, DataError, ModelError, StorageError
 from consilience.models import _weights
 from consilience.models._texts import LOSS
 
@@ -133,7 +133,7 @@ def _read(place: Path) -> dict[str, str] | None:
 def _keep(place: Path, found: Mapping[str, str]) -> None:
     try:
         files.keep(place, place.stem, found)
-    except (OSError, DataError) as error:
+    except (StorageError, DataError) as error:
         logger.debug("%s cannot be kept, so the test is made again: %s", place, error)
 
 

@@ -5,7 +5,6 @@ makes the declared vector of the pooled one (`2_Dense`, `Normalize`). They are r
 them is run. What cannot be applied is refused: the states alone would not be the model.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any
 from tokenizers import normalizers
 from torch import Tensor, nn
 
+from consilience.errors import RefusedError
+from consilience.limits.reading import parse_json, read_text
 from consilience.models._pooling import MODES
 from consilience.models._state import load_state
 from consilience.models._weights import cell, fail, seeded
@@ -188,8 +189,8 @@ def _read(row: Mapping[str, Any], path: Path | None) -> Any:  # noqa: ANN401
     if path is None:
         return {}
     try:
-        return json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+        return parse_json(read_text(path), path)
+    except (OSError, RefusedError) as error:
         fail(row, f"{path} cannot be read ({error}); fetch or save the model again")
 
 

@@ -5,7 +5,6 @@ metadata, so the whole header is one JSON text under one key.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from consilience.errors import ModelError
+from consilience.errors import ModelError, RefusedError
 from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.limits.reading import parse_json, regular
 from consilience.networks import Task, build
 
 _KEY = METADATA_KEY.decode()
@@ -97,13 +97,13 @@ def read_trained(path: str | Path) -> Trained:
 def _read(path: str | Path, *, tensors: bool) -> Trained:
     remedy = "delete it and run snakemake again"
     try:
-        with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
+        with safe_open(regular(path), "pt") as file:
+            header = parse_json((file.metadata() or {})[_KEY], path)
             header["spec"], header["task"], header[SEAL]
             state = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; run snakemake {path}") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, RefusedError, OSError) as error:
         raise ModelError(
             f"{path} is no readable file of trained weights ({error!r}); {remedy}"
         ) from error
