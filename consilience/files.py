@@ -28,7 +28,7 @@ from consilience.errors import (
     no_room,
     number_of,
 )
-from consilience.leftovers import delete_strays, discard_folder, maker
+from consilience.leftovers import delete_strays, maker
 from consilience.limits.reading import read_text, regular
 from consilience.limits.tables import check_footer
 from consilience.places import check_table
@@ -161,27 +161,6 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def keep(path: Path, key: str, value: Any) -> None:  # noqa: ANN401
-    """Writes a JSON-like value into a cache, with its key and a hash of both; see `kept`."""
-    content = {"key": key, "value": value}
-    with atomic(path, durable=False) as temporary:
-        temporary.write_text(canonical_json({**content, "hash": digest(content)}), encoding="utf8")
-
-
-def kept(path: Path, key: str) -> Any:  # noqa: ANN401
-    """Returns what a cache holds under a key; None if it is absent, damaged or of another key."""
-    try:
-        content = json.loads(path.read_text(encoding="utf8"))
-        whole = {"key": key, "value": content["value"]}
-        sound = content == {**whole, "hash": digest(whole)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        sound = False
-    if not sound:
-        discard_folder(path)
-        return None
-    return content["value"]
-
-
 @contextmanager
 def storing(path: str | Path, numbers: Sequence[int] = (*FULL, *FORBIDDEN)) -> Iterator[None]:
     """Turns a full disk, and a folder that may not be written to, into one clear error.
@@ -271,6 +250,17 @@ def open_table(arrow: pa.Table, path: str | Path) -> pd.DataFrame:
     table.attrs = attrs
     check_table(path, table)
     return table
+
+
+def table_digest(path: str | Path) -> str:
+    """Returns the SHA-256 of what a table says, by the hashes that it was written with.
+
+    Bytes that say nothing, as those that Parquet notes of the least value, do not count. Read the
+    table before: that is what proves the hashes.
+    """
+    metadata = pq.read_schema(path).metadata or {}
+    made = [metadata.get(key, b"").decode(errors="replace") for key in (_HASH_KEY, _VALUES_KEY)]
+    return digest(made) if all(made) else file_digest(path)
 
 
 def _frame_hash(table: pa.Table, metadata: bytes) -> bytes:

@@ -32,7 +32,7 @@ def check_table(path: str | Path, table: pd.DataFrame, **meant: str) -> None:
     name, place = place_of(path)
     for kind, wanted in [*place.items(), *meant.items()]:
         column = _COLUMNS.get((name, kind), kind)
-        if column in table:
+        if column in table and len(table):
             for said in table[column].unique():
                 _compare(path, kind, said, wanted)
         else:

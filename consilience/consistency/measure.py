@@ -16,7 +16,7 @@ from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.stimuli import read_halves
 from consilience.consistency.tables import influence_table, main_table, means_table
 from consilience.errors import DataError
-from consilience.files import digest, file_digest, read_table, write_table
+from consilience.files import digest, read_table, table_digest, write_table
 from consilience.layers import last_layers
 from consilience.pairs.draws import Draws
 from consilience.pairs.families import Clusters, read_clusters
@@ -204,6 +204,7 @@ def make_consistency(
     columns = [*settings["groups"], settings.get("clusters"), *settings.get("warn", ())]
     used = models[[c for c in dict.fromkeys(columns) if c in models]].astype(str)
     metadata = {
+        "metric": _metric_of(tables),
         "settings": _plain(settings),
         "similarity": {name: table.attrs["file"] for name, table in tables.items()},
         "reliability": {name: table.attrs["file"] for name, table in halves.items()},
@@ -224,7 +225,7 @@ def _by_dataset(paths: Sequence[str | Path], models: pd.Index) -> dict[str, pd.D
                 f"{path} holds the datasets {names}; expected one that no other file holds"
             )
         kept = table[table["model_x"].isin(models) & table["model_y"].isin(models)]
-        kept.attrs = table.attrs | {"file": file_digest(path)}
+        kept.attrs = table.attrs | {"file": table_digest(path)}
         tables[names[0]] = kept
     return tables
 

@@ -19,7 +19,8 @@ from consilience.consistency.differences import shrinkage
 from consilience.consistency.sheets import Data, Settings
 from consilience.consistency.tables import Mean
 from consilience.errors import ConfigError, DataError, StorageError
-from consilience.files import cache_folder, derive_seed, digest, keep, kept
+from consilience.files import cache_folder, derive_seed, digest
+from consilience.notes import keep, kept
 from consilience.pairs.correlations import Floats, Ints
 from consilience.pairs.draws import Draws
 from consilience.pairs.families import MIN_FAMILIES, Clusters

@@ -16,6 +16,7 @@ from typing import Any
 
 from consilience import files
 from consilience.errors import ConfigError, DataError
+from consilience.notes import keep, kept
 
 TIMEOUT = 20.0
 """Seconds that the hub may take for an answer."""
@@ -89,7 +90,7 @@ def open_repo(name: str, revision: str) -> Repo:
     owner, repository, *folder = name.split("/", 2)
     repo, revision = f"{owner}/{repository}", revision or "main"
     record = _record_path(repo, revision)
-    content = files.kept(record, f"{repo} {revision}")
+    content = kept(record, f"{repo} {revision}")
     if content is None or not (is_offline() or _COMMIT.fullmatch(revision)):
         if is_offline():
             raise DataError(
@@ -119,7 +120,7 @@ def _ask(repo: str, revision: str) -> dict[str, Any]:
     names = sorted(file.rfilename for file in info.siblings or [])
     content = {"commit": info.sha, "files": names}
     for mark in {revision, info.sha}:
-        files.keep(_record_path(repo, mark), f"{repo} {mark}", content)
+        keep(_record_path(repo, mark), f"{repo} {mark}", content)
     return content
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from consilience.consistency import consistency_tables
 from consilience.errors import DataError
-from consilience.files import digest, file_digest, read_table, write_table
+from consilience.files import digest, read_table, table_digest, write_table
 from consilience.layers import last_layers
 from consilience.pairs.matrix import Similarity, read_similarity
 
@@ -116,7 +116,7 @@ def read_tables(
             raise DataError(f"{path} is of dataset {dataset!r}, as another one; give one of them")
         metrics |= set(table["metric"].unique())
         found[str(dataset)] = read_similarity(kept, dataset, last_layers(table))
-        hashes[str(dataset)] = file_digest(path)
+        hashes[str(dataset)] = table_digest(path)
     if len(metrics) != 1:
         said = ", ".join(sorted(metrics)) or "none"
         raise DataError(f"expected similarities of one metric among the models, found {said}")
@@ -154,7 +154,7 @@ def make_matched(
     metadata = {
         "settings": {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()},
         "similarity": hashes,
-        "accuracy": file_digest(accuracy),
+        "accuracy": table_digest(accuracy),
         "models": digest(models.astype(str).sort_index().to_dict("index")),
     }
     for name, out in outs.items():

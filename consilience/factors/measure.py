@@ -10,7 +10,7 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.factors.matching import read_tables
 from consilience.factors.shares import shares_of
-from consilience.files import digest, file_digest, read_table, write_table
+from consilience.files import digest, read_table, table_digest, write_table
 from consilience.pairs.families import MIN_FAMILIES, NONE, Clusters, read_clusters
 from consilience.pairs.matrix import Similarity
 
@@ -119,7 +119,7 @@ def make_dimension_shares(
         factors = {c: np.unique(x, return_inverse=True)[1] for c, x in levels.items()}
         parts[str(dataset)] = values, factors, own[:, None]
     whole = pd.DataFrame(_rows(parts, families), columns=list(SHARES)).astype(SHARES)
-    facts = {"dimensions": {str(Path(p).stem): file_digest(p) for p in dimensions}}
+    facts = {"dimensions": {str(Path(p).stem): table_digest(p) for p in dimensions}}
     write_table(whole, out, facts)
 
 

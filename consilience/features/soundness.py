@@ -15,7 +15,8 @@ import numpy as np
 
 from consilience.errors import DataError, FeaturesError
 from consilience.features.container import Entry, again, content_hash, mapped, stored_blocks
-from consilience.files import METADATA_KEY, keep, kept
+from consilience.files import METADATA_KEY
+from consilience.notes import keep, kept
 from consilience.sums import check_sum, check_sum_of
 
 _KEY = METADATA_KEY.decode()

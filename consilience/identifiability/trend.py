@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from consilience.files import file_digest, read_table, write_table
+from consilience.files import read_table, table_digest, write_table
 from consilience.pairs.draws import Draws
 
 logger = logging.getLogger(__name__)
@@ -176,6 +176,6 @@ def make_trend(paths: Sequence[str | Path], out: str | Path, **settings: Any) ->
         **settings: keyword arguments of `trend`.
     """
     tables: Mapping[str, pd.DataFrame] = {Path(path).stem: read_table(path) for path in paths}
-    hashes = {dataset: file_digest(path) for dataset, path in zip(tables, paths, strict=True)}
+    hashes = {dataset: table_digest(path) for dataset, path in zip(tables, paths, strict=True)}
     together = pd.concat([part.assign(dataset=name) for name, part in tables.items()])
     write_table(trend(together, **settings), out, {"settings": settings, "pairs": hashes})

@@ -28,6 +28,7 @@ from consilience.datasets import Sample
 from consilience.errors import ConsilienceError, DataError, ModelError, StorageError
 from consilience.models import _weights
 from consilience.models._texts import LOSS
+from consilience.notes import keep, kept
 
 logger = logging.getLogger(__name__)
 
@@ -127,12 +128,12 @@ def _device(extractor: Tested) -> str:
 
 
 def _read(place: Path) -> dict[str, str] | None:
-    return files.kept(place, place.stem)
+    return kept(place, place.stem)
 
 
 def _keep(place: Path, found: Mapping[str, str]) -> None:
     try:
-        files.keep(place, place.stem, found)
+        keep(place, place.stem, found)
     except (StorageError, DataError) as error:
         logger.debug("%s cannot be kept, so the test is made again: %s", place, error)
 

@@ -12,8 +12,9 @@ from test_shelf import METRICS, always_tiled, table  # noqa: F401 - a fixture
 from consilience import files
 from consilience.datasets.packaged import emoji
 from consilience.errors import DataError
-from consilience.files import atomic, keep, kept
+from consilience.files import atomic
 from consilience.metrics import get_metric
+from consilience.notes import keep, kept
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.train.course import read_checkpoint
 

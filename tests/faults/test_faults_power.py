@@ -11,7 +11,8 @@ from test_faults_features import IDS
 
 from consilience.bundle import merge_bundles, write_bundle
 from consilience.features import write_features
-from consilience.files import atomic, keep, kept, write_table
+from consilience.files import atomic, write_table
+from consilience.notes import keep, kept
 from consilience.similarity.shelf import Shelf
 
 REMOVED = "removed"
