@@ -12,7 +12,7 @@ import pandas as pd
 from consilience.results import ResultFile, kind_of
 
 TEXTS = {"id", "name", "text", "SHA-256", "path"}
-LISTS = {"ids", "counts"}
+LISTS = {"ids", "counts", "0 … 1 each"}
 FLAGS = {"yes or no"}
 RANGES = {"0 … 1": (0.0, 1.0), "−1 … 1": (-1.0, 1.0), "−2 … 2": (-2.0, 2.0)} | {
     "at most 1": (-np.inf, 1.0),
