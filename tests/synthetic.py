@@ -10,6 +10,7 @@ from consilience.consistency import make_consistency
 from consilience.files import digest, write_table
 from consilience.metrics import Preprocessing, get_metric, metric_code
 from consilience.reliability import halves_of
+from consilience.results import RESULT_FILES
 from consilience.similarity import pairwise
 
 STEPS = ("similarity", "consistency", "differences", "behavior", "relation", "sensitivity", "probe")
@@ -147,6 +148,7 @@ def _halves(folder, dataset, metric, features, spec):
         for half, rows in zip("ab", halves, strict=True)
     ]
     table = pd.concat(parts).assign(dataset=dataset, metric=metric)
+    table = table[list(RESULT_FILES["reliability"].columns)]
     path = folder / "reliability" / dataset / f"{metric}.parquet"
     write_table(table, path, {})
     return path

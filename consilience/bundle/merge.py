@@ -224,18 +224,27 @@ def _differ(x: pd.Series, y: pd.Series) -> np.ndarray:
     """Returns which cells are neither equal nor both finite and within `TOLERANCE`."""
     none, other = x.isna().to_numpy(), y.isna().to_numpy()
     if all(pd.api.types.is_numeric_dtype(column) for column in (x, y)):
-        a, b = (column.to_numpy(float, na_value=np.nan) for column in (x, y))
-        size = np.maximum(np.maximum(np.abs(a), np.abs(b)), 1.0)
-        with np.errstate(invalid="ignore"):
-            close = np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= TOLERANCE * size)
-        same = (a == b) | close
+        same = _close(*(column.to_numpy(float, na_value=np.nan) for column in (x, y)))
     else:
-        same = np.array([_plain(a) == _plain(b) for a, b in zip(x, y, strict=True)], bool)
+        same = np.array([_alike(a, b) for a, b in zip(x, y, strict=True)], bool)
     return ~np.where(none | other, none & other, same)
 
 
-def _plain(cell: Any) -> Any:  # noqa: ANN401
-    return cell.tolist() if isinstance(cell, np.ndarray) else cell
+def _close(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    size = np.maximum(np.maximum(np.abs(a), np.abs(b)), 1.0)
+    with np.errstate(invalid="ignore"):
+        near = np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= TOLERANCE * size)
+    return (a == b) | near
+
+
+def _alike(a: Any, b: Any) -> bool:  # noqa: ANN401 - cells, lists among them
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return type(a) is type(b) and a == b
+    if a.shape != b.shape:
+        return False
+    if a.dtype.kind in "fiu" and b.dtype.kind in "fiu":
+        return bool(_close(a.astype(float), b.astype(float)).all())
+    return a.tolist() == b.tolist()
 
 
 def _said(place: Any) -> str:  # noqa: ANN401

@@ -114,12 +114,12 @@ def read_manifest(manifest: Path, samples: Samples) -> pd.DataFrame:
         DataError: it is of another dataset, or of other samples than these.
     """
     table = read_table(manifest)
-    check_meant(manifest, table.attrs, dataset=samples.row["dataset"])
     if set(table["samples_hash"]) != {samples.hash}:
         raise DataError(
             f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
             "delete it and run snakemake again"
         )
+    check_meant(manifest, table.attrs, dataset=samples.row["dataset"])
     return table
 
 

@@ -190,6 +190,10 @@ def test_what_differs():
     assert _differ(x, y).tolist() == [False, True, False, True, True, False, True, False, True]
     x, y = pd.Series(["a", "a", None, None, 1, [1]]), pd.Series(["a", "b", "a", None, "1", [1]])
     assert _differ(x, y).tolist() == [False, True, True, False, True, False]
+    lists = [np.array([1.0, np.inf]), np.array([1.0]), np.array([1.0]), np.array(["a"])]
+    others = [np.array([1 + 1e-8, np.inf]), np.array([1.1]), np.array([1.0, 2.0]), np.array(["a"])]
+    x, y = (pd.Series(cells, dtype=object) for cells in (lists, others))
+    assert _differ(x, y).tolist() == [False, True, True, False]
     assert _differ(pd.Series([1.0, 2.0]), pd.Series(["1.0", "x"])).tolist() == [True, True]
 
 

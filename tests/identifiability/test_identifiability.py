@@ -60,7 +60,8 @@ def write_samples(path, labels, classes, names=None):
 def write_model(folder, name, given, samples, classes=None):
     """The features file of one model, with a layer before the one that the head reads."""
     early = np.random.default_rng(0).normal(size=(len(samples.table), 7)).astype(np.float32)
-    header = {"model": {"model": name}, "dataset": "d", "samples_hash": samples.hash}
+    dataset = samples.row["dataset"]
+    header = {"model": {"model": name}, "dataset": dataset, "samples_hash": samples.hash}
     if classes is not None:
         header["provenance"] = {"classes": json.dumps(classes)}
     path = folder / f"{name}.safetensors"
