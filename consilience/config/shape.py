@@ -25,6 +25,17 @@ _FORMATS = jsonschema.FormatChecker(formats=())
 _FORMATS.checks("id")(lambda value: not isinstance(value, str) or not id_problem(value))
 
 
+def _place_problem(text: str) -> str:
+    """Returns why a text can be no path, name or address, in words; "" if it can."""
+    longest = max(len(part.encode("utf8", "replace")) for part in text.split("/"))
+    if longest > 255 or len(text) > 4000:
+        return f"it has {longest} letters between slashes, at most 255, and 4,000 in all"
+    return ""
+
+
+_FORMATS.checks("place")(lambda value: not isinstance(value, str) or not _place_problem(value))
+
+
 class Problems:
     """Collects problems, to be raised together."""
 
@@ -160,7 +171,7 @@ def _say(error: jsonschema.ValidationError) -> Iterator[str]:
     elif rule == "enum":
         yield f"{shown} is not possible{did_you_mean(str(found)[:80], map(str, wanted))}"
     elif rule == "format":
-        yield id_problem(found)
+        yield id_problem(found) if wanted == "id" else _place_problem(found)
     elif rule == "pattern":
         yield f"{shown} does not have the form {wanted}"
     elif rule == "anyOf" and "title" in error.schema:

@@ -210,7 +210,7 @@ def test_a_recipe_without_keys_and_whole_numbers_of_another_type(tmp_path):
         (("  seeds: 2\n", "  seeds: 2\n  overlap: {kind: task}\n"), "overlap: 'side' is missing; write x or y"),
         (("  seeds: 2\n", "  seeds: 2\n  order: first\n"), "order: 'first' is not own, matched, index, or a whole number"),
         (("  seeds: 2\n", "  seeds: 2\n  seeds: 3\n"), "the key 'seeds' is there twice"),
-        (("  seeds: 2\n", "  seeds: 2\n  order: 9223372036854775808\n"), "order: 9223372036854775808 is not own, matched, index"),
+        (("  seeds: 2\n", "  seeds: 2\n  order: 9223372036854775808\n"), "order: a number of 64 bits; the largest is 9,223,372,036,854,775,807"),
         (("  seeds: 2\n", "  seeds: 2\n  columns: {source: here}\n"), "columns: 'source' is a column of every model; call yours otherwise"),
         (("  seeds: 2\n", "  seeds: 2\n  sweep: {labels.rate: [0, 1], shortcut.rate: [0, 1]}\n"), "sweep: two keys have the same last word; use `variants`"),
         (("  seeds: 2\n", "  seeds: 2\n  sweep: {options.width: [4, 4]}\n"), "the variant 'width4' is there twice"),

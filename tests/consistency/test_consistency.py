@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from consilience.consistency import make_consistency, measure_consistency
 from consilience.errors import ConfigError, DataError
-from consilience.files import read_table, table_digest, write_table
+from consilience.files import file_digest, read_table, table_digest, write_table
 from consilience.pairs import correlations
 from consilience.pairs.correlations import influences
 from consilience.pairs.inference import (
@@ -499,7 +499,7 @@ def test_file_holds_the_table_its_settings_and_its_inputs(tmp_path):
     settings = {"groups": ["kind"], "bootstrap": 20, "permutations": 20, "seed": 5}
     for out in ("one.parquet", "two.parquet"):
         make_consistency(paths, models, {"table": tmp_path / out}, **settings)
-    assert table_digest(tmp_path / "one.parquet") == file_digest(tmp_path / "two.parquet")
+    assert file_digest(tmp_path / "one.parquet") == file_digest(tmp_path / "two.parquet")
     found = read_table(tmp_path / "one.parquet")
     expected = measure_consistency(tables, models, **settings)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False, check_exact=True)

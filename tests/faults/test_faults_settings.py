@@ -220,6 +220,16 @@ def test_cells_of_models_are_bounded(cell, tmp_path):
     assert "input_size" in text and len(text) < 600
 
 
+@pytest.mark.parametrize("column", ["source", "name", "weights"])
+@pytest.mark.parametrize("cell", ["a" * 256, "x/" * 3000, "é" * 200])
+def test_paths_and_names_that_no_file_can_have(column, cell, tmp_path):
+    row = {"model": "a", "source": "raw", "name": "pixels", "modality": "image", column: cell}
+    (tmp_path / "m.tsv").write_text("\t".join(row) + "\n" + "\t".join(row.values()) + "\n", "utf8")
+    text = refusal(models=["a"], catalogs={"models": [str(tmp_path / "m.tsv")]})
+    assert "letters between slashes, at most 255" in text
+    assert "between slashes" in refusal(catalogs={"models": [cell]})
+
+
 def test_no_file_of_the_project_holds_the_rest_of_a_merge():
     """A line of seven signs, as a merge leaves it (K23)."""
     marks = tuple(sign * 7 for sign in "<>")
