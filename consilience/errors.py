@@ -36,8 +36,8 @@ class MetricError(ConsilienceError):
 class RefusedError(ConfigError, DataError, FeaturesError, ModelError):
     """An input that is no regular file, or asks for more than `consilience.limits` allow.
 
-    It is of the kinds that readers of catalogues, stimuli, features and weights raise: whoever handles
-    theirs handles it too.
+    It is of the kinds that readers of catalogues, stimuli, features and weights raise, so that
+    whoever handles theirs handles it too.
     """
 
 
