@@ -169,7 +169,10 @@ class Trainings(Imports):
         """For each name the rules that are made for groups and that it stands for."""
         return {
             "train": [f"train_{group.rule}" for group in self.groups_trained],
-            "features": [f"features_{group.rule}" for group in self.groups_extracted],
+            "features": [
+                *(f"features_{group.rule}" for group in self.groups_extracted),
+                *(["features_imported"] if self.imported else []),
+            ],
             "transfer": [f"transfer_{group.rule}" for group in self.groups_attacked],
         }
 

@@ -34,6 +34,7 @@ from consilience.datasets._hub import is_offline
 from consilience.errors import ConfigError, DataError
 from consilience.limits import hold_unpacked
 from consilience.limits.arrays import check_npy, check_npz, check_tensors, check_zip
+from consilience.limits.pickles import reason
 from consilience.limits.reading import parse_json, read_text
 
 MASKS = {"train": "train_mask", "validation": "val_mask", "test": "test_mask"}
@@ -168,7 +169,7 @@ def _read_processed(path: Path) -> Arrays:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
         raise DataError(
             f"{path} is damaged, or holds more than tensors, which could run code "
-            f"({str(error).splitlines()[0]}); delete it and have PyTorch Geometric 2.4 or later "
+            f"({reason(error)}); delete it and have PyTorch Geometric 2.4 or later "
             "write it again"
         ) from error
     found = content[0] if isinstance(content, tuple) and content else {}

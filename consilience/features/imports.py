@@ -55,10 +55,10 @@ def import_together(
         ConsilienceError: see `extract_features`; other models that cannot be read are only logged.
     """
     asked, folder, out = parse_json(read_text(plan), plan)[dataset], Path(folder), Path(out)
-    with _alone(folder):
+    with _alone(folder) as alone:
         work = _Work(asked, Path(samples), folder)
         problem = work.need(model, own=True)
-        for other in asked["models"]:
+        for other in asked["models"] if alone else ():
             if other != model:
                 work.need(other)
         work.finish()
@@ -112,12 +112,16 @@ class _Work:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lets one process at a time work in a folder."""
+def _alone(folder: Path) -> Iterator[bool]:
+    """Lets one process at a time work in a folder; yields whether the file system sees to that."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: each job reads its own file
+            yield False
+            return
+        yield True
 
 
 def _failed(name: str) -> str:

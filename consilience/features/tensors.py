@@ -5,6 +5,7 @@ from typing import Any
 
 from consilience.errors import FeaturesError, RefusedError
 from consilience.limits.arrays import check_tensors, check_zip
+from consilience.limits.pickles import reason
 
 
 def load_tensors(path: Path) -> Any:  # noqa: ANN401
@@ -25,15 +26,8 @@ def load_tensors(path: Path) -> Any:  # noqa: ANN401
         raise
     except Exception as error:
         raise FeaturesError(
-            f"{path} cannot be read as tensors ({_reason(error)}); files that hold anything else "
+            f"{path} cannot be read as tensors ({reason(error)}); files that hold anything else "
             "can execute code and are refused: save the tensors alone"
         ) from None
     check_tensors(found, path.stat().st_size, path)
     return found
-
-
-def _reason(error: Exception) -> str:
-    """Returns what PyTorch says is wrong, without its advice to switch the protection off."""
-    said = next((line for line in str(error).splitlines() if line.strip()), "").strip()
-    plain = said and "weights_only" not in said and "Weights only" not in said
-    return said if plain else "it is a pickle of other things"

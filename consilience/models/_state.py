@@ -12,7 +12,7 @@ from torch import Tensor
 
 from consilience.errors import ConsilienceError, is_out_of_memory
 from consilience.limits.arrays import check_tensors, check_zip
-from consilience.models._pickles import explained
+from consilience.limits.pickles import explained
 from consilience.models._weights import fail, names_in
 
 State = Mapping[str, Tensor]

@@ -19,9 +19,9 @@ from torch import nn
 from consilience import files
 from consilience.errors import ConsilienceError, DataError, ModelError, is_out_of_memory
 from consilience.limits.networks import building
+from consilience.limits.pickles import explained
 from consilience.limits.reading import check_folder
 from consilience.models._download import fetch, reachable
-from consilience.models._pickles import explained
 
 logger = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ the samples; `subset` too, but the file may have more; `samples`: the rows are i
 samples. `layers` selects layers of the file: names, patterns, `last` or `all` (default), in the
 order of the file, or of the numbers in their names where it keeps none; log and header say which
 layer is the last. The workflow sees that a file is another one only if the row has its `sha256`.
+The first job that needs such features on a dataset reads those of all models that lack them.
 """
 
 from collections.abc import Callable, Mapping

@@ -137,3 +137,13 @@ def test_several_at_once_read_each_file_once(place, caplog):
     read = [r.args[0] for r in caplog.records if r.msg == "model %r is read"]
     assert sorted(read) == sorted(set(read)) and set(read) == set(names)
     assert all((place.features / f"{name}.safetensors").exists() for name in names)
+
+
+def test_where_there_are_no_locks_each_reads_its_own(place, caplog, monkeypatch):
+    def fail(*_):
+        raise OSError("no locks")
+
+    place.add("a", "b")
+    monkeypatch.setattr(imports.fcntl, "flock", fail)
+    assert place.want("b", caplog) == ["b"]
+    assert place.want("a", caplog) == ["a"]

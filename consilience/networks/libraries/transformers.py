@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, Pretrai
 from transformers.utils import logging
 
 from consilience.errors import ConfigError
+from consilience.limits.pickles import explained
 from consilience.networks import Task
 from consilience.networks.classifier import Parts, expect
 from consilience.networks.hub import find_folder
@@ -102,8 +104,8 @@ def _start(network: nn.Module, tokenizer: str, folder: Path) -> dict[str, Tensor
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"{folder} cannot be loaded: {error}") from error
+    except (OSError, RuntimeError, ValueError, UnpicklingError) as error:
+        raise ConfigError(f"{folder} cannot be loaded: {explained(error) or error}") from error
     lacking = {*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])}
     inner = f"{network.base_model_prefix}."
     for name in sorted(lacking):

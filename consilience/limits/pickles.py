@@ -1,4 +1,8 @@
-"""What to say of weights that are pickles with more than tensors: how they become readable."""
+"""What to say of files of tensors that are pickles with more than these.
+
+PyTorch's own sentences, which libraries pass on or hide in the error that was the cause of theirs,
+advise to switch its protection off.
+"""
 
 import re
 
@@ -14,11 +18,7 @@ _REFUSED = re.compile("weights only load failed|weights_only|invalid magic numbe
 
 
 def explained(error: BaseException) -> str:
-    """Returns what is to be said of an error of loading; "" if no pickle was refused.
-
-    PyTorch's own sentence, which libraries pass on or hide in the error that was the cause of
-    theirs, advises to switch its protection off.
-    """
+    """Returns what is to be said of weights that are not loaded; "" if no pickle was refused."""
     seen: BaseException | None = error
     while seen is not None:
         said = str(seen)
@@ -30,3 +30,11 @@ def explained(error: BaseException) -> str:
             return _CONVERT.format("that torch.save has not written, or damaged.", _BY_PICKLE)
         seen = seen.__cause__ or seen.__context__
     return ""
+
+
+def reason(error: BaseException) -> str:
+    """Returns in a few words why a file of tensors is not read."""
+    if asked := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"{asked[1]} of it would be run"
+    said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return "it is a pickle of other things" if not said or _REFUSED.search(said) else said
