@@ -17,14 +17,14 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.features import read_listed, read_manifest
-from consilience.files import derive_seed, file_digest, read_table, write_table
+from consilience.files import derive_seed, read_table, table_digest, write_table
 from consilience.layers import last_layers
 from consilience.metrics import get_metric
 from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.relate import FURTHER, correlate_pairs
 from consilience.pairs.sets import ALL, ModelSet, pair_set
-from consilience.places import check_table
+from consilience.places import check_kind, check_table
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise
@@ -262,6 +262,7 @@ def make_relation(
     tables = []
     for ours, theirs in zip(similarity_paths, behavior_paths, strict=True):
         similarity, behavior = read_table(ours), read_table(theirs)
+        check_kind(theirs, behavior, "behavior")
         names = {*similarity["dataset"].unique(), *behavior["dataset"].unique()}
         if len(names) > 1 or not len(similarity):
             raise DataError(f"{ours} and {theirs} are not of one dataset: {sorted(names)}")
@@ -270,7 +271,7 @@ def make_relation(
         how = {"layers": last_layers(similarity), "domain": domains.get(names.pop(), "")}
         tables.append(relate(similarity, behavior, clusters=families, **how, **settings))
     table = pd.concat(tables, ignore_index=True)
-    hashes = {str(Path(path).parent.name): file_digest(path) for path in similarity_paths}
+    hashes = {str(Path(path).parent.name): table_digest(path) for path in similarity_paths}
     metadata = {"settings": {k: v for k, v in settings.items() if k != "methods"}}
     write_table(table, out, metadata | {"similarity": hashes})
     write_table(summarize(table), summary, metadata)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from consilience.errors import DataError
 from consilience.renames import present
-from consilience.results import place_of
+from consilience.results import RESULT_FILES, place_of
 
 DECIDES_NOTHING = True
 _COLUMNS = {("transfer", "model"): "model_x"}
@@ -39,6 +39,15 @@ def check_table(path: str | Path, table: pd.DataFrame, **meant: str) -> None:
             facts = table.attrs.get("row") if "row" in table.attrs else table.attrs
             if isinstance(facts, Mapping) and kind in facts:
                 _compare(path, kind, facts[kind], wanted)
+
+
+def check_kind(path: str | Path, table: pd.DataFrame, name: str) -> None:
+    """Raises DataError if a table lacks a column of its kind of file: it is of another kind."""
+    if lost := [column for column in RESULT_FILES[name].columns if column not in table]:
+        raise DataError(
+            f"{path} has no column {lost[0]!r}, so it is no table of {name}: it was put there by "
+            "other means; delete it and run snakemake again"
+        )
 
 
 def check_place(path: str | Path, said: Mapping[str, Any]) -> None:

@@ -46,7 +46,7 @@ def script_library() -> str:
     try:
         with atomic(path) as temporary:
             temporary.write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-    except StorageError as error:  # it costs time only
+    except (StorageError, DataError) as error:  # it costs time only
         logger.warning("%s", error)
     return text
 

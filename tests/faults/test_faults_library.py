@@ -50,8 +50,7 @@ def test_a_limit_of_address_space_is_one_sentence(packed, monkeypatch):
 def test_a_cache_that_cannot_be_written_costs_time_only(packed, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(library, "cache_folder", lambda: tmp_path / "file")
-    with pytest.raises(NotADirectoryError):  # no disk that is full: a folder that is none
-        script()
+    assert script()  # a folder that is none
     monkeypatch.setattr(library, "atomic", _full)
     monkeypatch.setattr(library, "cache_folder", lambda: tmp_path)
     assert script() and script() and len(packed) == 3

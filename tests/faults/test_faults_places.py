@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_faults_features import JOB, MODELS, READERS, SPEC, write
 
-from consilience.behavior import make_behavior
+from consilience.behavior import make_behavior, make_relation
 from consilience.errors import ConsilienceError, DataError
 from consilience.features import make_manifest, read_header, write_manifest
 from consilience.files import read_table, write_table
@@ -136,3 +136,12 @@ def test_a_similarity_table_of_another_metric_is_not_taken(tmp_path):
     assert np.isfinite(read_table(out)["value"]).all()
     with pytest.raises(ConsilienceError, match=r"of metric 'm'.* 'k'"):
         read_table(other)
+
+
+def test_a_table_of_another_kind_is_no_table_of_behavior(tmp_path):
+    similarity = pd.DataFrame({"dataset": ["d"], "model_x": ["a"], "model_y": ["b"]})
+    write_table(similarity, tmp_path / "similarity.parquet", {})
+    write_table(similarity, tmp_path / "relation.parquet", {})
+    paths = [[tmp_path / name] for name in ("similarity.parquet", "relation.parquet")]
+    with pytest.raises(DataError, match=r"relation\.parquet has no column 'measure'"):
+        make_relation(*paths, tmp_path / "out.parquet", tmp_path / "summary.parquet", domains={})
