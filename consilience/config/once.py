@@ -47,7 +47,7 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     """Returns how many nodes there are once each alias is written out; a merge writes it out."""
     if id(node) in known:
         if not known[id(node)]:
-            raise yaml.YAMLError(f"an alias stands within itself{node.start_mark}")
+            raise yaml.YAMLError(f"an alias within itself, levels without end{node.start_mark}")
         return known[id(node)]
     known[id(node)] = 0
     parts: list[yaml.Node] = []

@@ -13,7 +13,8 @@ from consilience.consistency.stimuli import (
     stimulus_part,
 )
 from consilience.errors import ConfigError, DataError
-from consilience.features import write_features
+from consilience.features import content_hash, write_features
+from consilience.features.manifest import hash_of_rows
 from consilience.files import file_digest, read_table, write_table
 from consilience.metrics import Preprocessing, get_metric
 from consilience.pairs.correlations import Block, correlations
@@ -69,7 +70,8 @@ def features_of(folder, n=60, models=5, view=None):
         for layer, x in layers.items():
             rows = n if view is None else len(view)
             line = {"model": name, "layer": layer, "file": path.name, "n": rows, "d": x.shape[1]}
-            lines.append(line | {"dtype": "float32", "hash": f"{name}{layer}", "samples_hash": "s"})
+            hash_ = hash_of_rows(content_hash(x), None if view is None else np.asarray(view))
+            lines.append(line | {"dtype": "float32", "hash": hash_, "samples_hash": "s"})
     metadata = {} if view is None else {"rows": [int(row) for row in view]}
     write_table(pd.DataFrame(lines), folder / "manifest.parquet", metadata)
     return arrays

@@ -32,8 +32,9 @@ TEXT = "\n".join(RULES.values())
 
 
 def test_every_output_of_every_rule_is_in_the_table():
-    outputs = re.findall(r"    output:\n(.*?)\n    log:", TEXT, re.DOTALL)
-    assert len(outputs) == len(re.findall(r"^ *rule (?!all)", TEXT, re.MULTILINE))
+    found = re.findall(r"^( +)output:\n(.*?)\n\1log:", TEXT, re.DOTALL | re.MULTILINE)
+    outputs = [block for _, block in found]
+    assert len(outputs) == len(re.findall(r"^ *rule\b(?! all)", TEXT, re.MULTILINE))
     named = {
         name
         for block in outputs

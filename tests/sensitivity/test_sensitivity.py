@@ -7,6 +7,7 @@ from scipy.stats import spearmanr
 
 from consilience.errors import ConfigError
 from consilience.features import read_layer, write_features, write_manifest
+from consilience.features.manifest import hash_of_rows
 from consilience.files import read_table, write_table
 from consilience.metrics import Preprocessing, get_metric
 from consilience.sensitivity import (
@@ -92,7 +93,9 @@ def test_a_view_reads_its_own_rows(manifest, tmp_path):
     table = read_table(manifest)
     rows = [7, 3, 99, 40, 41, 42, 43, 44, 110, 0]
     folder = manifest.parent
-    write_table(table.assign(n=10), folder / "view.parquet", table.attrs | {"rows": rows})
+    hashes = [hash_of_rows(one, np.array(rows)) for one in table["hash"]]
+    view = table.assign(n=10, hash=hashes)
+    write_table(view, folder / "view.parquet", table.attrs | {"rows": rows})
     found = curves(folder / "view.parquet", tmp_path / "t.parquet", n=(10,))
     x, y = (read_layer(folder / f"m{m}.safetensors", "late")[rows] for m in (0, 1))
     prepare = Preprocessing(row_normalize=True)

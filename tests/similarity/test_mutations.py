@@ -26,6 +26,10 @@ FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 STATEMENT, REMARK = "_EDITED = True\n", "# edited\n"
 TABLES = {name: METRICS[metric].__module__ for name, (_, metric, *_) in mutants.SPECS.items()}
 LAYERS = {"small": 4, "large": 3}
+REFUSING = {"consilience.places", "consilience.results"}
+"""Modules that say whether a file lies in its place: they give nothing back."""
+BOUNDS = ("errors.py", "leftovers.py", "limits/", "sums.py")
+"""Beginnings of paths of modules that only refuse, which no value shows."""
 
 
 def module_of(path):
@@ -134,8 +138,8 @@ def test_all_that_runs_is_known_to_decide(runs):
     seen = set(runs["trace"]["seen"])
     assert {"consilience.similarity.task", "consilience.similarity.engine.tiles"} <= seen
     every = deciding(*{cls.__module__ for cls in METRICS.values()})
-    assert seen <= every
-    assert seen <= deciding(*TABLES.values())
+    assert seen - REFUSING <= every
+    assert seen - REFUSING <= deciding(*TABLES.values())
 
 
 def test_the_first_run_computes_all_pairs(runs):
@@ -177,4 +181,5 @@ def test_most_edits_change_values(runs):
     for metric in set(TABLES.values()):
         assert f"{metric.removeprefix('consilience.').replace('.', '/')}.py" in changed
     assert {"similarity/task.py", "forms/tiles.py", "similarity/engine/tiles.py"} <= changed
-    assert len(changed) > len(runs["disturbed"]) / 2, sorted(set(runs["disturbed"]) - changed)
+    values = {path for path in runs["disturbed"] if not path.startswith(BOUNDS)}
+    assert len(changed) > len(values) / 2, sorted(values - changed)

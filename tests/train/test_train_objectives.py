@@ -257,7 +257,7 @@ def test_the_same_again_alone_and_in_company(trained, tmp_path, objective):
     specs = {name: wanted(objective) for name in ("m", "n")}
     specs["n"]["seeds"] = {**specs["n"]["seeds"], "init": 9, "draw": 9}
     outs = {name: tmp_path / f"{name}.safetensors" for name in specs}
-    train_models(dict(reversed(specs.items())), outs, Named(pictures()), None, device="cpu")
+    train_models([dict(reversed(specs.items()))], outs, Named(pictures()), None, device="cpu")
     assert file_digest(outs["m"]) == file_digest(trained(objective))
     assert file_digest(outs["n"]) != file_digest(outs["m"])
 
