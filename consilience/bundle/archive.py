@@ -6,7 +6,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ MANIFEST = "manifest.json"
 UNSOUND = (pa.ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError)
 """What a table that is none may raise."""
 MOST_SHOWN = 20
+_UNFIT = "cannot be handed on; make again what is named"
 UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError)
 """What reading from a damaged or locked zip may raise."""
 
@@ -97,7 +98,7 @@ def write_bundle(
             the date is none, or nothing can be signed with the key.
     """
     bundle, out = _of_results(Path(results)), Path(out)
-    _checked_results(Path(results))
+    _proved(bundle, study_problems(bundle.study), _UNFIT)
     if out.exists():
         raise DataError(f"{out} exists; delete it or choose another name")
     parts = _parts(bundle, _date(date), licence)
@@ -165,7 +166,8 @@ def open_bundle(path: str | Path, signers: Sequence[str | Path] = ()) -> Bundle:
     if path.is_dir() and not (path / MANIFEST).exists():
         if signers:
             raise DataError(f"{path} is a results folder, which nobody signs; ask for a bundle")
-        return _checked_results(path)
+        bundle = _of_results(path)
+        return _proved(bundle, study_problems(bundle.study), _UNFIT)
     names, read = _folder(path) if path.is_dir() else _zip(path)
     manifest = _manifest(path, read)
     listed = manifest["files"] | manifest["beside"]
@@ -175,12 +177,7 @@ def open_bundle(path: str | Path, signers: Sequence[str | Path] = ()) -> Bundle:
     problems += _changed(manifest["beside"], names, checked)
     if signers and not problems:
         _check_signed(path, names, read, listed, signers)
-    if not problems:
-        bundle = _renamed(bundle)
-        problems = _problems(bundle)
-    if problems:
-        raise DataError(_refusal(path, "is damaged or not a bundle; ask for it again", problems))
-    return bundle
+    return _proved(bundle, problems, "is damaged or not a bundle; ask for it again")
 
 
 def _changed(
@@ -211,7 +208,7 @@ def _check_signed(
     check_signature(str(path), digests, signature, signers)
 
 
-def _refusal(path: Path, what: str, problems: Sequence[str]) -> str:
+def _refusal(path: str, what: str, problems: Sequence[str]) -> str:
     shown = "\n".join(f"  {problem}" for problem in problems[:MOST_SHOWN])
     more = len(problems) - MOST_SHOWN
     return f"{path} {what}:\n{shown}" + (f"\n  and {more} more" if more > 0 else "")
@@ -230,14 +227,18 @@ def _problems(bundle: Bundle) -> list[str]:
     return problems
 
 
-def _checked_results(path: Path) -> Bundle:
-    bundle = _of_results(path)
-    problems = list(study_problems(bundle.study))
+def _proved(bundle: Bundle, found: Iterable[str], what: str) -> Bundle:
+    """Returns a bundle in present names, its tables checked.
+
+    Raises:
+        DataError: says `what`, with the problems that were found, or else those of its tables.
+    """
+    problems = list(found)
     if not problems:
         bundle = _renamed(bundle)
         problems = _problems(bundle)
     if problems:
-        raise DataError(_refusal(path, "cannot be handed on; make again what is named", problems))
+        raise DataError(_refusal(bundle.path, what, problems))
     return bundle
 
 

@@ -160,28 +160,26 @@ def _workflow(engine: Mapping[str, Any]) -> list[Entity]:
 
 def _models(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Entity]:
     for model, row in sorted(rows.items()):
-        found = {
-            "@id": f"#model/{model}",
-            "@type": "CreativeWork",
-            "name": model,
-            "alternateName": _text(row, "name"),
-            "sha256": _text(row, "sha256"),
-            "identifier": "".join(_ADDRESS.findall(_text(row, "weights"))),
-            "version": _text(row, "revision"),
-        }  # fmt: skip
-        yield {key: value for key, value in found.items() if value}
+        yield _of_row(
+            "model",
+            model,
+            alternateName=_text(row, "name"),
+            sha256=_text(row, "sha256"),
+            identifier="".join(_ADDRESS.findall(_text(row, "weights"))),
+            version=_text(row, "revision"),
+        )
 
 
 def _datasets(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Entity]:
     for dataset, row in sorted(rows.items()):
-        found = {
-            "@id": f"#dataset/{dataset}",
-            "@type": "CreativeWork",
-            "name": dataset,
-            "license": _text(row, "licence"),
-            "version": _text(row, "revision"),
-        }
-        yield {key: value for key, value in found.items() if value}
+        known = {"license": _text(row, "licence"), "version": _text(row, "revision")}
+        yield _of_row("dataset", dataset, **known)
+
+
+def _of_row(kind: str, name: str, **known: str) -> Entity:
+    """Returns what is known of a row of a catalogue; empty texts are left out."""
+    head = {"@id": f"#{kind}/{name}", "@type": "CreativeWork", "name": name}
+    return head | {key: value for key, value in known.items() if value}
 
 
 def _text(row: Mapping[str, Any], key: str) -> str:
