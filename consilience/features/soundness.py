@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from consilience.errors import DataError, FeaturesError
+from consilience.errors import DataError, FeaturesError, StorageError
 from consilience.features.container import Entry, again, content_hash, mapped, stored_blocks
 from consilience.files import METADATA_KEY
 from consilience.notes import keep, kept
@@ -96,5 +96,5 @@ def _read_notes(path: str | Path, state: tuple[int, ...]) -> dict[str, str]:
 
 def _note(path: str | Path, state: tuple[int, ...], name: str, found: str) -> None:
     tensors = {**_read_notes(path, state), name: found}
-    with suppress(OSError, DataError):  # a folder that is only read
+    with suppress(StorageError, DataError):  # a folder that is only read
         keep(_notes(path), f"{Path(path).name} {state}", tensors)

@@ -10,7 +10,7 @@ import pytest
 
 from consilience.alignment import make_alignment
 from consilience.cli import main
-from consilience.errors import FeaturesError
+from consilience.errors import FeaturesError, StorageError
 from consilience.features import read_layer, read_listed, soundness, write_features, write_manifest
 from consilience.features.container import read_entries
 from consilience.features.foreign import read_foreign
@@ -133,6 +133,17 @@ def test_rows_of_a_large_file_are_paid_for_once(features, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(FeaturesError, match="has not the hash"):
         read_layer(features[0], "late", [2])
+
+
+def test_a_folder_that_is_only_read_costs_time_only(features, monkeypatch):
+    """Where nothing can be noted beside a file, its rows are read all the same."""
+
+    def full(*_):
+        raise StorageError("no right to write")
+
+    monkeypatch.setattr(soundness, "SETTLED", -1)
+    monkeypatch.setattr(soundness, "keep", full)
+    assert read_layer(features[0], "late", [3, 1]).shape == (2, 5)
 
 
 def test_sound_features_of_another_model_are_not_those_of_the_manifest(features, tmp_path):
