@@ -31,8 +31,9 @@ from consilience.errors import (
 from consilience.leftovers import delete_strays, maker
 from consilience.limits.reading import read_text, regular
 from consilience.limits.tables import check_footer
-from consilience.places import check_table
+from consilience.places import check_said, check_table
 from consilience.renames import of_columns
+from consilience.results import place_of
 from consilience.sums import values_hash
 
 METADATA_KEY = b"consilience"
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 """The project: the folder that holds Snakefile, config and workflow."""
 _HASH_KEY = b"consilience_sha256"
 _VALUES_KEY = b"consilience_values_sha256"
+_KIND_KEY = b"consilience_kind"
 
 
 def lines_of(text: str) -> list[str]:
@@ -185,13 +187,15 @@ def storing(path: str | Path, numbers: Sequence[int] = (*FULL, *FORBIDDEN)) -> I
 def write_table(table: pd.DataFrame, path: str | Path, metadata: Mapping[str, Any]) -> None:
     """Writes a Parquet file atomically; `metadata` goes into its footer as JSON.
 
-    The bytes depend on the content alone: no time stamp, no index.
+    The bytes depend on the content, and on which kind of table a place is for: no time stamp, no
+    index.
     """
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     text = canonical_json(metadata).encode()
     # The pages have check sums, which any writer makes anew with whatever it writes.
     hashes = {_HASH_KEY: _frame_hash(arrow, text), _VALUES_KEY: values_hash(arrow)}
-    arrow = arrow.replace_schema_metadata({METADATA_KEY: text, **hashes})
+    kind = {_KIND_KEY: name.encode()} if (name := place_of(path)[0]) else {}
+    arrow = arrow.replace_schema_metadata({METADATA_KEY: text, **hashes, **kind})
     with atomic(path) as temporary:
         # Else lists would be read back as of another type than the hash is of.
         pq.write_table(arrow, temporary, write_page_checksum=True, use_compliant_nested_type=False)
@@ -204,8 +208,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
     Raises:
         DataError: the file is damaged, or its columns, values or metadata are others than were
-            written, or another program has written it, or it is of another dataset, model or metric
-            than its place among results says.
+            written, or another program has written it, or it is of another kind, dataset, model or
+            metric than its place among results says.
 
     Cost: a SHA-256 over the values, half as much as the reading (7 ms for 20,000 pairs).
     """
@@ -248,6 +252,7 @@ def open_table(arrow: pa.Table, path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: its metadata are {type(attrs).__name__}, no names; make it again")
     table = of_columns(arrow.replace_schema_metadata(None).to_pandas())
     table.attrs = attrs
+    check_said(path, metadata.get(_KIND_KEY, b"").decode(errors="replace"))
     check_table(path, table)
     return table
 

@@ -50,6 +50,21 @@ def check_kind(path: str | Path, table: pd.DataFrame, name: str) -> None:
         )
 
 
+def check_said(path: str | Path, kind: str) -> None:
+    """Raises DataError if a table says that it is of another kind of file than its place is for.
+
+    Args:
+        path: where it lies.
+        kind: what it says; "" in tables of versions that said nothing.
+    """
+    meant = place_of(path)[0]
+    if kind and meant and kind != meant:
+        raise DataError(
+            f"{path} is a table of {kind}, and would be taken for one of {meant}: it was put there "
+            "by other means; delete it and run snakemake again"
+        )
+
+
 def check_place(path: str | Path, said: Mapping[str, Any]) -> None:
     """Raises DataError if a file says that it is of another dataset or model than its place says.
 

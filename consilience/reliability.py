@@ -17,7 +17,7 @@ import pandas as pd
 from consilience import __version__
 from consilience.code import code_of
 from consilience.errors import ConfigError, DataError
-from consilience.files import derive_seed, digest, file_digest, write_table
+from consilience.files import derive_seed, digest, table_digest, write_table
 from consilience.forms.groups import unit_count
 from consilience.metrics import metric_code
 from consilience.samples.draw import HALVES, halve
@@ -129,7 +129,7 @@ def make_reliability(  # noqa: PLR0913 - all but the files by name
         "n": listing.n,
         "code": digest([metric_code(listing.task.metric), code_of(__name__)]),
         "device": listing.task.device_kind(engine.device, listing.n // 2),
-        "manifest": file_digest(manifest),
+        "manifest": table_digest(manifest),
         "samples_hash": listing.samples_hash,
         **listing.task.groups_given,
         "versions": {"consilience": __version__, "numpy": np.__version__},

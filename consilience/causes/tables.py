@@ -11,7 +11,7 @@ import pandas as pd
 from consilience.causes.effects import MAX_LOSS, OK, OWN, PAIRS, effects
 from consilience.causes.published import VALUES, as_pairs, read_sources
 from consilience.errors import DataError
-from consilience.files import file_digest, read_table, write_table
+from consilience.files import file_digest, read_table, table_digest, write_table
 from consilience.layers import last_layers
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def make_causes(
         found = _with_similarity(found, table)
         found = _with_training(found, None if learned is None else read_table(learned))
         found = found.reindex(columns=list(PAIRS)).astype(PAIRS)
-    metadata = {"similarity": file_digest(similarity), "facts": table.attrs.get("facts", {})}
+    metadata = {"similarity": table_digest(similarity), "facts": table.attrs.get("facts", {})}
     write_table(found, out, metadata)
 
 
@@ -203,7 +203,7 @@ def make_effects(
     for row in found[(found["status"] != OK) & (found["source"] == OWN)].itertuples():
         where = f"{row.kind}, {row.family}, {row.train_set}, on {row.dataset} by {row.metric}"
         logger.warning("%s: %s (%s)", where, row.status, row.note)
-    hashes = {str(Path(path).name): file_digest(path) for path in published}
-    hashes |= {f"{Path(p).parent.name}/{Path(p).stem}": file_digest(p) for p in tables}
+    hashes = {str(Path(path).name): table_digest(path) for path in published}
+    hashes |= {f"{Path(p).parent.name}/{Path(p).stem}": table_digest(p) for p in tables}
     settings = {"permutations": permutations, "max_loss": max_loss, "seed": seed}
     write_table(found, out, {"settings": settings, "tables": hashes})

@@ -145,7 +145,10 @@ class Plan(Caused, Compared, Factored, Grounded, Groups, Identified, Page, Train
         rows = self.study.extraction
         return Known(
             "model",
-            {m: {"row": r, **kept, "code": [code, self.model_code[m]]} for m, r in rows.items()},
+            {
+                m: {"row": r, **kept, "code": [code, self.model_code[m]], "learnt": self.learnt(m)}
+                for m, r in rows.items()
+            },
         )
 
     @cached_property

@@ -101,6 +101,11 @@ class Trainings(Imports):
         """Returns the weights that a model's features are made from, if the workflow makes them."""
         return self.each("train", model=[model]) if model in self.study.trainings else []
 
+    def learnt(self, model: str) -> str:
+        """Returns the hash of what a model learns and how, by which its weights are known."""
+        training = self.study.trainings.get(model)
+        return digest(training.spec) if training else ""
+
     def start_of(self, model: str) -> dict[str, str]:
         """Returns the cell `weights` of what a model's training starts from, if it is trained."""
         training = self.study.trainings.get(model)
@@ -158,10 +163,14 @@ class Trainings(Imports):
 
     @property
     def learned_rows(self) -> dict[str, dict[str, str]]:
-        """For each trained model what tells it from others of its recipe."""
+        """For each trained model what tells it from others of its recipe, and what it learns."""
         keys = ("recipe", "variant", "seed")
         return {
-            model: {key: self.study.models[model][key] for key in keys} for model in self.trained
+            model: {
+                **{key: self.study.models[model][key] for key in keys},
+                "learnt": self.learnt(model),
+            }
+            for model in self.trained
         }
 
     @property

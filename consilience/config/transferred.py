@@ -67,6 +67,7 @@ class Transferred:
             "models": list(group.models),
             "victims": {model: self.victims[model] for model in group.models},
             "row": self.extracted[group.dataset]["row"],
+            "learnt": {model: self.learnt(model) for model in group.models},
             **self.attack_settings,
             "seed": self.settings["seed"],
         }

@@ -42,6 +42,7 @@ from consilience.features.store import (
 )
 from consilience.files import digest
 from consilience.models import Extractor, load_model
+from consilience.networks.weights import read_header
 from consilience.registry import did_you_mean
 from consilience.samples import Samples, iterate, read_samples
 
@@ -61,6 +62,7 @@ class Settings:
     batch_size: int = 8
     workers: int = 0
     checkpoint: float = 30.0
+    learnt: str = ""
 
     def check(self) -> None:
         """Raises FeaturesError if a setting cannot be used."""
@@ -100,6 +102,7 @@ def extract_features(
             workers: processes that decode and preprocess; 0 (default): this one does. The bytes of
             the file do not depend on it.
             checkpoint: seconds between two shards (default 30).
+            learnt: hash of what the trained weights are to be of.
 
     Raises:
         DataError: samples that cannot be read.
@@ -114,6 +117,8 @@ def extract_features(
     samples = read_samples(samples_path)
     with sole_maker(out), steady(device):
         delete_strays(out)
+        if chosen.learnt:
+            read_header(model_row["weights"], chosen.learnt)
         extractor = load_model(model_row, device)
         header = {
             "model": dict(model_row),
@@ -134,6 +139,9 @@ def extract_features(
         job.run(Path(out), device)
 
 
+_KEPT = ("dtype", "autocast", "learnt")
+
+
 def extract_together(
     extractions: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
     weights: Sequence[str],
@@ -144,8 +152,8 @@ def extract_together(
     """Writes the features of several trained models on one dataset, one after the other.
 
     Args:
-        extractions: for each model what decides its features: its `row`, `dtype` and `autocast`,
-            and the dataset's `row`.
+        extractions: for each model what decides its features: its `row`, `dtype`, `autocast` and
+            `learnt`, and the dataset's `row`.
         weights: for each model the file of its weights.
         samples: samples/{dataset}.parquet.
         outs: for each model the file to write.
@@ -155,7 +163,7 @@ def extract_together(
         ConsilienceError: see `extract_features`.
     """
     for (model, dataset), path, out in zip(extractions, weights, outs, strict=True):
-        row, kept = {**model["row"], "weights": path}, {k: model[k] for k in ("dtype", "autocast")}
+        row, kept = {**model["row"], "weights": path}, {k: model[k] for k in _KEPT}
         extract_features(row, dataset["row"], samples, out, **kept, **settings)
 
 
@@ -179,7 +187,7 @@ class _Job:
     def key(self) -> str:
         """Returns the hash of all that decides the features, before any was made."""
         settings = asdict(self.settings)
-        for name in ("device", "workers", "checkpoint"):  # the header names the device
+        for name in ("device", "workers", "checkpoint", "learnt"):  # the header names the device
             del settings[name]
         models = sources_of("models", self.header["model"])
         code = code_of(__name__, *models, *sources_of("datasets", self.dataset_row))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.files import file_digest, read_table, write_table
+from consilience.files import read_table, table_digest, write_table
 from consilience.grounding.intervals import plain_interval
 from consilience.grounding.scores import CONSTANT, FAILED, NOT_GROUNDED, OK, TOO_SMALL
 from consilience.pairs.correlations import Floats
@@ -260,7 +260,7 @@ def make_ranks(
         between: the third: differences between metrics.
     """
     samples = pd.concat([read_table(path) for path in paths], ignore_index=True)
-    metadata = {"samples": {Path(path).stem: file_digest(path) for path in paths}}
+    metadata = {"samples": {Path(path).stem: table_digest(path) for path in paths}}
     table, drawn = rank_cases(samples)
     write_table(table, ranks, metadata)
     if not drawn:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.files import file_digest, read_table, write_table
+from consilience.files import read_table, table_digest, write_table
 from consilience.grounding.answers import reliability
 from consilience.grounding.cases import ACCURACY, ACCURACY_DIFFERENCE, LAYERS, Case
 from consilience.grounding.closeness import Closeness
@@ -108,7 +108,7 @@ def make_grounding(  # noqa: PLR0913 - all but the files by name
             for s in found.samples
         ]
     _tell(rows)
-    hashes = {name: file_digest(path) for name, path in tables.items()}
+    hashes = {name: table_digest(path) for name, path in tables.items()}
     metadata = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed,
                 "thresholds": dict(thresholds), "similarity": hashes}  # fmt: skip
     table = pd.DataFrame(rows, columns=list(COLUMNS)).assign(metric=metric_id).astype(COLUMNS)

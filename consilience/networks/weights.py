@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from consilience.errors import ModelError, RefusedError
-from consilience.files import METADATA_KEY, atomic, canonical_json
+from consilience.files import METADATA_KEY, atomic, canonical_json, digest
 from consilience.limits.reading import parse_json, regular
 from consilience.networks import Task, build
 
@@ -76,25 +76,34 @@ def _seal(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def read_header(path: str | Path) -> dict[str, Any]:
+def read_header(path: str | Path, learnt: str = "") -> dict[str, Any]:
     """Returns the header of a file of trained weights.
 
+    Args:
+        path: the file.
+        learnt: hash of what was to be trained; "": whatever it was.
+
     Raises:
-        ModelError: it is not one, or damaged.
+        ModelError: it is not one, or damaged, or of another model than it should be.
     """
-    return _read(path, tensors=False).header
+    return _read(path, learnt, tensors=False).header
 
 
-def read_trained(path: str | Path) -> Trained:
+def read_trained(path: str | Path, learnt: str = "") -> Trained:
     """Returns the content of a file of trained weights.
 
+    Args:
+        path: the file.
+        learnt: hash of what was to be trained; "": whatever it was.
+
     Raises:
-        ModelError: it is not one, or damaged or edited, or holds what is not finite.
+        ModelError: it is not one, or damaged or edited, or holds what is not finite, or is of
+            another model than it should be.
     """
-    return _read(path, tensors=True)
+    return _read(path, learnt, tensors=True)
 
 
-def _read(path: str | Path, *, tensors: bool) -> Trained:
+def _read(path: str | Path, learnt: str, *, tensors: bool) -> Trained:
     remedy = "delete it and run snakemake again"
     try:
         with safe_open(regular(path), "pt") as file:
@@ -112,4 +121,9 @@ def _read(path: str | Path, *, tensors: bool) -> Trained:
             raise ModelError(f"{path}: the tensor {name!r} holds NaN or infinity; {remedy}")
     if tensors and header[SEAL] != _seal(state, header):
         raise ModelError(f"{path} is not as it was written: it is damaged, or was edited; {remedy}")
+    if learnt and digest(header["spec"]) != learnt:
+        raise ModelError(
+            f"{path} is not of the model that its name says: another file was put there by other "
+            f"means; {remedy}"
+        )
     return Trained(header, state)

@@ -24,16 +24,17 @@ def make_learned(
     """Writes train/learned.parquet and train/curves.parquet.
 
     Args:
-        rows: for each model its recipe, variant and seed.
+        rows: for each model its recipe, variant and seed, and the hash `learnt` of its spec.
         weights: for each model, in the same order, its file.
         table: the first file to write.
         curves: the second.
 
     Raises:
-        ModelError: a file cannot be read, or was damaged or edited.
+        ModelError: a file cannot be read, was damaged or edited, or is of another model.
     """
     headers = {
-        model: read_trained(path).header  # what a header says is sealed with its tensors
+        # What a header says is sealed with its tensors.
+        model: read_trained(path, rows[model]["learnt"]).header
         for model, path in zip(rows, map(Path, weights), strict=True)
     }
     found = [{"model": m, **_named(rows[m]), **_line(h)} for m, h in headers.items()]

@@ -59,13 +59,13 @@ class Network:
         return torch.cat(parts).cpu().numpy()
 
 
-def read_network(path: str | Path, model: str, device: str = "cpu") -> Network:
-    """Returns the network of a file of trained weights.
+def read_network(path: str | Path, model: str, device: str = "cpu", learnt: str = "") -> Network:
+    """Returns the network of a file of trained weights; `learnt`: see `read_trained`.
 
     Raises:
-        ModelError: it does not tell classes of pictures, or the file is damaged.
+        ModelError: it does not tell classes of pictures, or the file is damaged, or another's.
     """
-    trained = read_trained(path)
+    trained = read_trained(path, learnt)
     task, spec = Task.of(trained.header["task"]), trained.header["spec"]
     if (task.modality, task.objective) != ("image", CLASSES):
         raise ModelError(

@@ -160,6 +160,7 @@ def make_transfer(
     *,
     row: Mapping[str, Any],
     victims: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    learnt: Mapping[str, str],
     device: str = "auto",
     **how: Any,  # noqa: ANN401
 ) -> None:
@@ -172,6 +173,7 @@ def make_transfer(
         row: of the dataset.
         victims: for each of them its victims, with what the study says of the pair: `kind`,
             `family`, `train_set`, `draw`, `overlap`, `control`, `side_x`, `side_y`.
+        learnt: for each model the hash of what it was to learn.
         device: `auto` (CUDA if there is any), or a name that PyTorch knows.
         **how: the fields of `Trials`.
 
@@ -187,7 +189,7 @@ def make_transfer(
     torch.use_deterministic_algorithms(True, warn_only=not exact)
     torch.set_num_threads(1 if exact else threads)
     try:
-        networks = {m: read_network(path, m, device) for m, path in weights.items()}
+        networks = {m: read_network(path, m, device, learnt[m]) for m, path in weights.items()}
         tables = _tables(networks, row, samples_path, victims, trials, device)
     finally:
         torch.use_deterministic_algorithms(False)

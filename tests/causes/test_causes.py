@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from other_bytes import in_other_bytes
 
 from consilience.alterations.splits import SplitRule, deal_classes, deal_samples
 from consilience.causes import EFFECTS, PAIRS
@@ -187,6 +188,27 @@ def planted(x, y):
     pair = sorted((x, y))
     overlap = float(pair[1].removeprefix("y").rpartition(".")[0])
     return 0.4 + 0.3 * overlap + 0.01 * np.sin(sum(map(ord, x + y)))
+
+
+def test_bytes_that_say_nothing_change_no_table(tmp_path):
+    models = nested(3)
+
+    def made():
+        make_causes(
+            tmp_path / "similarity.parquet", out, dataset="digits", metric_id="cka",
+            pairs=select_pairs(models), learned=tmp_path / "learned.parquet",
+        )  # fmt: skip
+        pairs = out.read_bytes()
+        in_other_bytes(out)
+        make_effects([out], [], effects)
+        return pairs, effects.read_bytes()
+
+    causes(tmp_path, models)
+    out, effects = tmp_path / "digits" / "cka.parquet", tmp_path / "effects.parquet"
+    make_effects([out], [], effects)
+    before = out.read_bytes(), effects.read_bytes()
+    in_other_bytes(tmp_path / "similarity.parquet")
+    assert made() == before
 
 
 def test_pairs_have_the_values_of_the_last_layers(tmp_path):

@@ -145,3 +145,21 @@ def test_a_table_of_another_kind_is_no_table_of_behavior(tmp_path):
     paths = [[tmp_path / name] for name in ("similarity.parquet", "relation.parquet")]
     with pytest.raises(DataError, match=r"relation\.parquet has no column 'measure'"):
         make_relation(*paths, tmp_path / "out.parquet", tmp_path / "summary.parquet", domains={})
+
+
+@pytest.mark.parametrize("name", [n for n, f in RESULT_FILES.items() if f.is_table])
+def test_a_table_of_another_kind_is_not_taken(name, tmp_path):
+    """Whatever it is of: what it was written as stands in it."""
+    ids = {kind: "a" for file in RESULT_FILES.values() for kind in file.wildcards}
+    mine, table = tmp_path / RESULT_FILES[name].pattern.format(**ids), pd.DataFrame({"x": [1]})
+    for other, file in RESULT_FILES.items():
+        if file.is_table and not file.hidden and other != name:
+            theirs = tmp_path / file.pattern.format(**ids)
+            write_table(table, theirs, {})
+            mine.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(theirs, mine)
+            if place_of(mine) != place_of(theirs) and not RESULT_FILES[name].hidden:
+                with pytest.raises(DataError, match=rf"{mine.name} is a table of {other}, and"):
+                    read_table(mine)
+    write_table(table, mine, {})
+    assert len(read_table(mine)) == 1

@@ -7,10 +7,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from other_bytes import in_other_bytes
+from test_faults_features import JOB, MODELS, write
 
 from consilience.errors import DataError
+from consilience.features import write_manifest
 from consilience.files import read_table, write_table
 from consilience.metrics import Preprocessing, get_metric
+from consilience.reliability import make_reliability
 from consilience.similarity.store import Outcome, PairStore
 
 TABLE = pd.DataFrame(
@@ -85,6 +89,21 @@ def test_the_same_values_in_other_bytes_are_the_same_table(path):
     pd.testing.assert_frame_equal(read_table(path), expected)
     write_table(TABLE.head(0), path, {})
     assert len(read_table(path)) == 0
+
+
+def test_what_is_made_of_it_does_not_change_with_its_bytes(tmp_path):
+    """Hashes that a table notes of what it was made of are of values."""
+    paths = [write(tmp_path, model, seed=k) for k, model in enumerate(MODELS)]
+    manifest, out = paths[0].parent / "manifest.parquet", tmp_path / "x.parquet"
+    write_manifest(paths, manifest)
+
+    def made():
+        make_reliability(manifest, out, splits=1, seed=0, **JOB)
+        return out.read_bytes()
+
+    before = made()
+    in_other_bytes(manifest)
+    assert made() == before
 
 
 def test_a_table_that_pandas_wrote_is_none_of_ours(path):

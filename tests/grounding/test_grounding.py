@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from other_bytes import in_other_bytes
 from scipy.stats import rankdata, spearmanr
 
 from consilience.features import write_features, write_manifest
@@ -361,6 +362,19 @@ def ranked(answered, tmp_path_factory, truth):
     outs = [folder / f"{name}.parquet" for name in ("cases", "domains", "differences")]
     make_ranks(paths, *outs)
     return [read_table(out) for out in outs]
+
+
+def test_bytes_that_say_nothing_change_no_ranks(answered, tmp_path, truth):
+    paths, made = [], []
+    for metric, of in {"truth": truth, "noise": noise(3)}.items():
+        ground(answered, tmp_path, similarity(of, LAYERS), metric=metric)
+        paths.append(tmp_path / f"samples-{metric}.parquet")
+    outs = [tmp_path / f"{name}.parquet" for name in ("cases", "domains", "differences")]
+    for change in (lambda: None, lambda: in_other_bytes(paths[1])):
+        change()
+        make_ranks(paths, *outs)
+        made.append([out.read_bytes() for out in outs])
+    assert made[0] == made[1]
 
 
 def test_ranks_of_planted_metrics(ranked):

@@ -220,7 +220,8 @@ def test_it_learns_and_says_what(trained, tmp_path, objective):
     assert header["scores"]["train"]["loss"] < 0.93 * header["chance_loss"]
     assert header["history"]["loss"][-1] < header["history"]["loss"][0]
     assert header["classes"] == []
-    make_learned({"m": {"recipe": "r", "variant": "v", "seed": "0"}}, [trained(objective)],
+    row = {"recipe": "r", "variant": "v", "seed": "0", "learnt": ""}
+    make_learned({"m": row}, [trained(objective)],
                  tmp_path / "table.parquet", tmp_path / "curves.parquet")  # fmt: skip
     (line,) = read_table(tmp_path / "table.parquet").to_dict("records")
     assert (line["objective"], line["status"]) == (objective, "trained")

@@ -130,6 +130,22 @@ def test_a_deleted_file_comes_back_without_training_others(work):
     assert counted(work)["narrow"] == (1, 1)
 
 
+def test_weights_of_another_seed_are_not_taken(work):
+    """Neither for features nor for what was learnt: a file knows what it was to learn."""
+    one, other = (work / f"results/train/tiny.wide.{seed}.safetensors" for seed in range(2))
+    aside = one.rename(work / "aside")
+    other.rename(one)
+    aside.rename(other)
+    for path in (work / "results").rglob("*tiny.wide.0.safetensors"):
+        path.touch()
+    said = snakemake(work, "--cores", "1", "--keep-going", *GOAL, ok=False)
+    for rule in ("features_tiny", "learned"):
+        assert f"Error in rule {rule}" in said
+    logs = [*(work / "logs/features").rglob("*.log"), *(work / "logs").rglob("learned.log")]
+    told = [path for path in logs if "is not of the model that its name says" in path.read_text()]
+    assert len(told) == 2, logs
+
+
 def test_a_job_for_each_model(trained):
     jobs = names_of(planned(trained, "all_train", "--config", "train={together: false}"))
     assert jobs == {f"train_tiny_{v}_{s}" for v in ALL for s in range(2)} | {"learned"}

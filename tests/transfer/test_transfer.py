@@ -11,9 +11,9 @@ from torch import nn
 from consilience.config import load_study
 from consilience.config.plan import Plan
 from consilience.errors import ConfigError, DataError, ModelError
-from consilience.files import read_table
+from consilience.files import digest, read_table
 from consilience.networks import Task, build
-from consilience.networks.weights import write_trained
+from consilience.networks.weights import read_header, write_trained
 from consilience.results import RESULT_FILES, Results
 from consilience.samples import make_samples
 from consilience.transfer import (
@@ -234,9 +234,19 @@ def files(tmp_path_factory):
 def run(folder, weights, tmp_path, **changes):
     victims = {"a": {"b": PAIR}, "b": {"a": {**PAIR, "side_x": "y", "side_y": "x"}}}
     outs = {model: tmp_path / f"{model}.parquet" for model in victims}
-    given = {"row": ROW, "victims": victims, "device": "cpu", **HOW, **changes}
+    given = {"row": ROW, "victims": victims, "device": "cpu", "learnt": {"a": "", "b": ""}}
+    given |= {**HOW, **changes}
     make_transfer(weights, folder / "samples.parquet", outs, **given)
     return outs
+
+
+def test_weights_of_another_model_are_not_attacked(files, tmp_path):
+    folder, weights = files
+    learnt = {m: digest(read_header(path)["spec"]) for m, path in weights.items()}
+    exchanged = learnt | {"a": digest({"dataset": "others"})}
+    with pytest.raises(ModelError, match=r"a\.safetensors is not of the model that its name says"):
+        run(folder, weights, tmp_path, learnt=exchanged)
+    assert list(run(folder, weights, tmp_path, learnt=learnt)) == ["a", "b"]
 
 
 def test_tables_are_of_both_directions_and_the_same_again(files, tmp_path, monkeypatch):

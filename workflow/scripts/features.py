@@ -14,6 +14,7 @@ extract_features(
     snakemake.output[0],
     dtype=model["dtype"],
     autocast=model["autocast"],
+    learnt=model["learnt"],
     device=settings.get("device", "auto"),
     batch_size=settings.get("batch_size", 32),
     workers=snakemake.threads - 1,
