@@ -28,6 +28,7 @@ from consilience.networks import (
     modules_of,
     versions_of,
 )
+from consilience.networks.exact import exactly
 from consilience.networks.weights import read_trained, write_trained
 from consilience.train.course import Course, read_checkpoint
 from consilience.train.labelled import Data
@@ -192,21 +193,9 @@ class _Job:
         """Trains models, in a stack if they can be, and puts them into the store."""
         if not models:
             return
-        threads = torch.get_num_threads()
-        torch.use_deterministic_algorithms(True, warn_only=self.device != "cpu")
         torch.backends.mha.set_fastpath_enabled(False)
-        try:
-            if torch.device(self.device).type == "cpu":
-                torch.set_num_threads(1)
-                # A network that is sure has gradients below 1e-38, which most processors compute
-                # up to three times more slowly.
-                torch.set_flush_denormal(True)
-            with torch.random.fork_rng(devices=[]):
-                self._run(models)
-        finally:
-            torch.set_num_threads(threads)
-            torch.set_flush_denormal(False)
-            torch.use_deterministic_algorithms(False)
+        with exactly(self.device, flush=True), torch.random.fork_rng(devices=[]):
+            self._run(models)
 
     def _run(self, models: Sequence[str]) -> None:
         models = self._with_company(models)

@@ -15,6 +15,7 @@ from consilience.causes.selection import SELF
 from consilience.errors import DataError
 from consilience.features.forward import choose_device, device_name
 from consilience.files import write_table
+from consilience.networks.exact import exactly
 from consilience.transfer.attack import Attack, mislead, signs_of
 from consilience.transfer.networks import CHUNK, Network, Pictures, read_network, read_pictures
 
@@ -185,15 +186,9 @@ def make_transfer(
     """
     device = choose_device(device)
     trials = Trials(**how)
-    threads, exact = torch.get_num_threads(), device == "cpu"
-    torch.use_deterministic_algorithms(True, warn_only=not exact)
-    torch.set_num_threads(1 if exact else threads)
-    try:
+    with exactly(device):
         networks = {m: read_network(path, m, device, learnt[m]) for m, path in weights.items()}
         tables = _tables(networks, row, samples_path, victims, trials, device)
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
     made = {"device": device_name(device), "least": LEAST, "settings": vars(trials)}
     for model, out in outs.items():
         table = pd.DataFrame(tables[model], columns=list(COLUMNS))

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -185,6 +185,12 @@ def _train_in_child(folder, points, specs):
     train(folder, points, specs, checkpoint=0.01)
 
 
+def _checkpoints(folder):
+    with suppress(FileNotFoundError):  # one that was removed meanwhile
+        return [path.stat().st_mtime_ns for path in (folder / ".store").glob("*.checkpoint")]
+    return []
+
+
 @pytest.mark.parametrize("stacked", [True, False])
 def test_a_killed_training_goes_on_to_the_same_bytes(points, tmp_path, stacked):
     count = 3 if stacked else 1
@@ -196,7 +202,10 @@ def test_a_killed_training_goes_on_to_the_same_bytes(points, tmp_path, stacked):
     for _ in range(10):
         child = context.Process(target=_train_in_child, args=(tmp_path / "cut", points, specs))
         child.start()
-        child.join(draw.uniform(0.05, 0.6))
+        seen = _checkpoints(tmp_path / "cut")
+        while child.is_alive() and _checkpoints(tmp_path / "cut") == seen:
+            child.join(0.002)
+        child.join(draw.uniform(0, 0.02))
         if child.is_alive():
             os.kill(child.pid, signal.SIGKILL)
             kills += 1
