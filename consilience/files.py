@@ -29,7 +29,7 @@ from consilience.errors import (
     number_of,
 )
 from consilience.leftovers import delete_strays, maker
-from consilience.limits.reading import read_text, regular
+from consilience.limits.reading import DAMAGED, read_text, regular
 from consilience.limits.tables import check_footer
 from consilience.places import check_said, check_table
 from consilience.renames import of_columns
@@ -219,7 +219,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         arrow = file.read()
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(
             f"{path} is not a readable Parquet file ({error}); delete it and run snakemake again"
         ) from error

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from campaign import CLEAR, SAME, SILENT, Ending, Finished, in_child
+from gguf_files import GGUF_SETTINGS, gguf_tensors, write_gguf
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -29,6 +30,10 @@ from consilience.errors import ConfigError, ConsilienceError
 from consilience.features import read_layer
 from consilience.features.foreign import read_foreign
 from consilience.files import digest, read_table
+from consilience.models import _gguf
+from consilience.networks import Task, build
+from consilience.networks.weights import read_trained, write_trained
+from consilience.similarity.shelf import Shelf
 
 ANOTHER = "read as something else"
 """An ending that is right where nothing in the file says what it should be."""
@@ -62,11 +67,17 @@ def kinds(study: Finished, folder: Path) -> list[Kind]:
     pd.DataFrame(x, columns=["a", "b", "c"]).to_parquet(folder / "x.parquet")
     _shard(folder / "shard.tar")
     _parquet_dataset(folder / "train.parquet")
+    _trained(folder / "trained.safetensors")
+    write_gguf(folder / "model.gguf", GGUF_SETTINGS, gguf_tensors(8))
+    Shelf(folder / "shelf" / "forms", ROOM).put("form", {"x": x}, {"n": 48})
     return [
         Kind("features", features, _features, sealed=True),
         Kind("table", table, _table, sealed=True),
         Kind("samples", kept / "samples" / "one.parquet", _table, sealed=True),
         Kind("bundle", folder / "bundle.zip", _bundle, sealed=True),
+        Kind("trained weights", folder / "trained.safetensors", _weights, sealed=True),
+        Kind("shelf", folder / "shelf" / "forms" / "form.safetensors", _shelf, sealed=True),
+        Kind("model in GGUF", folder / "model.gguf", _language_model, sealed=False),
         *(
             Kind(f"imported {suffix}", folder / f"x.{suffix}", _foreign, sealed=False)
             for suffix in ("npy", "npz", "safetensors", "parquet")
@@ -175,6 +186,28 @@ def _bundle(path: Path) -> str:
     return digest([bundle.digest(), [_frame(bundle.table(name)) for name in bundle.files]])
 
 
+def _weights(path: Path) -> str:
+    trained = read_trained(path)
+    return digest([trained.header, _arrays([x.numpy() for x in trained.state.values()])])
+
+
+def _shelf(path: Path) -> str:
+    """Returns what a shelf keeps; what is damaged it makes again, and says so."""
+    place = path.parent / "taken" / "forms"  # by its name a file knows its own
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "form.safetensors").write_bytes(path.read_bytes())
+    found = Shelf(place, ROOM).get("form")
+    if found is None:
+        raise ConfigError("made again")
+    return digest([_arrays(list(found[0].values())), found[1]])
+
+
+def _language_model(path: Path) -> str:
+    model, tokenizer, *_ = _gguf.load({"model": "m", "name": "x"}, path)
+    state = [x.float().numpy() for x in model.state_dict().values()]
+    return digest([_arrays(state), tokenizer.get_vocab()])
+
+
 def _foreign(path: Path) -> str:
     pieces = read_foreign(path).pieces
     return _arrays([x for piece in pieces for x in piece.layers.values()])
@@ -234,6 +267,13 @@ def _study(home: Path, file: str) -> Callable[[Path], str]:
 
 
 CATALOGS = {"models": "models.tsv", "datasets": "datasets.tsv", "metrics": "metrics.yaml"}
+
+
+def _trained(path: Path) -> None:
+    task, options = Task("vector", (2,), 4), {"width": 8, "dimension": 2, "labels": 8}
+    network = build("small:mlp", options, task, 0)
+    spec = {"architecture": "small:mlp", "options": options}
+    write_trained(path, network.state_dict(), {"spec": spec, "task": task.as_dict()})
 
 
 def _picture(path: Path) -> Path:

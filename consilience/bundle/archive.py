@@ -21,14 +21,14 @@ from consilience.bundle.signing import SIGNATURE, check_signature, sign
 from consilience.errors import DataError
 from consilience.files import atomic, canonical_json, new_folder, open_table, storing
 from consilience.limits import hold, hold_unpacked, limit
-from consilience.limits.reading import parse_json, regular
+from consilience.limits.reading import DAMAGED, parse_json, regular
 from consilience.limits.tables import read_whole
 from consilience.renames import of_results, of_table
 from consilience.results import STUDY_FILE, kind_of, list_tables, read_study
 
 FORMAT, SCHEMA = "consilience bundle", 1
 MANIFEST = "manifest.json"
-UNSOUND = (pa.ArrowException, ValueError, OSError, KeyError, TypeError, AttributeError)
+UNSOUND = (*DAMAGED, pa.ArrowException)
 """What a table that is none may raise."""
 MOST_SHOWN = 20
 _UNFIT = "cannot be handed on; make again what is named"

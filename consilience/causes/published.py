@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from consilience.errors import DataError
+from consilience.limits.reading import DAMAGED
 from consilience.limits.tables import read_data_frame
 
 MISSING = -1.0
@@ -147,7 +149,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, int]:
         table = read_data_frame(path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (ValueError, OSError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable table ({error})") from error
     lacking = [c for c in ("seed",) if c not in table.columns]
     if lacking or not {"frac_overlap", "partition"} & set(table.columns):

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import zipfile
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +21,7 @@ from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
 from consilience.forms.inputs import INPUTS, model_inputs
 from consilience.limits.arrays import check_npy, check_npz
-from consilience.limits.reading import regular
+from consilience.limits.reading import DAMAGED, regular
 from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
 from consilience.registry import did_you_mean
 from consilience.renames import present
@@ -238,7 +237,7 @@ def _ids(name: str) -> list[str] | None:
         with np.load(path, allow_pickle=False) as arrays:
             key = next((key for key in ID_KEYS if key in arrays.files), None)
             return None if key is None else [str(one) for one in arrays[key].tolist()]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+    except DAMAGED:
         return None
 
 
@@ -275,7 +274,7 @@ def _read(name: str, main: str = FEATURES) -> np.ndarray:
                 "FILE:LAYER if a layer holds them"
             )
         return readers[path.suffix](path, main if header else layer)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
 
 

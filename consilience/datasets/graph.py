@@ -39,6 +39,7 @@ from consilience.datasets._graph import (
     part_roles,
 )
 from consilience.errors import ConfigError, DataError
+from consilience.limits.reading import DAMAGED
 from consilience.limits.tables import check_footer
 from consilience.registry import did_you_mean
 
@@ -140,7 +141,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pa.Table:
                 f"{', '.join(file.schema_arrow.names)}); write it"
             )
         table = file.read(columns=list(columns))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(f"{path} is not a readable Parquet file ({error})") from error
     for column in columns:
         if table[column].null_count:

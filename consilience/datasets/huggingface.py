@@ -42,7 +42,7 @@ from consilience.datasets._hub import named_repo, open_repo
 from consilience.errors import DataError
 from consilience.files import natural_order
 from consilience.limits import VARIABLE, limit
-from consilience.limits.reading import regular
+from consilience.limits.reading import DAMAGED, regular
 from consilience.limits.tables import check_footer, rows_at_once
 
 _COUNTED = re.compile(r"(.*?)([0-9]+)-of-([0-9]+)(?:-[0-9a-f]{16})?(.*)\.parquet")
@@ -260,7 +260,7 @@ def _schema(name: str, path: Path) -> pa.Schema:
         file = pq.ParquetFile(regular(path))
         check_footer(file, path.stat().st_size, name)
         return file.schema_arrow
-    except (pa.ArrowInvalid, OSError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(
             f"{name} ({path}) is no Parquet file, or damaged or cut off ({error}); fetch it again"
         ) from error
@@ -332,7 +332,7 @@ def _read(
                 yield batch.to_pylist()
     except UnicodeDecodeError as error:
         raise DataError(f"{name} ({path}) has a text that is not in UTF-8 ({error})") from error
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(
             f"{name} ({path}) is damaged or cut off ({error}); delete it and fetch it again"
         ) from error

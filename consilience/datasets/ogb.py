@@ -19,7 +19,6 @@ are the numbers of the nodes, features are as stored, edges count in both direct
 
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from consilience.datasets._graph import Nodes, make_nodes, part_roles
 from consilience.datasets._roots import fetch
 from consilience.errors import ConfigError, DataError
 from consilience.limits.arrays import GzipWithin, check_zip
+from consilience.limits.reading import DAMAGED
 from consilience.registry import did_you_mean
 
 FETCHED = {"ogbn-arxiv": "http://snap.stanford.edu/ogb/data/nodeproppred/arxiv.zip"}
@@ -113,7 +113,7 @@ def prefetch(row: Mapping[str, Any]) -> None:
                 if member := _MEMBER.fullmatch(name):
                     with files.atomic(folder / member[1]) as temporary:
                         temporary.write_bytes(found.read(name))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(f"{place}: {archive} is no whole archive ({error}); delete it") from error
     archive.unlink()
 
@@ -166,7 +166,7 @@ def _numbers(path: Path, kind: type) -> np.ndarray:
             raise DataError(f"{path} has blank cells; fetch it again")
         found = np.stack([column.to_numpy() for column in table.columns], 1)
         numbers = found.astype(kind)
-    except (pa.ArrowInvalid, OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(f"{path} is damaged, or no table of numbers ({error})") from error
     if np.issubdtype(kind, np.integer) and (numbers != found).any():
         raise DataError(f"{path} holds fractions, and whole numbers are meant")

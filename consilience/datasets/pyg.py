@@ -35,7 +35,7 @@ from consilience.errors import ConfigError, DataError
 from consilience.limits import hold_unpacked
 from consilience.limits.arrays import check_npy, check_npz, check_tensors, check_zip
 from consilience.limits.pickles import reason
-from consilience.limits.reading import parse_json, read_text
+from consilience.limits.reading import DAMAGED, parse_json, read_text
 
 MASKS = {"train": "train_mask", "validation": "val_mask", "test": "test_mask"}
 ROLES = {"train": "tr", "validation": "va", "test": "te"}
@@ -213,7 +213,7 @@ def _read_raw(folder: Path) -> Arrays:
         for node, label in classes.items():
             labels[int(node)] = int(label)
         parts = {part: np.array(roles[key], np.int64) for part, key in ROLES.items()}
-    except (OSError, KeyError, ValueError, TypeError, IndexError, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{folder}: the files are damaged, hold Python objects, which are not read, or several "
             f"classes of a node ({type(error).__name__}: {error}); fetch them again"

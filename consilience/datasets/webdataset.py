@@ -52,7 +52,7 @@ from consilience.datasets._shards import ShardList, list_shards
 from consilience.errors import DataError
 from consilience.files import lines_of
 from consilience.limits.arrays import check_array
-from consilience.limits.reading import read_text, regular
+from consilience.limits.reading import DAMAGED, read_text, regular
 
 IMAGES = ("webp", "png", "jpg", "jpeg")
 _LABELS = ("cls", "npy")
@@ -315,7 +315,7 @@ def _labels(content: bytes, origin: str) -> tuple[int, ...]:
     check_array(io.BytesIO(content), len(content), f"{origin}: its npy")
     try:
         marks = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(f"{origin}: its npy is no plain array of numbers") from error
     if marks.ndim != 1 or marks.dtype.kind not in "biuf" or not np.isin(marks, (0, 1)).all():
         raise DataError(

@@ -20,7 +20,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +32,7 @@ from consilience.features.reading import check_content, read_header
 from consilience.features.tensors import load_tensors
 from consilience.files import lines_of
 from consilience.limits.arrays import check_npy, check_npz
-from consilience.limits.reading import read_text, regular
+from consilience.limits.reading import DAMAGED, read_text, regular
 from consilience.registry import did_you_mean
 from consilience.sums import damaged_member
 
@@ -236,10 +235,7 @@ def _read_file(path: Path) -> Piece:
         )
     try:
         return reader(regular(path))
-    except (
-        ValueError, AttributeError, RecursionError, TypeError, RuntimeError, OSError, EOFError,
-        KeyError, BadZipFile, pa.ArrowException,
-    ) as error:  # fmt: skip
+    except (*DAMAGED, pa.ArrowException) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FeaturesError(f"{path}: cannot be read ({reason})") from None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from consilience.errors import RefusedError
 from consilience.limits import hold, hold_unpacked
-from consilience.limits.reading import check_nesting, regular
+from consilience.limits.reading import DAMAGED, check_nesting, regular
 
 _NPY = ".npy"
 _STEP = 1 << 24
@@ -41,7 +41,7 @@ def check_array(stream: IO[bytes], size: int, place: object) -> None:
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except (ValueError, OSError, EOFError, RecursionError, MemoryError):
+    except (*DAMAGED, MemoryError):
         return
     declared, rest = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if declared > rest:
@@ -84,7 +84,7 @@ def _members(path: str | Path) -> Iterator[tuple[zipfile.ZipFile, zipfile.ZipInf
                 raise RefusedError(f"{path} holds {twice!r} twice; write it again")
             for info in infos:
                 yield archive, info
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+    except DAMAGED:
         return  # not a sound one: the reader's own sentence is the better one
 
 

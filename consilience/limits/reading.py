@@ -4,13 +4,22 @@ import errno
 import json
 import os
 import stat
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
+from zipfile import BadZipFile
 
 from consilience.errors import RefusedError
 from consilience.limits import hold, limit
 
+DAMAGED = (
+    ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError,
+    TypeError, ValueError, BadZipFile, TokenError, struct.error, zlib.error,
+)  # fmt: skip
+"""What libraries raise of a file that is damaged or of another kind than it says."""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from consilience.errors import RefusedError
 from consilience.limits import LIMITS, VARIABLE, hold, hold_unpacked, limit
+from consilience.limits.footers import count_values
 from consilience.limits.reading import regular
 
 _BATCH = 1 << 16
@@ -30,7 +31,7 @@ def check_footer(file: pq.ParquetFile, size: int, place: object) -> None:
     found = file.metadata
     hold("samples", found.num_rows, place, "rows")
     groups = [found.row_group(i) for i in range(found.num_row_groups)]
-    cells = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
+    cells = count_values(found)
     hold_unpacked(max(8 * cells, sum(group.total_byte_size for group in groups)), size, place)
 
 

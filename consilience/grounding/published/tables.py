@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from consilience.errors import DataError
 from consilience.grounding.cases import ACCURACY, ACCURACY_DIFFERENCE, LAYERS, OUTPUT
@@ -28,6 +29,7 @@ from consilience.grounding.published.names import (
 from consilience.grounding.scores import FAILED, KEEP, OK, mean_over_models
 from consilience.grounding.separation import chance_precision, lift
 from consilience.grounding.tables import COLUMNS, SAMPLES
+from consilience.limits.reading import DAMAGED
 from consilience.limits.tables import read_data_frame
 
 COUNTS = ("n_models", "n_groups", "n_pairs", "n_failed")
@@ -107,7 +109,7 @@ def _read(path: Path) -> pd.DataFrame:
         return read_data_frame(path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
-    except (ValueError, OSError) as error:
+    except (*DAMAGED, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable table ({error})") from error
 
 
