@@ -42,7 +42,7 @@ class RefusedError(ConfigError, DataError, FeaturesError, ModelError):
 
 
 class StorageError(ConsilienceError):
-    """A file that cannot be written: no room, or not the right to."""
+    """A file that cannot be written or reached: no room, not the right to, or a sick disk."""
 
 
 _OUT_OF_MEMORY = (
@@ -63,6 +63,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room: on the disk, of the user's share, or in one file."""
 FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+SICK = tuple(
+    getattr(errno, name)
+    for name in (
+        "EIO", "ESTALE", "ETIMEDOUT", "EREMOTEIO", "ENOTCONN", "ECONNRESET", "EHOSTDOWN",
+        "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENOLCK", "EMFILE", "ENFILE",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""Storage cannot be reached now, or no more files can be opened: it says nothing of a file."""
 _OS_ERROR = re.compile(r"(?:os error|errno|Errno) ([0-9]+)")
 
 
@@ -84,6 +93,23 @@ def no_room(number: int, path: object) -> str:
     else:
         remedy = "give yourself the right to write there, or name another folder, and run again"
     return f"{path} cannot be written: {os.strerror(number).lower()}; {remedy}"
+
+
+def check_reached(error: BaseException, path: object) -> None:
+    """Raises StorageError if a file was not read for reasons that say nothing of its content.
+
+    Whoever reads files calls it before they say that one is damaged: a network file system that is
+    away for a moment is no reason to delete anything.
+
+    Args:
+        error: that reading ended in.
+        path: of the file.
+    """
+    if (number := number_of(error)) in SICK:
+        raise StorageError(
+            f"{path} cannot be reached: {os.strerror(number).lower()}; nothing is known of its "
+            "content: look at the disk or network it lies on, and run again"
+        ) from error
 
 
 def explain(error: BaseException, what: str, remedy: str) -> str:

@@ -25,6 +25,7 @@ from consilience.errors import (
     DataError,
     RefusedError,
     StorageError,
+    check_reached,
     no_room,
     number_of,
 )
@@ -215,11 +216,12 @@ def read_table(path: str | Path) -> pd.DataFrame:
     """
     try:
         file = pq.ParquetFile(regular(path), page_checksum_verification=True)
-        check_footer(file, Path(path).stat().st_size, path)
+        check_footer(file, path, path)
         arrow = file.read()
     except FileNotFoundError:
         raise
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(
             f"{path} is not a readable Parquet file ({error}); delete it and run snakemake again"
         ) from error
@@ -240,7 +242,10 @@ def open_table(arrow: pa.Table, path: str | Path) -> pd.DataFrame:
             "delete it and run snakemake again"
         )
     made = {_HASH_KEY: _frame_hash(arrow, text), _VALUES_KEY: values_hash(arrow)}
-    if any(metadata.get(key, found) != found for key, found in made.items()):
+    known = {METADATA_KEY, _HASH_KEY, _VALUES_KEY, _KIND_KEY}
+    if not known.issuperset(metadata) or any(
+        metadata.get(key, found) != found for key, found in made.items()
+    ):
         raise DataError(
             f"{path} was changed after it was written; delete it and run snakemake again"
         )

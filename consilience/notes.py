@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from consilience.errors import check_reached
 from consilience.files import atomic, canonical_json, digest
 from consilience.leftovers import discard_folder
 
@@ -21,7 +22,10 @@ def kept(path: Path, key: str) -> Any:  # noqa: ANN401
         content = json.loads(path.read_text(encoding="utf8"))
         whole = {"key": key, "value": content["value"]}
         sound = content == {**whole, "hash": digest(whole)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        check_reached(error, path)
         sound = False
     if not sound:
         discard_folder(path)

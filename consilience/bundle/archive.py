@@ -62,7 +62,7 @@ class Bundle:
         """Returns a table; its metadata are in `.attrs`."""
         try:
             content, place = self.read(name), f"{self.path}: {name}"
-            arrow = read_whole(pa.BufferReader(content), len(content), place)
+            arrow = read_whole(content, place)
             table = of_table(open_table(arrow, place))
         except UNSOUND as error:
             raise DataError(f"{self.path}: {name} is not a readable table ({error})") from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from consilience.results import ResultFile, kind_of
+from consilience.results import ResultFile, id_problem, kind_of
 
 TEXTS = {"id", "name", "text", "SHA-256", "path"}
 LISTS = {"ids", "counts", "0 … 1 each"}
@@ -179,6 +179,8 @@ def study_problems(study: Mapping[str, Any]) -> Iterator[str]:
         found = list(rows.values()) if isinstance(rows, Mapping) else [None]
         if not all(isinstance(row, kind) for row in found):
             yield f"the study's {what} are not what they should be"
+        elif odd := [said for name in rows if what != "labels" and (said := id_problem(name))]:
+            yield f"the study's {what}: {odd[0]}"
         elif what in ("models", "datasets"):
             cells = {type(cell) for row in found for cell in row.values()}
             if other := cells - {str, int, float, bool, type(None)}:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from consilience import files
 from consilience.datasets import GROUP_COLUMN, Sample
-from consilience.errors import ConfigError, DataError, DepthError
+from consilience.errors import ConfigError, DataError, DepthError, check_reached
 from consilience.limits import hold, limit
 from consilience.limits.reading import regular, walk
 
@@ -75,6 +75,7 @@ def decode(
             _check_depth(picture, origin, span)
             return picture.convert("RGB")
     except _UNREADABLE as error:
+        check_reached(error, origin)
         raise DataError(f"{origin}: the picture cannot be decoded ({error})") from error
 
 

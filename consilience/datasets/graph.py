@@ -38,7 +38,7 @@ from consilience.datasets._graph import (
     normalize_rows,
     part_roles,
 )
-from consilience.errors import ConfigError, DataError
+from consilience.errors import ConfigError, DataError, check_reached
 from consilience.limits.reading import DAMAGED
 from consilience.limits.tables import check_footer
 from consilience.registry import did_you_mean
@@ -134,7 +134,7 @@ def _read(name: str) -> tuple[pa.Table, pa.Table, tuple[str, ...]]:
 def _table(path: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
         file = pq.ParquetFile(path)
-        check_footer(file, path.stat().st_size, path)
+        check_footer(file, path, path)
         if missing := set(columns) - set(file.schema_arrow.names):
             raise DataError(
                 f"{path} has no column {min(missing)!r} (there are "
@@ -142,6 +142,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pa.Table:
             )
         table = file.read(columns=list(columns))
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(f"{path} is not a readable Parquet file ({error})") from error
     for column in columns:
         if table[column].null_count:

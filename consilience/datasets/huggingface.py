@@ -39,7 +39,7 @@ from consilience.datasets._base import (
 )
 from consilience.datasets._columns import choose_columns
 from consilience.datasets._hub import named_repo, open_repo
-from consilience.errors import DataError
+from consilience.errors import DataError, check_reached
 from consilience.files import natural_order
 from consilience.limits import VARIABLE, limit
 from consilience.limits.reading import DAMAGED, regular
@@ -258,9 +258,10 @@ def _words(name: str) -> set[str]:
 def _schema(name: str, path: Path) -> pa.Schema:
     try:
         file = pq.ParquetFile(regular(path))
-        check_footer(file, path.stat().st_size, name)
+        check_footer(file, path, name)
         return file.schema_arrow
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(
             f"{name} ({path}) is no Parquet file, or damaged or cut off ({error}); fetch it again"
         ) from error
@@ -333,6 +334,7 @@ def _read(
     except UnicodeDecodeError as error:
         raise DataError(f"{name} ({path}) has a text that is not in UTF-8 ({error})") from error
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(
             f"{name} ({path}) is damaged or cut off ({error}); delete it and fetch it again"
         ) from error

@@ -31,7 +31,7 @@ from scipy import sparse
 from consilience import files
 from consilience.datasets._graph import Nodes, make_nodes, part_roles
 from consilience.datasets._roots import fetch
-from consilience.errors import ConfigError, DataError
+from consilience.errors import ConfigError, DataError, check_reached
 from consilience.limits.arrays import GzipWithin, check_zip
 from consilience.limits.reading import DAMAGED
 from consilience.registry import did_you_mean
@@ -167,6 +167,7 @@ def _numbers(path: Path, kind: type) -> np.ndarray:
         found = np.stack([column.to_numpy() for column in table.columns], 1)
         numbers = found.astype(kind)
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(f"{path} is damaged, or no table of numbers ({error})") from error
     if np.issubdtype(kind, np.integer) and (numbers != found).any():
         raise DataError(f"{path} holds fractions, and whole numbers are meant")

@@ -27,7 +27,7 @@ def read_columns(path: Path, named: Sequence[str], layer: str) -> dict[str, Any]
         FeaturesError: a column is neither, or the units of a layer are not all of one kind.
     """
     file = pq.ParquetFile(path)
-    check_footer(file, path.stat().st_size, path)
+    check_footer(file, path, path)
     table = file.read()
     index = _index(table.schema)
     columns = dict(zip(table.column_names, table.columns, strict=True))

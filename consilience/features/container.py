@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from consilience.errors import FeaturesError
+from consilience.errors import FeaturesError, check_reached
 from consilience.limits.reading import regular
 from consilience.sums import SUMMED
 
@@ -145,6 +145,7 @@ def opened(path: str | Path) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise FeaturesError(f"{path}: no such features file; run snakemake to make it") from error
     except (SafetensorError, OSError) as error:
+        check_reached(error, path)
         if other := _other_format(Path(path)):
             raise FeaturesError(f"{path} is no features file but {other}") from error
         raise FeaturesError(f"{path} cannot be read ({error}); {again(path)}") from error

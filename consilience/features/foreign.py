@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from consilience.errors import FeaturesError, RefusedError
+from consilience.errors import FeaturesError, RefusedError, check_reached
 from consilience.features.columns import read_columns
 from consilience.features.hdf5 import read_datasets
 from consilience.features.numbered import in_order, is_block, layer_order, names_rows
@@ -236,6 +236,7 @@ def _read_file(path: Path) -> Piece:
     try:
         return reader(regular(path))
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise FeaturesError(f"{path}: cannot be read ({reason})") from None
 

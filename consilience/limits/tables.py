@@ -20,19 +20,23 @@ _FREE_ROWS = 1_000_000
 """Rows that a table of results may have, however small its file is."""
 
 
-def check_footer(file: pq.ParquetFile, size: int, place: object) -> None:
+def check_footer(file: pq.ParquetFile, source: str | Path | bytes, place: object) -> None:
     """Raises RefusedError if a file's footer declares more than the limits or its size allow.
 
     Args:
         file: opened; nothing but the footer is read.
-        size: its bytes.
+        source: what was opened: a path, or the bytes.
         place: for the message.
     """
     found = file.metadata
     hold("samples", found.num_rows, place, "rows")
     groups = [found.row_group(i) for i in range(found.num_row_groups)]
-    cells = count_values(found)
+    cells, size = count_values(source), _size(source)
     hold_unpacked(max(8 * cells, sum(group.total_byte_size for group in groups)), size, place)
+
+
+def _size(source: str | Path | bytes) -> int:
+    return len(source) if isinstance(source, bytes) else Path(source).stat().st_size
 
 
 def rows_at_once(file: pq.ParquetFile, wanted: int) -> int:
@@ -45,7 +49,7 @@ def rows_at_once(file: pq.ParquetFile, wanted: int) -> int:
     return max(1, min(wanted, _AT_ONCE // max(1, *sizes, 1)))
 
 
-def read_whole(source: Any, size: int, place: object) -> pa.Table:  # noqa: ANN401
+def read_whole(source: str | Path | bytes, place: object) -> pa.Table:
     """Returns all of a table of results that a stranger wrote, if it is of a size that can be.
 
     Texts are kept once each until it is known how long they are together: a file of some bytes can
@@ -53,17 +57,22 @@ def read_whole(source: Any, size: int, place: object) -> pa.Table:  # noqa: ANN4
     row for each byte, or a million, is more than any.
 
     Args:
-        source: whatever pyarrow reads Parquet from.
-        size: its bytes.
+        source: a path, or the bytes.
         place: for the message.
 
     Raises:
         RefusedError: it declares, or holds, more than the limits allow.
     """
-    schema = pq.ParquetFile(source).schema_arrow
+    size = _size(source)
+
+    def opened(**options: Any) -> pq.ParquetFile:  # noqa: ANN401
+        given = pa.BufferReader(source) if isinstance(source, bytes) else source
+        return pq.ParquetFile(given, **options)
+
+    schema = opened().schema_arrow
     texts = [field.name for field in schema if _is_text(field.type)]
-    file = pq.ParquetFile(source, read_dictionary=texts, page_checksum_verification=True)
-    check_footer(file, size, place)
+    file = opened(read_dictionary=texts, page_checksum_verification=True)
+    check_footer(file, source, place)
     rows, factor = file.metadata.num_rows, LIMITS["ratio"].most
     if rows > max(_FREE_ROWS, size * limit("ratio") // factor):
         more = -(-rows * factor // max(1, size))
@@ -103,5 +112,5 @@ def read_data_frame(path: Path) -> pd.DataFrame:
     if path.suffix != ".parquet":
         hold("text_bytes", path.stat().st_size, path, "bytes")
         return pd.read_csv(path)
-    check_footer(pq.ParquetFile(path), path.stat().st_size, path)
+    check_footer(pq.ParquetFile(path), path, path)
     return pd.read_parquet(path)

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from consilience.errors import ModelError, RefusedError
+from consilience.errors import ModelError, RefusedError, check_reached
 from consilience.files import METADATA_KEY, atomic, canonical_json, digest
 from consilience.limits.reading import parse_json, regular
 from consilience.networks import Task, build
@@ -113,6 +113,7 @@ def _read(path: str | Path, learnt: str, *, tensors: bool) -> Trained:
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; run snakemake {path}") from None
     except (SafetensorError, KeyError, TypeError, RefusedError, OSError) as error:
+        check_reached(error, path)
         raise ModelError(
             f"{path} is no readable file of trained weights ({error!r}); {remedy}"
         ) from error

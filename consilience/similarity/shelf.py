@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from consilience.errors import RefusedError
+from consilience.errors import RefusedError, check_reached
 from consilience.files import atomic, canonical_json, digest
 from consilience.forms.moments import Moments
 from consilience.leftovers import discard, discard_folder
@@ -66,7 +66,8 @@ class Shelf:
             AttributeError,
             ValueError,
             RefusedError,
-        ):
+        ) as error:
+            check_reached(error, path)
             sound = False
         if not sound:
             logger.warning("%s is damaged, or of other features, and made again", path)

@@ -145,6 +145,8 @@ STUDIES = {
     "cells": (instead("models", {"m0": {"model": ["m0"]}}), "models have cells that are of the"),
     "a model": (absent("models", "m1"), "is of a model that the study does not name: m1"),
     "no metric": (instead("metrics", {"cka": {}}), "metrics do not say which metric they are"),
+    "ids": (instead("models", {"../m0": {"model": "../m0"}}), "study's models: '../m0' is no id"),
+    "an id of a device": (instead("datasets", {"nul": {}}), "Windows keeps this name for a device"),
     "no settings": (instead("settings", 3), "manifest.json lacks files or study"),
 }
 

@@ -32,10 +32,11 @@ def test_values_are_counted_as_pyarrow_counts_them(tmp_path, options):
     }
     table = pa.table(columns, metadata={"note": "ü" * 500})
     pq.write_table(table, tmp_path / "x.parquet", **options)
-    metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
-    assert count_values(metadata) == by_pyarrow(metadata) > 21 * 24
+    path = tmp_path / "x.parquet"
+    expected = by_pyarrow(pq.ParquetFile(path).metadata)
+    assert count_values(path) == count_values(path.read_bytes()) == expected > 21 * 24
     pq.write_table(table.slice(0, 0), tmp_path / "none.parquet")
-    assert count_values(pq.ParquetFile(tmp_path / "none.parquet").metadata) == 0
+    assert count_values(tmp_path / "none.parquet") == 0
 
 
 def test_what_is_skipped_is_of_its_length_and_depth():
@@ -45,14 +46,29 @@ def test_what_is_skipped_is_of_its_length_and_depth():
     content = b"".join(
         [b"\x11\x12\x13\x07", double, text, numbers, bools, mapping, b"\x1c\x00\x00"]
     )
-    reader = _Compact(memoryview(content))
+    reader = _Compact(content)
     kinds = []
     for _, kind in reader.fields():
         kinds.append(kind)
         reader.skip(kind)
     assert kinds == [1, 2, 3, 7, 8, 9, 9, 11, 12]
-    with pytest.raises(RefusedError, match="nested more than 32 times"):
-        _Compact(memoryview(b"\x1c" * 99)).skip(12)
+
+
+@pytest.mark.parametrize(
+    ("footer", "said"),
+    [
+        (b"\x49" + b"\x1c" * 99, "nests its fields more than 32 times"),
+        (b"\x18\x7f", "breaks off"),
+        (b"\x19\xf1\xff\xff\xff\xff\xff\x07", "breaks off"),  # 2^40 items of no bytes
+        (b"\x49\x15\x02", "has a list of kind 5, and structures are meant"),
+        (b"\x49\x1c\x19\x1c\x3c\x56\x01\x00\x00\x00\x00", "declares -1 values of a column"),
+        (b"\x49", "breaks off"),
+    ],
+)
+def test_a_footer_that_contradicts_itself_is_refused(footer, said):
+    content = b"PAR1" + footer + struct.pack("<I", len(footer)) + b"PAR1"
+    with pytest.raises(RefusedError, match=f"the table: its footer {said}"):
+        count_values(content)
 
 
 def test_an_array_whose_head_breaks_off_is_refused(tmp_path):

@@ -1,0 +1,115 @@
+"""Network file systems: files that cannot be reached for a moment are not called damaged.
+
+In the place of what opens a file stands what such a file system answers: an error of the operating
+system. Files that it shows late are waited for by Snakemake (`latency-wait`); those that are not
+there are one sentence: see test_faults_absent.py.
+"""
+
+import errno
+import os
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import safetensors
+from PIL import Image
+
+from consilience.datasets import open_dataset
+from consilience.errors import StorageError, check_reached
+from consilience.features import read_header, write_features
+from consilience.features.foreign import read_foreign
+from consilience.files import read_table, write_table
+from consilience.metrics import Preprocessing, get_metric
+from consilience.networks.weights import read_trained, write_trained
+from consilience.notes import keep, kept
+from consilience.similarity.shelf import Shelf
+from consilience.similarity.store import Outcome, PairStore
+
+STALE = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+SAID = "cannot be reached: stale file handle; nothing is known of its content: look at the disk"
+
+
+def fail(*_arguments, **_options):
+    raise STALE
+
+
+def fail_in_text(*_arguments, **_options):
+    """As libraries that are no Python pass it on."""
+    raise safetensors.SafetensorError(f"I/O error: Stale file handle (os error {errno.ESTALE})")
+
+
+def test_a_table_that_cannot_be_reached_is_not_called_damaged(tmp_path, monkeypatch):
+    write_table(pd.DataFrame({"x": [1]}), tmp_path / "x.parquet", {})
+    monkeypatch.setattr(pq, "ParquetFile", fail)
+    with pytest.raises(StorageError, match=SAID):
+        read_table(tmp_path / "x.parquet")
+
+
+def test_a_pair_store_is_kept_where_it_cannot_be_reached(tmp_path, monkeypatch):
+    """A new one in its place would lose hours of pairs."""
+    path, given = tmp_path / "m.parquet", (get_metric("cka"), Preprocessing())
+    store = PairStore.open(path, *given)
+    store.outcomes["x", "y"] = Outcome(0.5)
+    store.write()
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "ParquetFile", fail)
+        with pytest.raises(StorageError, match=SAID):
+            PairStore.open(path, *given)
+    assert PairStore.open(path, *given).outcomes == {("x", "y"): Outcome(0.5)}
+
+
+def test_a_shelf_and_small_caches_are_kept(tmp_path, monkeypatch):
+    shelf = Shelf(tmp_path / "metric" / "forms", 1 << 20)
+    shelf.put("form", {"x": np.ones(3)}, {})
+    keep(tmp_path / "note.json", "key", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("consilience.similarity.shelf.safe_open", fail_in_text)
+        patch.setattr(type(tmp_path), "read_text", fail)
+        with pytest.raises(StorageError, match=SAID):
+            shelf.get("form")
+        with pytest.raises(StorageError, match=SAID):
+            kept(tmp_path / "note.json", "key")
+    assert shelf.get("form") is not None and kept(tmp_path / "note.json", "key") == 3
+
+
+@pytest.mark.parametrize("how", [fail, fail_in_text])
+def test_features_and_weights_that_cannot_be_reached(tmp_path, monkeypatch, how):
+    features, weights = tmp_path / "m.safetensors", tmp_path / "w.safetensors"
+    header = {"model": {"model": "m"}, "dataset": "d", "samples_hash": "s"}
+    write_features(features, {"l": np.ones((3, 2))}, header, ["a", "b", "c"])
+    write_trained(weights, {}, {"spec": {}, "task": {}})
+    for module, read, path in (
+        ("features.container", read_header, features),
+        ("networks.weights", read_trained, weights),
+    ):
+        monkeypatch.setattr(f"consilience.{module}.safe_open", how)
+        with pytest.raises(StorageError, match=SAID):
+            read(path)
+
+
+def test_features_of_others_that_cannot_be_reached(tmp_path, monkeypatch):
+    np.save(tmp_path / "x.npy", np.ones((3, 2)))
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(StorageError, match=SAID):
+        read_foreign(tmp_path / "x.npy")
+
+
+def test_a_picture_that_cannot_be_reached_is_not_called_corrupt(tmp_path, monkeypatch):
+    """Samples that are called so may be left out of a study."""
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a" / "x.png")
+    row = {"dataset": "d", "source": "folder", "name": str(tmp_path), "modality": "image"}
+    (sample,) = open_dataset(row)
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(StorageError, match=SAID):
+        sample.image()
+
+
+def test_what_is_damaged_is_still_called_so():
+    for error in (ValueError("no Parquet"), OSError("2 × bad"), OSError(errno.ENOENT, "x")):
+        check_reached(error, "x")
+    for number in (errno.EIO, errno.ETIMEDOUT, errno.EMFILE):
+        with pytest.raises(StorageError, match=re.escape(os.strerror(number).lower())):
+            check_reached(OSError(number, os.strerror(number)), "x")
