@@ -38,8 +38,10 @@ def hostile(tmp_path_factory):
             spoilt += len(names)
         attrs = table.attrs
         if "layers" in attrs:
-            attrs = attrs | {"layers": {m: [f"{TEXTS[k % len(TEXTS)]}{k}" for k in range(len(names))]
-                                        for m, names in attrs["layers"].items()}}  # fmt: skip
+            named = {
+                m: [f"{TEXTS[k]}{k}" for k in range(len(n))] for m, n in attrs["layers"].items()
+            }
+            attrs = attrs | {"layers": named}
         write_table(table, path, attrs)
     assert spoilt
     study_file = results / "explorer" / "study.json"
