@@ -24,7 +24,7 @@ from consilience.pairs.families import Clusters, read_clusters
 from consilience.pairs.matrix import Similarity, read_similarity
 from consilience.pairs.relate import FURTHER, correlate_pairs
 from consilience.pairs.sets import ALL, ModelSet, pair_set
-from consilience.places import check_kind, check_table
+from consilience.places import check_columns, check_table
 from consilience.probe import LINEAR, LOGITS, has_logits, parse_columns, read_labels, restrict
 from consilience.samples import Samples, read_samples
 from consilience.similarity import pairwise
@@ -262,7 +262,7 @@ def make_relation(
     tables = []
     for ours, theirs in zip(similarity_paths, behavior_paths, strict=True):
         similarity, behavior = read_table(ours), read_table(theirs)
-        check_kind(theirs, behavior, "behavior")
+        check_columns(theirs, behavior, "behavior")
         names = {*similarity["dataset"].unique(), *behavior["dataset"].unique()}
         if len(names) > 1 or not len(similarity):
             raise DataError(f"{ours} and {theirs} are not of one dataset: {sorted(names)}")

@@ -32,7 +32,7 @@ from consilience.errors import (
 from consilience.leftovers import delete_strays, maker
 from consilience.limits.reading import DAMAGED, read_text, regular
 from consilience.limits.tables import check_footer
-from consilience.places import check_said, check_table
+from consilience.places import check_kind, check_table
 from consilience.renames import of_columns
 from consilience.results import place_of
 from consilience.sums import values_hash
@@ -257,7 +257,7 @@ def open_table(arrow: pa.Table, path: str | Path) -> pd.DataFrame:
         raise DataError(f"{path}: its metadata are {type(attrs).__name__}, no names; make it again")
     table = of_columns(arrow.replace_schema_metadata(None).to_pandas())
     table.attrs = attrs
-    check_said(path, metadata.get(_KIND_KEY, b"").decode(errors="replace"))
+    check_kind(path, metadata.get(_KIND_KEY, b"").decode(errors="replace"))
     check_table(path, table)
     return table
 

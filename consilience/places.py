@@ -15,6 +15,7 @@ from consilience.renames import present
 from consilience.results import RESULT_FILES, place_of
 
 DECIDES_NOTHING = True
+_REMEDY = "it was put there by other means; delete it and run snakemake again"
 _COLUMNS = {("transfer", "model"): "model_x"}
 """Columns of other names than what they say, by kind of file."""
 
@@ -41,16 +42,13 @@ def check_table(path: str | Path, table: pd.DataFrame, **meant: str) -> None:
                 _compare(path, kind, facts[kind], wanted)
 
 
-def check_kind(path: str | Path, table: pd.DataFrame, name: str) -> None:
+def check_columns(path: str | Path, table: pd.DataFrame, name: str) -> None:
     """Raises DataError if a table lacks a column of its kind of file: it is of another kind."""
     if lost := [column for column in RESULT_FILES[name].columns if column not in table]:
-        raise DataError(
-            f"{path} has no column {lost[0]!r}, so it is no table of {name}: it was put there by "
-            "other means; delete it and run snakemake again"
-        )
+        raise DataError(f"{path} has no column {lost[0]!r}, so it is no table of {name}: {_REMEDY}")
 
 
-def check_said(path: str | Path, kind: str) -> None:
+def check_kind(path: str | Path, kind: str) -> None:
     """Raises DataError if a table says that it is of another kind of file than its place is for.
 
     Args:
@@ -60,32 +58,19 @@ def check_said(path: str | Path, kind: str) -> None:
     meant = place_of(path)[0]
     if kind and meant and kind != meant:
         raise DataError(
-            f"{path} is a table of {kind}, and would be taken for one of {meant}: it was put there "
-            "by other means; delete it and run snakemake again"
+            f"{path} is a table of {kind}, and would be taken for one of {meant}: {_REMEDY}"
         )
 
 
-def check_place(path: str | Path, said: Mapping[str, Any]) -> None:
-    """Raises DataError if a file says that it is of another dataset or model than its place says.
+def check_file(path: str | Path, said: Mapping[str, Any], **meant: str) -> None:
+    """Raises DataError if a file says that it is of another dataset or model than it should be.
 
     Args:
-        path: the file.
+        path: the file; its place says what it should be of.
         said: {"dataset": id, "model": id}, as far as the file says.
+        **meant: what the job says that it should be of.
     """
-    for kind, meant in place_of(path)[1].items():
-        if kind in said:
-            _compare(path, kind, said[kind], meant)
-
-
-def check_meant(path: str | Path, said: Mapping[str, Any], **meant: str) -> None:
-    """Raises DataError if a file says that it is of another dataset than a job is for.
-
-    Args:
-        path: the file.
-        said: what it says; of what it says nothing, nothing is known.
-        **meant: {"dataset": id, …}.
-    """
-    for kind, name in meant.items():
+    for kind, name in [*place_of(path)[1].items(), *meant.items()]:
         if kind in said:
             _compare(path, kind, said[kind], name)
 
@@ -94,6 +79,5 @@ def _compare(path: str | Path, kind: str, said: Any, meant: str) -> None:  # noq
     now = present(f"{kind}s", said) if isinstance(said, str) else said
     if said != meant and now != present(f"{kind}s", meant):
         raise DataError(
-            f"{path} is of {kind} {said!r}, and would be taken for that of {meant!r}: it was put "
-            "there by other means; delete it and run snakemake again"
+            f"{path} is of {kind} {said!r}, and would be taken for that of {meant!r}: {_REMEDY}"
         )

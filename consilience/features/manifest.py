@@ -17,7 +17,7 @@ from consilience.features.reading import check_samples, read_header, read_layer
 from consilience.features.versions import mixed_versions
 from consilience.files import atomic, digest, read_table, write_table
 from consilience.forms.inputs import has_sample_rows
-from consilience.places import check_meant
+from consilience.places import check_file
 from consilience.samples import Samples, read_chain
 
 
@@ -119,7 +119,7 @@ def read_manifest(manifest: Path, samples: Samples) -> pd.DataFrame:
             f"{manifest} is of other samples than dataset {samples.row['dataset']!r} has now; "
             "delete it and run snakemake again"
         )
-    check_meant(manifest, table.attrs, dataset=samples.row["dataset"])
+    check_file(manifest, table.attrs, dataset=samples.row["dataset"])
     return table
 
 
@@ -189,7 +189,7 @@ def _check_together(headers: Mapping[Path, Mapping[str, Any]]) -> None:
     first, *_ = headers
     seen: dict[str, Path] = {}
     for path, header in headers.items():
-        check_meant(path, header, dataset=headers[first]["dataset"])
+        check_file(path, {"dataset": header["dataset"]}, dataset=headers[first]["dataset"])
         if header["samples_hash"] != headers[first]["samples_hash"]:
             raise FeaturesError(
                 f"{first} and {path} hold features of different samples; delete the older one "

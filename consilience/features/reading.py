@@ -15,7 +15,7 @@ from consilience.features.container import again, loaded, opened, picked, read_e
 from consilience.features.soundness import check_tensor
 from consilience.files import METADATA_KEY
 from consilience.limits.reading import parse_json
-from consilience.places import check_meant, check_place
+from consilience.places import check_file
 from consilience.registry import did_you_mean
 
 _KEY = METADATA_KEY.decode()
@@ -55,7 +55,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise RefusedError(f"{path} is no features file: its header has {wrong}; {again(path)}")
     model = header.get("model", {}).get("model")
     said = {"dataset": header.get("dataset"), "model": model}
-    check_place(path, {kind: name for kind, name in said.items() if name is not None})
+    check_file(path, {kind: name for kind, name in said.items() if name is not None})
     return header
 
 
@@ -150,7 +150,7 @@ def check_samples(
     samples of the same ids and labels.
     """
     if dataset is not None:
-        check_meant(path, header, dataset=dataset)
+        check_file(path, {"dataset": header.get("dataset")}, dataset=dataset)
     if header["samples_hash"] != samples_hash:
         raise FeaturesError(
             f"{path} holds features of other samples (hash {header['samples_hash'][:12]}, expected "

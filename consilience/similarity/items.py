@@ -23,7 +23,7 @@ from consilience.forms.groups import (
 from consilience.forms.inputs import INPUTS, given_inputs, model_inputs, read_given
 from consilience.layers import last_layers
 from consilience.metrics import Metric, Preprocessing, metric_of, without_file
-from consilience.places import check_meant
+from consilience.places import check_file
 from consilience.samples import read_samples
 from consilience.similarity.task import Item, Offer, Task, make_item
 
@@ -89,7 +89,7 @@ def list_items(
         as_it_is = {"row_normalize": False, "center": False}
         spec = {**spec, "preprocessing": as_it_is, "layers": main}
     table = read_table(manifest)
-    check_meant(manifest, table.attrs, dataset=dataset)
+    check_file(manifest, table.attrs, dataset=dataset)
     attrs, table.attrs = table.attrs, {}
     if spec["layers"] != "all":
         table = table[table["layer"] == table["model"].map(last_layers(table))]
