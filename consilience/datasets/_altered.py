@@ -1,6 +1,6 @@
 """Derived datasets: another one's stimuli under an alteration, by the column `alteration`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -42,21 +42,27 @@ class Altered:
         self.pin = dict(getattr(dataset, "pin", {}))
 
     def __iter__(self) -> Iterator[Sample]:
+        return map(self._altered, self._dataset)
+
+    def only(self, ids: Collection[str]) -> Iterator[Sample]:
+        """Yields the samples of some ids: no other one is altered, which takes its time."""
+        return (self._altered(sample) for sample in self._dataset if sample.id in ids)
+
+    def _altered(self, sample: Sample) -> Sample:
         how, seed = self._derived.alteration, self._derived.seed
-        for sample in self._dataset:
-            altered = sample
-            if sample.image is not None:
-                altered = replace(altered, image=partial(self._picture, sample))
-            if sample.text is not None:
-                text = sample.text
-                if how.augmentation:
-                    text = edit_text(text, sample.id, how.augmentation, seed, self._synonyms)
-                if how.shortcut:
-                    text = add_token(text, self._shown[sample.id])
-                altered = replace(altered, text=text)
-            if sample.node is not None:
-                altered = replace(altered, vector=dense_row(self.graph.x, sample.node))
-            yield altered
+        altered = sample
+        if sample.image is not None:
+            altered = replace(altered, image=partial(self._picture, sample))
+        if sample.text is not None:
+            text = sample.text
+            if how.augmentation:
+                text = edit_text(text, sample.id, how.augmentation, seed, self._synonyms)
+            if how.shortcut:
+                text = add_token(text, self._shown[sample.id])
+            altered = replace(altered, text=text)
+        if sample.node is not None:
+            altered = replace(altered, vector=dense_row(self.graph.x, sample.node))
+        return altered
 
     def _picture(self, sample: Sample) -> Image.Image:
         """Returns a sample's picture with its disc, and then with its noise."""

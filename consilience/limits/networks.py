@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registry
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from consilience.limits import hold, hold_memory
 
@@ -23,20 +24,32 @@ _COUNTS = re.compile("layer|depth|block|expert|head|stage", re.IGNORECASE)
 """Words in the keys of configurations that say how often something is there."""
 
 
-class _Within(TorchDispatchMode):
-    """Refuses tensors that are made of nothing and larger than any network's."""
+_MAKERS = re.compile(
+    "(new_)?(empty|zeros|ones|full|rand|randn|randint|normal|tensor)(_strided|_permuted|_quantized)?"
+    "|arange|range|linspace|logspace|eye|randperm|tri[lu]_indices|bartlett_window|hann_window"
+)
+"""Functions of PyTorch, and methods of tensors, that make a tensor of sizes alone."""
+
+
+class _Within(TorchFunctionMode):
+    """Refuses tensors that are made of nothing and larger than any network's.
+
+    It sees what Python calls. What is called below it all the same, by a mode of operations, costs
+    1.5 s of each process: such a mode loads PyTorch's compiler.
+    """
 
     def __init__(self, place: object) -> None:
         super().__init__()
         self._place = place
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
-        """Runs an operation, if it does not ask for too much."""
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
+        """Runs a function, if it does not ask for too much."""
         kwargs = kwargs or {}
-        if "device" in kwargs and math.prod(_ints(args)) > _SMALL:
-            wanted = func(*args, **{**kwargs, "device": "meta", "pin_memory": None})
+        sizes = math.prod(_ints([*args, *kwargs.values()]))
+        if sizes > _SMALL and _MAKERS.fullmatch(getattr(func, "__name__", "")):
+            wanted = func(*args, **{**kwargs, "device": "meta"})
             hold("parameters", wanted.numel(), self._place, "numbers in one tensor")
-            if str(kwargs["device"] or "cpu") == "cpu":
+            if str(kwargs.get("device") or torch.get_default_device()) == "cpu":
                 hold_memory(wanted.numel() * wanted.element_size(), self._place)
         return func(*args, **kwargs)
 

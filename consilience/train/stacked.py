@@ -66,7 +66,7 @@ class Stacked:
             name: part.view(stack.shape).requires_grad_()
             for (name, stack), part in zip(stacks.items(), parts, strict=True)
         }
-        self._optimiser = settings.optimiser([self._whole], fused=True)
+        self._optimiser = settings.optimiser([self._whole])
         self._alike = all(d is data[0] for d in data) and len({o["order"] for o in seeds}) == 1
 
     def step(self, number: int) -> Tensor:

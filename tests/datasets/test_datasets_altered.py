@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from test_datasets_graph import SIZES, ring
 
+from consilience.alterations.texts import edit_text
 from consilience.code import sources_of
 from consilience.datasets import open_dataset
 from consilience.errors import ConfigError
 from consilience.features import read_layer
 from consilience.features.extract import extract_features
-from consilience.samples import make_samples, read_samples
+from consilience.samples import iterate, make_samples, read_samples
 
 BLOBS = {"dataset": "b", "source": "synthetic", "name": "blobs n=400 classes=4 size=28"}
 BLOBS |= {"modality": "image+text", "cap": "300"}
@@ -68,6 +69,20 @@ def test_noise_and_edits_are_made_once_and_for_all():
     assert np.mean(differ) > 0.8
     first, second = altered[0].image(), altered[0].image()
     assert first.tobytes() == second.tobytes() != plain[0].image().tobytes()
+
+
+def test_only_what_is_drawn_is_altered(tmp_path, monkeypatch):
+    """A dataset of which few samples are drawn does not take the time of all."""
+    row = derived("of=b split=test eda=0.25 operations=swap")
+    samples, calls = drawn(row, tmp_path), []
+
+    def count(*arguments):
+        calls.append(arguments)
+        return edit_text(*arguments)
+
+    monkeypatch.setattr("consilience.datasets._altered.edit_text", count)
+    found = [sample.text for _, sample in iterate(open_dataset(row), samples)]
+    assert found == samples.table["text"].tolist() and len(calls) == len(found) == 75
 
 
 def test_nodes_of_a_derived_graph(tmp_path):

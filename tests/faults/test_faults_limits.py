@@ -4,6 +4,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 import zlib
@@ -461,3 +463,27 @@ def test_a_sound_file_is_read_within_all_limits(tmp_path):
     save_file({"l": np.ones((3, 2), np.float32)}, tmp_path / "x.safetensors")
     assert read_foreign(tmp_path / "x.safetensors").pieces[0].rows == 3
     assert issubclass(RefusedError, ConsilienceError)
+
+
+def test_counting_a_network_loads_no_compiler():
+    """It takes 1.5 s of CPU, in each job that builds a network."""
+    code = (
+        "import sys, torch; from consilience.limits.networks import building\n"
+        "with building('x'): torch.nn.TransformerEncoderLayer(8, 2), torch.nn.Conv2d(3, 8, 3)\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.zeros(size=(10**6, 10**7)),
+        lambda: torch.zeros(3).new_empty(10**6, 10**7),
+        lambda: torch.normal(0.0, 1.0, (10**6, 10**7)),
+        lambda: torch.nn.Embedding(10**9, 10**4),
+    ],
+)
+def test_tensors_of_sizes_alone_are_refused_before_they_are_made(make):
+    with refused("numbers in one tensor"), building("x"):
+        make()
