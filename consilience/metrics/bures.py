@@ -7,10 +7,10 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.metrics import Facts, Metric, metric
+from consilience.metrics._nuclear import Scaled, with_copy
 from consilience.metrics.procrustes import (
     UNIT_BOUNDS,
     RotationMetric,
-    Scaled,
     check_flags,
     check_number,
     reduced,
@@ -76,7 +76,7 @@ class NBS(RotationMetric):
 
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns x: (n, d) centred, of unit norm and in at most n dimensions."""
-        return Scaled(reduced(scaled(x, center=self.center, unit=True).x))
+        return with_copy(reduced(scaled(x, center=self.center, unit=True).x))
 
 
 @metric(
@@ -126,8 +126,8 @@ class Bures(RotationMetric):
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns x: (n, d) over √d, centred and in at most n dimensions."""
         d = x.shape[1]
-        x, exponent = scaled(x, center=self.center)
-        return Scaled(reduced(x) / np.sqrt(d), exponent)
+        x, exponent = scaled(x, center=self.center)[:2]
+        return with_copy(reduced(x) / np.sqrt(d), exponent)
 
 
 @metric(
@@ -180,7 +180,7 @@ class Riemannian(Metric):
 
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns x: (n, d) centred and in at most n dimensions, of norm √n if scaled."""
-        x, exponent = scaled(x, center=self.center, unit=self.scale)
+        x, exponent = scaled(x, center=self.center, unit=self.scale)[:2]
         return Scaled(reduced(x) * np.sqrt(len(x)) if self.scale else reduced(x), exponent)
 
     def permuted(self, a: Scaled, order: np.ndarray) -> Scaled:

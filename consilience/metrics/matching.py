@@ -10,8 +10,8 @@ from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies
 from consilience.forms.rows import unit_rounding
 from consilience.metrics import Facts, Metric, metric
+from consilience.metrics._nuclear import Scaled
 from consilience.metrics.procrustes import (
-    Scaled,
     check_angle,
     check_flags,
     common_scale,
