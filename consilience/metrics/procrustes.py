@@ -97,8 +97,7 @@ def rotation_gap(a: Scaled, b: Scaled) -> tuple[float, int]:
     exponent = max(a.exponent, b.exponent)
     shifts = [side.exponent - exponent for side in (a, b)]
     total = sum(
-        float(np.ldexp(side.size, 2 * shift))
-        for side, shift in zip((a, b), shifts, strict=True)
+        float(np.ldexp(side.size, 2 * shift)) for side, shift in zip((a, b), shifts, strict=True)
     )
     power = int(sum(shifts))
 
