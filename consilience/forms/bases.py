@@ -27,7 +27,7 @@ def column_basis(x: np.ndarray, purpose: str, given: np.ndarray) -> tuple[np.nda
     Raises:
         MetricError: no rank is left.
     """
-    found = _by_gram(x, given) if len(x) > 2 * x.shape[1] else None
+    found = basis_by_gram(x, given) if len(x) > 2 * x.shape[1] else None
     if found is not None:
         return found
     u, s, vt = ranked_svd(x, purpose, given)
@@ -65,7 +65,7 @@ def leading_directions(
     return np.ascontiguousarray(u[:, : count(s * s)])
 
 
-def _by_gram(x: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def basis_by_gram(x: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Returns Q and R, or None where the rank may be less than the number of units."""
     gram = x.T @ x
     squares = np.linalg.eigvalsh(gram)
