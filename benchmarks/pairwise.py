@@ -406,6 +406,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="every metric: see pairwise_all.py")
     parser.add_argument("--only-metrics", nargs="*", help="with --all: these only")
     parser.add_argument("--json", type=Path, help="with --all: keep the seconds")
+    parser.add_argument("--seconds", type=Path, help="with --all: take these, measure nothing")
     parser.add_argument("--before", type=Path, help="with --all: seconds of another build")
     options = parser.parse_args()
     if options.all:

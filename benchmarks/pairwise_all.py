@@ -14,7 +14,7 @@ triangles, n² per pair; of neighbours n² d per model. Metrics of logits and of
 none: they read each entry once.
 
 `--json FILE` keeps the seconds; `--before FILE` sets them beside those of another build, which
-runs the same command with its package first in PYTHONPATH.
+runs the same command with its package first in PYTHONPATH, as a rule at the same time.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pairwise import files, gemm_rate
+from pairwise import files
 from threadpoolctl import threadpool_limits
 
 from consilience.metrics import InnerProductMetric, Metric, get_metric, list_metrics
@@ -57,6 +57,14 @@ SAMPLES = {"cka", "distance_correlation", "hsic", "rsa", "rsm_norm_difference", 
 """Metrics of pairs of samples."""
 
 
+def inputs_of(metric: Metric) -> tuple[str, ...]:
+    """What `prepare` takes; builds before 0.9 name it in another way."""
+    facts = metric.facts
+    if hasattr(facts, "inputs"):
+        return facts.inputs
+    return (facts.input, "labels") if facts.needs_labels else (facts.input,)
+
+
 def metrics() -> dict[str, Metric]:
     """All metrics of features or logits with their defaults, and some variants."""
     found = {name: get_metric(name) for name in list_metrics()}
@@ -64,7 +72,7 @@ def metrics() -> dict[str, Metric]:
     return {
         name: metric
         for name, metric in sorted(found.items())
-        if set(metric.facts.inputs) <= {"features", "logits", "labels"}
+        if set(inputs_of(metric)) <= {"features", "logits", "labels"}
     }
 
 
@@ -105,7 +113,7 @@ def by_pair(metric: Metric, n: int, repeats: int) -> tuple[float, float]:
         "logits": [4.0 * rng.standard_normal((n, CLASSES)) for _ in x],
         "labels": [rng.integers(0, CLASSES, n)] * 2,
     }
-    given = list(zip(*(inputs[name] for name in metric.facts.inputs), strict=True))
+    given = list(zip(*(inputs[name] for name in inputs_of(metric)), strict=True))
     small = [tuple(a[:100] for a in side) for side in given]
     metric.compare(*(metric.prepare(*side) for side in small))  # what is loaded on first use
     prepared = [spent(metric.prepare, *side) for side in given]
@@ -130,29 +138,45 @@ def tiled(metric: Metric, n: int, repeats: int) -> tuple[float, float]:
     return (times[16] - 136 * pair) / 16, pair
 
 
-def every_metric(options: argparse.Namespace) -> list[str]:
-    """The page: one row per metric."""
-    before = json.loads(options.before.read_text()) if options.before else {}
-    seconds, rates, lines = {}, [gemm_rate()], []
+def rate() -> float:
+    """Multiply-adds per CPU second (counted as two) of a float32 product."""
+    a = np.random.default_rng(0).standard_normal((3000, 3000), dtype=np.float32)
+    return 2 * 3000**3 / statistics.median(spent(lambda: a @ a)[0] for _ in range(3))
+
+
+def measured(options: argparse.Namespace) -> dict[str, list[float]]:
+    """For each metric CPU seconds per model and per pair, and the rate at that time."""
+    found = {}
+    names = sorted(metrics().items(), key=lambda item: item[1].facts.name not in ROTATED)
     with threadpool_limits(1):
-        for name, metric in metrics().items():
+        for name, metric in names:
             if options.only_metrics and name not in options.only_metrics:
                 continue
             way = tiled if Task(metric).is_tiled(options.samples) else by_pair
             try:
-                seconds[name] = way(metric, options.samples, options.repeats)
+                found[name] = [*way(metric, options.samples, options.repeats), rate()]
             except Exception as error:  # such as a package that is not installed
                 print(f"{name}: {type(error).__name__}: {error}", flush=True)
                 continue
-            rates.append(gemm_rate())
-            rate = statistics.median(rates[-2:])
-            lines.append(row(name, metric, options.samples, seconds[name], rate, before))
-            print(lines[-1], flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(seconds))
+            print(name, *(f"{s:.3g}" for s in found[name]), flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(found))
+    return found
+
+
+def every_metric(options: argparse.Namespace) -> list[str]:
+    """The page: one row per metric."""
+    before = json.loads(options.before.read_text()) if options.before else {}
+    now = json.loads(options.seconds.read_text()) if options.seconds else measured(options)
+    rates = [one[2] for one in now.values()]
+    middle = statistics.median(rates)
+    known = metrics()
+    lines = [row(name, known[name], options.samples, now[name], middle, before)
+             for name in sorted(now)]  # fmt: skip
     head = [
-        f"\n{options.samples:,} samples; {statistics.median(rates) / 1e9:.0f} GFLOP/s (median; "
-        f"{min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f}); medians of {options.repeats}.\n",
+        f"\n{options.samples:,} samples, widths {WIDTHS}; float32 products {middle / 1e9:.0f} "
+        f"GFLOP/s (median; {min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} in the run); medians "
+        f"of {options.repeats}.\n",
         "| metric | model s | pair s | floor: model s | pair s | 64 models s | × floor "
         "| before: model s | pair s | 64 models: now / before |",
         "| --- " * 10 + "|",
@@ -166,10 +190,9 @@ def whole(metric: Metric, model: float, pair: float) -> float:
     return MODELS * model + pairs * pair
 
 
-def row(
-    name: str, metric: Metric, n: int, now: tuple[float, float], rate: float, before: dict
-) -> str:
-    least = [operations / rate for operations in floor(metric, n)]
+def row(name: str, metric: Metric, n: int, now: list[float], speed: float, before: dict) -> str:
+    now = now[:2]
+    least = [operations / speed for operations in floor(metric, n)]
     table, bottom = whole(metric, *now), whole(metric, *least)
     cells = [name + (" (tiled)" if isinstance(metric, InnerProductMetric)
                      and Task(metric).is_tiled(n) else "")]  # fmt: skip
@@ -177,8 +200,8 @@ def row(
     cells += [f"{s:.3g}" if s else "–" for s in least]
     cells += [f"{table:.3g}", f"{table / bottom:.1f}" if bottom else "–"]
     if name in before:
-        cells += [f"{s:.3g}" for s in before[name]]
-        cells += [f"{table / whole(metric, *before[name]):.2f}"]
+        cells += [f"{s:.3g}" for s in before[name][:2]]
+        cells += [f"{table / whole(metric, *before[name][:2]):.2f}"]
     else:
         cells += ["–"] * 3
     return f"| {' | '.join(cells)} |"

@@ -208,10 +208,11 @@ class Riemannian(Metric):
         n = len(a[0])
         shift = 2 * (a.exponent - b.exponent) * np.log(2)
         ratios = _split_ratios(a, b) if isinstance(a, Split) and isinstance(b, Split) else None
-        x, y = a.x, b.x
-        floors = [self.ridge * np.vdot(side, side) / n for side in (x, y)]
+        floors = [
+            side.floor if isinstance(side, Split) else self.ridge * side.size / n for side in (a, b)
+        ]
         if ratios is None:
-            ratios = _ratios(x, y, floors)
+            ratios = _ratios(a.x, b.x, floors)
         if not (ratios > 0).all():
             raise MetricError(f"a kernel is singular up to rounding; raise ridge = {self.ridge}")
         total = np.sum((np.log(ratios) + shift) ** 2)
