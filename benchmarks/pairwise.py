@@ -403,7 +403,21 @@ def main() -> None:
     parser.add_argument("--together", action="store_true", help="metrics that share a pass")
     parser.add_argument("--growth", action="store_true", help="fit exponents (takes long)")
     parser.add_argument("--write", action="store_true", help=f"add the table to {REPORT.name}")
+    parser.add_argument("--all", action="store_true", help="every metric: see pairwise_all.py")
+    parser.add_argument("--only-metrics", nargs="*", help="with --all: these only")
+    parser.add_argument("--json", type=Path, help="with --all: keep the seconds")
+    parser.add_argument("--seconds", type=Path, help="with --all: take these, measure nothing")
+    parser.add_argument("--before", type=Path, help="with --all: seconds of another build")
     options = parser.parse_args()
+    if options.all:
+        from pairwise_all import REPORT as PAGE  # noqa: PLC0415 - which imports this module
+        from pairwise_all import every_metric  # noqa: PLC0415
+
+        lines = every_metric(options)
+        if options.write:
+            with PAGE.open("a", encoding="utf8") as page:
+                page.write("\n".join(lines) + "\n")
+        return
     chosen = [make for make in (peers, growth, together) if getattr(options, make.__name__)]
     lines = [line for make in chosen or [tables] for line in make(options)]
     if options.write:

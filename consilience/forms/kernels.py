@@ -219,12 +219,23 @@ def ranked_svd(
         MetricError: no rank is left; `purpose` ends "there is nothing to …".
     """
     u, s, vt = np.linalg.svd(x, full_matrices=False)
-    least = max(x.shape) * np.finfo(float).eps * max(s[0], 0.5)
-    if unit_rounding(given) == SINGLE:
-        least = max(least, np.sqrt(x.shape).sum() * SINGLE / 16)
-    rank = np.count_nonzero(s > least)
+    rank = np.count_nonzero(s > least_strength(x.shape, s[0], given))
     if rank == 0:
         raise MetricError(
             f"the features are constant up to rounding: there is nothing to {purpose}"
         )
     return np.ascontiguousarray(u[:, :rank]), s[:rank], vt[:rank]
+
+
+def least_strength(shape: tuple[int, int], largest: float, given: np.ndarray) -> float:
+    """Returns the singular value that rounding alone reaches; see `ranked_svd`.
+
+    Args:
+        shape: (n, d) of the derived features.
+        largest: their largest singular value.
+        given: (n, d) the features as they were given.
+    """
+    least = max(shape) * np.finfo(float).eps * max(largest, 0.5)
+    if unit_rounding(given) == SINGLE:
+        least = max(least, np.sqrt(shape).sum() * SINGLE / 16)
+    return float(least)

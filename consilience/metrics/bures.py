@@ -1,16 +1,17 @@
 """Distances between kernel matrices of samples: Bures and affine-invariant Riemannian."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from consilience.errors import MetricError
+from consilience.forms.bases import basis_by_gram
 from consilience.metrics import Facts, Metric, metric
+from consilience.metrics._nuclear import LARGE, Scaled, with_copy
 from consilience.metrics.procrustes import (
     UNIT_BOUNDS,
     RotationMetric,
-    Scaled,
     check_flags,
     check_number,
     reduced,
@@ -18,6 +19,10 @@ from consilience.metrics.procrustes import (
     without,
 )
 
+SAFE_RIDGE = 1e-4
+"""Ridge from which on kernels of large features are taken apart."""
+SAFE_ANGLE = 1e-3
+"""Sine of the angle between two spans from which on they are taken to share no direction."""
 TINY, HUGE = float(np.finfo(float).tiny), float(np.finfo(float).max)
 
 
@@ -76,7 +81,7 @@ class NBS(RotationMetric):
 
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns x: (n, d) centred, of unit norm and in at most n dimensions."""
-        return Scaled(reduced(scaled(x, center=self.center, unit=True).x))
+        return with_copy(reduced(scaled(x, center=self.center, unit=True).x))
 
 
 @metric(
@@ -126,8 +131,8 @@ class Bures(RotationMetric):
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns x: (n, d) over √d, centred and in at most n dimensions."""
         d = x.shape[1]
-        x, exponent = scaled(x, center=self.center)
-        return Scaled(reduced(x) / np.sqrt(d), exponent)
+        x, exponent = scaled(x, center=self.center)[:2]
+        return with_copy(reduced(x) / np.sqrt(d), exponent)
 
 
 @metric(
@@ -178,47 +183,126 @@ class Riemannian(Metric):
         """The facts: what is not removed first is seen."""
         return without(self.class_facts, center=self.center, scale=self.scale)
 
-    def prepare(self, x: np.ndarray) -> Scaled:
-        """Returns x: (n, d) centred and in at most n dimensions, of norm √n if scaled."""
-        x, exponent = scaled(x, center=self.center, unit=self.scale)
-        return Scaled(reduced(x) * np.sqrt(len(x)) if self.scale else reduced(x), exponent)
+    def prepare(self, x: np.ndarray) -> "Scaled | Split":
+        """Returns x: (n, d) centred and in at most n dimensions, of norm √n if scaled.
 
-    def permuted(self, a: Scaled, order: np.ndarray) -> Scaled:
+        Split into a basis and coordinates if it is large and all its units are independent.
+        """
+        given = x
+        x, exponent = scaled(x, center=self.center, unit=self.scale)[:2]
+        x = reduced(x) * np.sqrt(len(x)) if self.scale else reduced(x)
+        if x.size >= LARGE and len(x) > 2 * x.shape[1] and self.ridge >= SAFE_RIDGE:
+            found = basis_by_gram(x, given)
+            if found is not None:
+                return Split.of(*found, exponent, self.ridge)
+        return Scaled(x, exponent)
+
+    def permuted(self, a: "Scaled | Split", order: np.ndarray) -> "Scaled | Split":
         """Returns the rows in the new order."""
-        return Scaled(a.x[order], a.exponent)
+        return a._replace(basis=a.basis[order]) if isinstance(a, Split) else a.permuted(order)
 
-    def compare(self, a: Scaled, b: Scaled) -> float:
+    def compare(self, a: "Scaled | Split", b: "Scaled | Split") -> float:
         """Returns the distance from the eigenvalues of both kernels on their common space."""
-        from scipy.linalg import LinAlgError, eigh  # noqa: PLC0415 - slow to import
-
         if _comes_later(a, b):
             a, b = b, a  # so that exchanged arguments give the same bits
-        n, width = a.x.shape
+        n = len(a[0])
         shift = 2 * (a.exponent - b.exponent) * np.log(2)
-        floors = [self.ridge * np.vdot(side.x, side.x) / n for side in (a, b)]
-        x, y = a.x, b.x
-        if width + y.shape[1] < n:
-            basis = np.linalg.qr(np.hstack([x, y]), mode="r")
-            x, y = basis[:, :width], basis[:, width:]
-        eye = np.eye(len(x))
-        try:
-            ratios = eigh(x @ x.T + floors[0] * eye, y @ y.T + floors[1] * eye, eigvals_only=True)
-        except LinAlgError:
-            ratios = np.zeros(1)
+        ratios = _split_ratios(a, b) if isinstance(a, Split) and isinstance(b, Split) else None
+        floors = [
+            side.floor if isinstance(side, Split) else self.ridge * side.size / n for side in (a, b)
+        ]
+        if ratios is None:
+            ratios = _ratios(a.x, b.x, floors)
         if not (ratios > 0).all():
             raise MetricError(f"a kernel is singular up to rounding; raise ridge = {self.ridge}")
         total = np.sum((np.log(ratios) + shift) ** 2)
-        total += (n - len(x)) * (np.log(floors[0] / floors[1]) + shift) ** 2
+        total += (n - len(ratios)) * (np.log(floors[0] / floors[1]) + shift) ** 2
         return float(np.sqrt(total))
 
     def prepared_bytes(self, n: int, d: int) -> int:
-        """Returns the bytes of n samples in min(n, d) dimensions."""
-        return 8 * n * min(n, d)
+        """Returns the bytes of n samples in min(n, d) dimensions, and of their coordinates."""
+        d = min(n, d)
+        return 8 * n * d + 16 * d * d
 
 
-def _comes_later(a: Scaled, b: Scaled) -> bool:
+class Split(NamedTuple):
+    """Features QR · 2**exponent with orthonormal Q, and the ridge of their kernel."""
+
+    basis: np.ndarray
+    """Q: (n, d)."""
+    coordinates: np.ndarray
+    """R: (d, d)."""
+    whitener: np.ndarray
+    """F⁻¹: (d, d) for the Cholesky factor F of RRᵀ + floor."""
+    floor: float
+    exponent: int
+
+    @classmethod
+    def of(cls, basis: np.ndarray, coordinates: np.ndarray, exponent: int, ridge: float) -> "Split":
+        """Returns the split features with the inverse of their kernel's factor."""
+        floor = float(ridge * np.vdot(coordinates, coordinates) / len(basis))
+        kernel = coordinates @ coordinates.T + floor * np.eye(len(coordinates))
+        return cls(basis, coordinates, np.linalg.inv(np.linalg.cholesky(kernel)), floor, exponent)
+
+    @property
+    def x(self) -> np.ndarray:
+        """The features, over the power of two."""
+        return self.basis @ self.coordinates
+
+
+def _split_ratios(a: Split, b: Split) -> np.ndarray | None:
+    """Returns `_ratios` of split features; None where their spans nearly share a direction.
+
+    In the basis [Q, P] of both spans, with Q' = QW + PLᵀ, the one kernel is blockwise diagonal and
+    its inverse factor known; the other is R' in coordinates [W; Lᵀ]. So one product of samples and
+    one symmetric eigenproblem are left.
+    """
+    width, other = a.basis.shape[1], b.basis.shape[1]
+    if width + other >= len(a.basis):
+        return None
+    shared = a.basis.T @ b.basis
+    try:
+        lower = np.linalg.cholesky(np.eye(other) - shared.T @ shared)
+    except np.linalg.LinAlgError:
+        return None
+    if np.diagonal(lower).min() < SAFE_ANGLE:
+        return None
+    rows = np.vstack(
+        [
+            a.whitener @ (shared @ b.coordinates),
+            lower.T @ b.coordinates / np.sqrt(a.floor),
+        ]
+    )
+    kernel = rows @ rows.T
+    kernel[:width, :width] += b.floor * (a.whitener @ a.whitener.T)
+    outside = np.arange(width, width + other)
+    kernel[outside, outside] += b.floor / a.floor
+    ratios = np.linalg.eigvalsh(kernel)
+    return 1 / ratios if ratios[0] > 0 else np.zeros(1)
+
+
+def _ratios(x: np.ndarray, y: np.ndarray, floors: list[float]) -> np.ndarray:
+    """Returns the eigenvalues of K relative to L, of features x: (n, d) and y: (n, d').
+
+    There are n, or d + d' if that is less: all others are the ratio of the floors.
+    """
+    from scipy.linalg import LinAlgError, eigh  # noqa: PLC0415 - slow to import
+
+    n, width = x.shape
+    if width + y.shape[1] < n:
+        basis = np.linalg.qr(np.hstack([x, y]), mode="r")
+        x, y = basis[:, :width], basis[:, width:]
+    eye = np.eye(len(x))
+    try:
+        return eigh(x @ x.T + floors[0] * eye, y @ y.T + floors[1] * eye, eigvals_only=True)
+    except LinAlgError:
+        return np.zeros(1)
+
+
+def _comes_later(a: Scaled | Split, b: Scaled | Split) -> bool:
     """Whether a follows b in some fixed order of prepared forms."""
-    if a.x.shape != b.x.shape:
-        return a.x.shape > b.x.shape
-    different = np.flatnonzero(a.x.ravel() != b.x.ravel())[:1]
-    return bool(different.size) and bool(a.x.ravel()[different[0]] > b.x.ravel()[different[0]])
+    x, y = a[0], b[0]
+    if x.shape != y.shape:
+        return x.shape > y.shape
+    different = np.flatnonzero(x.ravel() != y.ravel())[:1]
+    return bool(different.size) and bool(x.ravel()[different[0]] > y.ravel()[different[0]])

@@ -10,8 +10,9 @@ from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies
 from consilience.forms.rows import unit_rounding
 from consilience.metrics import Facts, Metric, metric
+from consilience.metrics._nuclear import Scaled
 from consilience.metrics.procrustes import (
-    Scaled,
+    NEAR,
     check_angle,
     check_flags,
     common_scale,
@@ -333,7 +334,10 @@ class SoftMatching(Metric):
         rows, columns, shares = transport_plan(2 * inner - norms[0][:, None] - norms[1])
         if self.form == "correlation":
             return float(np.clip(np.dot(shares, inner[rows, columns]), -1, 1))
-        gaps = [np.sum((x[:, i] - y[:, j]) ** 2) for i, j in zip(rows, columns, strict=True)]
+        sums = norms[0][rows] + norms[1][columns]
+        gaps = sums - 2 * inner[rows, columns]
+        for near in np.flatnonzero(gaps <= NEAR * sums):  # where the difference would cancel
+            gaps[near] = np.sum((x[:, rows[near]] - y[:, columns[near]]) ** 2)
         distance = times_power(float(np.sqrt(np.dot(shares, gaps))), exponent)
         return min(2.0, distance) if self.scale else distance  # rounding only
 

@@ -114,3 +114,17 @@ def test_parameter_errors():
         get_metric("rsm_norm_difference", norm="nuclear")
     with pytest.raises(ConfigError, match="distance cannot be 'cosin'; did you mean 'cosine'"):
         get_metric("rsm_norm_difference", distance="cosin")
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "correlation"])
+def test_distances_of_many_samples_are_those_of_scipy(distance):
+    """Products tell them, but for rows that are near to each other beside their size."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(700, 20)) + 3
+    x[600:610] = x[:10] + 1e-7 * rng.normal(size=(10, 20))
+    x[650], x[651] = x[0], x[1]
+    found = get_metric("rsm_norm_difference", distance=distance).prepare(x)
+    expected = pdist(x, distance)
+    digits = {"rtol": 1e-12, "atol": 0} if distance == "euclidean" else {"rtol": 0, "atol": 1e-15}
+    np.testing.assert_allclose(found, expected, **digits)
+    assert squareform(found)[0, 650] == 0

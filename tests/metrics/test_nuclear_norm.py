@@ -1,0 +1,138 @@
+"""Distances after the best rotation from float32 products: bounds hold, and fall-backs are taken.
+
+References are singular values of float64 products.
+"""
+
+import numpy as np
+import pytest
+
+from consilience.metrics import _nuclear, get_metric
+
+N = 900
+WIDTHS = (300, 400)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts full singular value decompositions."""
+    found = []
+    plain = _nuclear._singular_sum
+    monkeypatch.setattr(
+        _nuclear, "_singular_sum", lambda cross: found.append(cross.shape) or plain(cross)
+    )
+    return found
+
+
+def sides(decay, shared=0.0, seed=0):
+    """Two sets of features whose principal components fall as i**-decay."""
+    rng = np.random.default_rng(seed)
+    common = rng.standard_normal((N, 16))
+    for d in WIDTHS:
+        x = rng.standard_normal((N, d)) * np.arange(1.0, d + 1) ** -decay
+        turn, _ = np.linalg.qr(rng.standard_normal((d, d)))
+        x = x @ turn + shared * common @ rng.standard_normal((16, d))
+        x = x - x.mean(axis=0)
+        yield x / np.linalg.norm(x)
+
+
+def strength(x, y):
+    return np.linalg.svd(x.T @ y, compute_uv=False).sum()
+
+
+@pytest.mark.parametrize(("decay", "shared"), [(0, 0), (0.5, 0), (1, 0), (0, 3), (2, 0)])
+def test_values_are_those_of_float64(decay, shared):
+    x, y = sides(decay, shared)
+    nuclear = strength(x, y)
+    expected = {
+        "procrustes": np.sqrt(2 - 2 * nuclear),
+        "nbs": nuclear,
+        "shape": np.arccos(nuclear),
+    }
+    for name, value in expected.items():
+        assert get_metric(name)(x, y) == pytest.approx(value, abs=1e-7)
+        assert get_metric(name)(y, x) == pytest.approx(value, abs=1e-7)
+    bures = np.sqrt(1 / 300 + 1 / 400 - 2 * nuclear / np.sqrt(300 * 400))
+    assert get_metric("bures")(x, y) == pytest.approx(bures, rel=1e-6)
+    assert get_metric("bures")(x * 2.0**300, y * 2.0**300) == pytest.approx(
+        bures * 2.0**300, rel=1e-6
+    )
+
+
+def test_features_as_they_come_need_no_singular_values(calls):
+    for decay, shared in ((0, 0), (0.5, 0), (0, 3)):
+        get_metric("procrustes")(*sides(decay, shared))
+    assert not calls
+
+
+@pytest.mark.parametrize("decay", [0, 0.5, 1])
+def test_the_bound_of_the_product_holds(decay):
+    a, b = (_nuclear.with_copy(x) for x in sides(decay, 1.0))
+    exact = a.x.T @ b.x
+    cross = (a.single.T @ b.single).astype(float)
+    missed = np.linalg.svd(cross - exact, compute_uv=False).sum()
+    assert missed > 0
+    assert missed <= _nuclear._product_error(a, b, cross)
+    spoiled = cross.copy()
+    spoiled[5, 7] += 1e-3  # one entry
+    assert _nuclear._product_error(a, b, spoiled) >= 1e-3
+    spoiled = cross + 1e-6 * np.random.default_rng(1).standard_normal(cross.shape)
+    missed = np.linalg.svd(spoiled - exact, compute_uv=False).sum()
+    assert missed <= _nuclear._product_error(a, b, spoiled)
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-6, 1e-9, 0.0])
+def test_small_singular_values_are_bounded(small):
+    rng = np.random.default_rng(2)
+    u, _ = np.linalg.qr(rng.standard_normal((200, 200)))
+    v, _ = np.linalg.qr(rng.standard_normal((300, 200)))
+    sizes = np.full(200, small)
+    sizes[:5] = 1.0
+    value, loss = _nuclear._gram_sum((u * sizes) @ v.T)
+    assert abs(value - sizes.sum()) <= loss
+    if small == 0:
+        assert loss > 1e-6  # 195 roots of rounding: no digits to rely on
+
+
+def test_a_low_rank_takes_singular_values(calls):
+    """All weight lies in 3 directions; 297 roots of rounding would add 1e-6."""
+    rng = np.random.default_rng(3)
+    base = rng.standard_normal((N, 3))
+    x, y = (base @ rng.standard_normal((3, d)) for d in WIDTHS)
+    y += 0.5 * rng.standard_normal((N, 3)) @ rng.standard_normal((3, WIDTHS[1]))
+    x, y = (side - side.mean(axis=0) for side in (x, y))
+    x, y = (side / np.linalg.norm(side) for side in (x, y))
+    value = get_metric("procrustes")(x, y)
+    assert value == pytest.approx(np.sqrt(2 - 2 * strength(x, y)), abs=1e-7)
+    assert calls
+
+
+def test_a_spoiled_copy_is_noticed(calls):
+    metric = get_metric("procrustes")
+    x, y = sides(0.5)
+    a, b = metric.prepare(x), metric.prepare(y)
+    spoiled = a._replace(single=a.single * np.float32(1 + 1e-4))
+    assert metric.compare(spoiled, b) == pytest.approx(metric.compare(a, b), abs=1e-7)
+
+
+def test_same_sides_and_rotated_ones_are_at_distance_0():
+    x, _ = sides(0.5)
+    turn, _ = np.linalg.qr(np.random.default_rng(4).standard_normal((300, 300)))
+    metric = get_metric("procrustes")
+    assert metric(x, x) < 1e-12
+    assert metric(x, x @ turn) < 1e-12
+
+
+def test_permuted_forms_are_those_of_permuted_samples():
+    x, y = sides(0.5)
+    order = np.random.default_rng(5).permutation(N)
+    metric = get_metric("procrustes")
+    moved = metric.compare(metric.permuted(metric.prepare(x), order), metric.prepare(y))
+    assert moved == pytest.approx(metric(x[order], y), abs=1e-7)
+
+
+def test_turning_is_a_rotation():
+    x, _ = sides(1)
+    turned = _nuclear._turned(x)
+    np.testing.assert_allclose(turned @ turned.T, x @ x.T, atol=1e-15)
+    strongest = np.linalg.svd(x, compute_uv=False)[: _nuclear.STRONG]
+    assert np.linalg.norm(turned[:, : _nuclear.STRONG]) > 0.99 * np.linalg.norm(strongest)
