@@ -23,6 +23,7 @@ from consilience.config.identified import Identified
 from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
+from consilience.config.sharded import Sharded
 from consilience.config.trainings import Trainings
 from consilience.config.transferred import Transferred
 from consilience.config.wildcards import looked_up
@@ -35,7 +36,9 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Caused, Compared, Factored, Grounded, Groups, Identified, Page, Trainings, Transferred):
+class Plan(
+    Caused, Compared, Factored, Grounded, Groups, Identified, Page, Sharded, Trainings, Transferred
+):
     """Of one study; paths are relative to the working folder."""
 
     study: Study
