@@ -184,22 +184,6 @@ class Plan(
 
     # Similarity
 
-    @cached_property
-    def sharing(self) -> dict[str, list[str]]:
-        """For each product or neighbour list that metrics share the ids of these metrics."""
-        return self.study.shared if self.settings["similarity"]["together"] else {}
-
-    @cached_property
-    def sharing_of(self) -> dict[str, str]:
-        """For each metric that shares what it shares."""
-        return {metric: name for name, ids in self.sharing.items() for metric in ids}
-
-    def shared(self, dataset: str, metric: str) -> list[str]:
-        """Returns the record of the pass that a metric shares with others, if it does."""
-        if metric not in self.sharing_of:
-            return []
-        return [self.results.of("shared", dataset=dataset, sharing=self.sharing_of[metric])]
-
     def specs(self, metrics: Iterable[str]) -> dict[str, Any]:
         """Returns what each metric of several is."""
         return {metric: self.study.metrics[metric] for metric in metrics}

@@ -1,4 +1,4 @@
-"""Into how many shards the pairs of a similarity table are dealt, each a job of its own."""
+"""Which jobs compute the pairs of a similarity table: one for several metrics, or one per shard."""
 
 import math
 from functools import cached_property
@@ -58,12 +58,27 @@ def check_shards(study: "Study", where: Origins, problems: Problems) -> None:
 
 
 class Sharded:
-    """The part of a plan that is about the shards of similarity tables."""
+    """The part of a plan that is about metrics computed together, and tables parted into shards."""
 
     study: "Study"
     results: Results
     settings: dict[str, Any]
-    sharing_of: dict[str, str]
+
+    @cached_property
+    def sharing(self) -> dict[str, list[str]]:
+        """For each product or neighbour list that metrics share the ids of these metrics."""
+        return self.study.shared if self.settings["similarity"]["together"] else {}
+
+    @cached_property
+    def sharing_of(self) -> dict[str, str]:
+        """For each metric that shares what it shares."""
+        return {metric: name for name, ids in self.sharing.items() for metric in ids}
+
+    def shared(self, dataset: str, metric: str) -> list[str]:
+        """Returns the record of the pass that a metric shares with others, if it does."""
+        if metric not in self.sharing_of:
+            return []
+        return [self.results.of("shared", dataset=dataset, sharing=self.sharing_of[metric])]
 
     @cached_property
     def _pair_seconds(self) -> dict[str, float]:
