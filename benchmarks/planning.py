@@ -3,9 +3,11 @@
 Catalogues of M models, D unlabelled datasets (so no probes) and K metrics are made up, and
 `snakemake -n -q`, Snakemake's way to plan without listing every job, plans them with nothing built
 yet. Floor: in the same run, a bare Snakefile with the same features, manifests and similarities
-that has no code, parameters, logs or benchmarks.
+that has no code, parameters, logs or benchmarks. `--shards N` deals the pairs of every table to N
+jobs.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -30,7 +32,7 @@ rule similarity:
 CASES = [(10, 6, 4), (64, 24, 20), (256, 50, 20), (1000, 100, 20)]
 
 
-def make_study(folder: Path, models: int, datasets: int, metrics: int) -> Path:
+def make_study(folder: Path, models: int, datasets: int, metrics: int, shards: int = 1) -> Path:
     rows = [f"m{i}\traw\tpixels\timage\tg{i % 5}" for i in range(models)]
     header = "model\tsource\tname\tmodality\tgroup"
     (folder / "models.tsv").write_text("\n".join([header, *rows]) + "\n")
@@ -39,12 +41,15 @@ def make_study(folder: Path, models: int, datasets: int, metrics: int) -> Path:
     (folder / "datasets.tsv").write_text("\n".join([header, *rows]) + "\n")
     rows = [f"k{i}: {{metric: mutual_knn, k: {i + 1}}}" for i in range(metrics)]
     (folder / "metrics.yaml").write_text("\n".join(rows) + "\n")
+    names = ", ".join(f"k{i}" for i in range(metrics))
+    dealt = f"{{together: false, shards: {shards}, sharded: [{names}]}}" if shards > 1 else "{}"
     study = f"""seed: 0
 models: "modality == 'image'"
 datasets: "modality == 'image'"
-metrics: [{", ".join(f"k{i}" for i in range(metrics))}]
+metrics: [{names}]
 catalogs: {{models: [models.tsv], datasets: [datasets.tsv], metrics: [metrics.yaml]}}
 consistency: {{groups: [group], models: null}}
+similarity: {dealt}
 """
     (folder / "study.yaml").write_text(study)
     return folder / "study.yaml"
@@ -70,7 +75,11 @@ def measure(command: list[str], folder: Path) -> tuple[float, float, int]:
 
 
 def main(arguments: list[str]) -> int:
-    sizes = [int(a) for a in arguments]
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", type=int, nargs="*")
+    parser.add_argument("--shards", type=int, default=1)
+    options = parser.parse_args(arguments)
+    sizes = options.sizes
     cases = [tuple(sizes[i : i + 3]) for i in range(0, len(sizes), 3)] or CASES
     snakemake = [sys.executable, "-m", "snakemake"]
     plan = [*snakemake, "-n", "-q", "--snakefile"]
@@ -79,9 +88,10 @@ def main(arguments: list[str]) -> int:
     print(f"start of Snakemake alone: {start:.1f} s of CPU")
     print("models datasets metrics    jobs   CPU s   peak MB   ms per job   bare CPU s   ratio")
     for models, datasets, metrics in cases:
-        jobs = datasets * (2 + models + metrics) + 4 * metrics + 3
+        dealt = options.shards if options.shards > 1 else 0
+        jobs = datasets * (2 + models + metrics * (1 + dealt)) + 4 * metrics + 3
         with tempfile.TemporaryDirectory() as name:
-            study = make_study(Path(name), models, datasets, metrics)
+            study = make_study(Path(name), models, datasets, metrics, options.shards)
             command = [*plan, str(ROOT / "Snakefile"), "--configfile", str(study)]
             seconds, megabytes, status = measure(command, Path(name))
             bare_file = Path(name, "Snakefile")

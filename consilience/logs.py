@@ -95,6 +95,7 @@ class FailureTeller(logging.Handler):
 _LOWER = {
     "features": "features.batch_size",
     "similarity": "similarity.max_memory_mb",
+    "similarity_shard": "similarity.max_memory_mb",
     "shared": "similarity.max_memory_mb",
     "alignment": "similarity.max_memory_mb",
     "reliability": "similarity.max_memory_mb",

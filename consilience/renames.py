@@ -42,6 +42,7 @@ STUDY_KEYS = {
     "consistency.clusters": "columns",
     "consistency.sets": "models",
     "consistency.anchors": "models",
+    "similarity.sharded": "metrics",
     "alignment.metrics": "metrics",
     "alignment.across": "columns",
     "sensitivity.metrics": "metrics",

@@ -46,10 +46,12 @@ share_settings(workflow.resource_settings, PLAN.named_alike)
 if STUDY.settings["fresh"] and workflow.is_main_process:
     logger.warning(
         "fresh: jobs that run take no pair from earlier runs, and none runs for that alone; "
-        "add `--forcerun similarity alignment`, or the files to make again."
+        "add `--forcerun similarity similarity_shard alignment`, or the files to make again."
     )
 
 
 # One pattern for all ids: alternatives of a thousand names would be tried for every file.
 wildcard_constraints:
-    **dict.fromkeys(["dataset", "model", "metric", "sharing", "split"], PLAN.id),
+    **dict.fromkeys(
+        ["dataset", "model", "metric", "sharing", "shard", "split"], PLAN.id
+    ),

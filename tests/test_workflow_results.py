@@ -28,7 +28,10 @@ pytestmark = pytest.mark.workflow
 def test_asking_for_fresh_similarities(study):
     """It starts nothing by itself and says so; what runs takes no known pair."""
     text = snakemake(study, "-n", "--config", "fresh=true")
-    assert "Nothing to be done" in text and "add `--forcerun similarity alignment`" in text
+    assert (
+        "Nothing to be done" in text
+        and "add `--forcerun similarity similarity_shard alignment`" in text
+    )
     again = ["--forcerun", "similarity", "--config", "fresh=true"]
     assert similarity(DATA, ["knn", "cka"]) <= planned(study, *again)
     snakemake(study, "--cores", "2", "all_similarity", *again)

@@ -28,6 +28,7 @@ from consilience.config.queries import select_rows
 from consilience.config.recipes import Training, companions, expand, read_recipes, rows_of
 from consilience.config.selection import resolve, select
 from consilience.config.shape import Problems, check_shape, read_schema, with_defaults
+from consilience.config.sharded import check_shards
 from consilience.config.trust import check_models, without_consent
 from consilience.errors import ConfigError
 from consilience.files import ROOT, find
@@ -239,6 +240,7 @@ def load_study(config: Mapping[str, Any], where: str | Origins = DEFAULT) -> Stu
     check_grounding(study, origins, problems)
     check_causes(study, origins, problems)
     check_pairs(study, origins, problems)
+    check_shards(study, origins, problems)
     problems.stop()
     return study
 

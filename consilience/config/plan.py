@@ -23,6 +23,7 @@ from consilience.config.identified import Identified
 from consilience.config.origins import Origins
 from consilience.config.page import Page
 from consilience.config.presence import Presence
+from consilience.config.sharded import Sharded
 from consilience.config.trainings import Trainings
 from consilience.config.transferred import Transferred
 from consilience.config.wildcards import looked_up
@@ -35,7 +36,9 @@ from consilience.samples.views import parse_view
 
 
 @dataclass(frozen=True)
-class Plan(Caused, Compared, Factored, Grounded, Groups, Identified, Page, Trainings, Transferred):
+class Plan(
+    Caused, Compared, Factored, Grounded, Groups, Identified, Page, Sharded, Trainings, Transferred
+):
     """Of one study; paths are relative to the working folder."""
 
     study: Study
@@ -180,22 +183,6 @@ class Plan(Caused, Compared, Factored, Grounded, Groups, Identified, Page, Train
         return digest([models, [self.source_code[name] for name in self.study.chains[dataset]]])
 
     # Similarity
-
-    @cached_property
-    def sharing(self) -> dict[str, list[str]]:
-        """For each product or neighbour list that metrics share the ids of these metrics."""
-        return self.study.shared if self.settings["similarity"]["together"] else {}
-
-    @cached_property
-    def sharing_of(self) -> dict[str, str]:
-        """For each metric that shares what it shares."""
-        return {metric: name for name, ids in self.sharing.items() for metric in ids}
-
-    def shared(self, dataset: str, metric: str) -> list[str]:
-        """Returns the record of the pass that a metric shares with others, if it does."""
-        if metric not in self.sharing_of:
-            return []
-        return [self.results.of("shared", dataset=dataset, sharing=self.sharing_of[metric])]
 
     def specs(self, metrics: Iterable[str]) -> dict[str, Any]:
         """Returns what each metric of several is."""

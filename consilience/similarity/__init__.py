@@ -7,6 +7,7 @@ runs: every pair is a function of its two features alone, computed in one order 
 from consilience.similarity.all_pairs import compare, pairwise, pairwise_many, similarity_table
 from consilience.similarity.engine.sharing import make_shared, sharing_of
 from consilience.similarity.items import Listing, list_items
+from consilience.similarity.shards import make_shard
 from consilience.similarity.store import PairStore
 from consilience.similarity.table import make_similarity
 from consilience.similarity.task import Engine, Item, Task
@@ -19,6 +20,7 @@ __all__ = [
     "Task",
     "compare",
     "list_items",
+    "make_shard",
     "make_shared",
     "make_similarity",
     "pairwise",

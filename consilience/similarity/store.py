@@ -72,6 +72,8 @@ class PairStore:
     """What an outcome took: CPU seconds on one core; missing where that is not known."""
     others: pd.DataFrame | None = None
     """Rows of other parameters with the same code, kept for the day they come back."""
+    shelf: Path | None = None
+    """Folder of the prepared forms that are kept between runs (`similarity.shelf`)."""
 
     @classmethod
     def open(
@@ -99,9 +101,10 @@ class PairStore:
         spec = digest([what, vars(preprocessing), given, code, device])
         store = cls(Path(path) if path else None, spec, code, device)
         if store.path:
+            store.shelf = store.path.with_suffix("")
             adopt_store(store.path)
         if store.path and fresh:
-            discard(store.path.with_suffix(""))  # the shelf beside it
+            discard(store.shelf)
             discard_folder(store.path)
         elif store.path and store.path.exists():
             store._read()
@@ -139,6 +142,13 @@ class PairStore:
         if self.others is not None and len(self.others):
             table = pd.concat([self.others, table])
         write_table(table.astype(self.types), self.path, {"code": self.code})
+
+    def take(self, other: "PairStore") -> None:
+        """Takes up what another store of the same task knows; what is known here stays."""
+        self.outcomes = {**other.outcomes, **self.outcomes}
+        self.seconds = {**other.seconds, **self.seconds}
+        kept = [rows for rows in (self.others, other.others) if rows is not None and len(rows)]
+        self.others = pd.concat(kept).drop_duplicates(KEYS) if kept else None
 
     def _take(self, lines: Iterable[tuple[Key, Any]]) -> None:
         """Takes up the lines of the file."""

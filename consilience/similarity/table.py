@@ -1,7 +1,7 @@
 """The similarity table of one dataset and metric, as the workflow makes it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from consilience.similarity.copies import warn_of_copies
 from consilience.similarity.engine.blocks import pair_key
 from consilience.similarity.engine.wanted import Wanted, pairs_of
 from consilience.similarity.items import list_items, with_null
+from consilience.similarity.shards import check_shards, discard_shards, join
 from consilience.similarity.task import Engine
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     fresh: bool = False,
     engine: Engine | None = None,
     pairs: Mapping[str, Any] | None = None,
+    shards: Sequence[str | Path] = (),
 ) -> None:
     """Writes results/similarity/{dataset}/{metric}.parquet from a features manifest.
 
@@ -49,11 +51,14 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         fresh: compute all pairs again, whatever the store holds.
         engine: threads, memory and checkpoints.
         pairs: fields of `Wanted`, the pairs that the table is to hold; None: all.
+        shards: what `make_shard` wrote, one file for each shard, if the pairs were dealt to some;
+            pairs that none of them computed are computed here.
 
     Raises:
         FeaturesError: a model has no logits, and the metric compares them.
-        DataError: samples have no label, and the metric needs them.
+        DataError: samples have no label, and the metric needs them; a file of a shard is another.
     """
+    fresh_shards = check_shards(shards, dataset=dataset, metric_id=metric_id)
     listing = list_items(manifest, spec, dataset=dataset, metric_id=metric_id, samples=samples)
     if mixed := read_table(manifest).attrs.get("mixed_versions"):
         logger.warning("%s", say_mixed(mixed, dataset))
@@ -61,10 +66,17 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
     engine = engine or Engine()
     device = task.device_kind(engine.device, listing.n)
     pair_store = task.open_store(store, device=device, fresh=fresh)
+    join(pair_store, task, fresh=fresh_shards if fresh else None)
     wanted = Wanted.of(pairs)
     listed = pairs_of(listing.items, wanted, symmetric=task.metric.facts.symmetric)
-    known = all(pair_key(task.metric, *pair) in pair_store.outcomes for pair in listed)
-    if task.groups is None and not known:
+    unknown = sum(pair_key(task.metric, *pair) not in pair_store.outcomes for pair in listed)
+    if shards and unknown:
+        logger.warning(
+            "%d of %d pairs are in no store of a shard, so they are computed here, one after the "
+            "other: stores were deleted, damaged or of other code%s",
+            *(unknown, len(listed), ", or not made with `fresh`" if fresh else ""),
+        )
+    elif task.groups is None and unknown:
         warn_of_copies(listing.items, dataset)
     table = similarity_table(task, listing.items, engine, pair_store, wanted)
     table.insert(0, "dataset", dataset)
@@ -93,3 +105,4 @@ def make_similarity(  # noqa: PLR0913 - all but the files by name
         "versions": {"consilience": __version__, "numpy": np.__version__},
     }
     write_table(table, out, metadata)
+    discard_shards(store)

@@ -15,4 +15,5 @@ make_similarity(
     fresh=snakemake.config["fresh"],
     engine=Engine.of(snakemake.config["similarity"], snakemake.threads),
     pairs=snakemake.params.pairs,
+    shards=snakemake.input.get("shards") or (),
 )

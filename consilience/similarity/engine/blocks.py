@@ -67,8 +67,8 @@ def fill_store(
     if not missing:
         return
     shelf = None
-    if store.path and engine.shelf and (task.metric.ranked or task.metric.keeps_forms):
-        shelf = Shelf(store.path.with_suffix("") / store.spec[:16], engine.shelf)
+    if store.shelf and engine.shelf and (task.metric.ranked or task.metric.keeps_forms):
+        shelf = Shelf(store.shelf / store.spec[:16], engine.shelf)
     prepare = partial(_prepare, task, shelf if task.metric.keeps_forms else None)
     if not task.is_tiled(missing[0][0].shape[0]):
         if fits(task, missing, engine):
