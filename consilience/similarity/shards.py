@@ -17,7 +17,7 @@ import pandas as pd
 from consilience.errors import DataError
 from consilience.files import read_table, write_table
 from consilience.leftovers import discard
-from consilience.places import check_meant
+from consilience.places import check_file
 from consilience.similarity.copies import warn_of_copies
 from consilience.similarity.engine.blocks import fill_store, ordered
 from consilience.similarity.engine.wanted import Pairs, Wanted, pairs_of
@@ -164,7 +164,7 @@ def check_shards(records: Sequence[str | Path], *, dataset: str, metric_id: str)
     fresh = []
     for shard, path in enumerate(records, 1):
         said = read_table(path).attrs
-        check_meant(path, said, dataset=dataset, metric=metric_id)
+        check_file(path, said, dataset=dataset, metric=metric_id)
         found = said.get("shard"), said.get("shards")
         if found != (shard, len(records)):
             raise DataError(
