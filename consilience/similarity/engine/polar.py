@@ -59,9 +59,7 @@ def ways(device: torch.device) -> list[tuple[torch.dtype, float]]:
     return exact
 
 
-def nuclear_norms(
-    cross: Tensor, how: Sequence[tuple[torch.dtype, float]] | None = None
-) -> Norms:
+def nuclear_norms(cross: Tensor, how: Sequence[tuple[torch.dtype, float]] | None = None) -> Norms:
     """Returns the nuclear norms of cross: (B, d, d') in float64, with their bounds.
 
     Args:
@@ -162,7 +160,9 @@ def _norms(cross: Tensor, w: Tensor) -> Norms:
     half.diagonal(dim1=1, dim2=2).add_((SHIFT * mean)[:, None])
     lower, sound = _factors(half)
     solved = _solved(lower, cross)
-    high = _size(lower) * _size(solved) + d**0.5 * _size(torch.baddbmm(cross, lower, solved, beta=-1))
+    high = _size(lower) * _size(solved) + d**0.5 * _size(
+        torch.baddbmm(cross, lower, solved, beta=-1)
+    )
     rounding = 4 * EPS * d * high
     value, loss = (high + low) / 2, (high - low).clamp(min=0) / 2 + rounding
     nothing = _size(cross) == 0
