@@ -21,6 +21,9 @@ in one of two ways.
 By pairs (`blocks.fill_by_pairs`), for all metrics: forms are prepared by several threads, once if
 the memory allows and else in blocks, every two are compared, and the store is written now and then.
 `alignment` runs in the same loop, with other items and outcomes.
+Where the engine has a device, it makes ahead, for a batch of pairs at once, what metrics of
+rotations need of two forms (`device_pairs`): `polar` finds nuclear norms and polar factors by
+products alone and proves each. What is not proven is computed here, so that values agree to 1e-6.
 
 In one tiled pass, for inner products over pairs of samples from 2,048 samples on: `tiled` makes of
 each item a `tiles.TileModel`, in memory, in scratch files, or, of metrics that take ranks, from the
