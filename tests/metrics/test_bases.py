@@ -110,8 +110,8 @@ def test_riemannian_from_bases_is_that_of_kernels(scale):
     assert bures._split_ratios(a, b) is not None
     kernels = []
     for side in (x, y):
-        side = side - side.mean(axis=0)
-        kernel = side @ side.T
+        middle = side - side.mean(axis=0)
+        kernel = middle @ middle.T
         mean = np.trace(kernel) / len(side)
         kernels.append((kernel + 0.1 * mean * np.eye(len(side))) / (mean if scale else 1))
     expected = np.sqrt(np.sum(np.log(eigh(*kernels, eigvals_only=True)) ** 2))
