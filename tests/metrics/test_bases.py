@@ -109,9 +109,9 @@ def test_riemannian_from_bases_is_that_of_kernels(scale):
     a, b = metric.prepare(x), metric.prepare(y)
     assert bures._split_ratios(a, b) is not None
     kernels = []
-    for given in (x, y):
-        side = given - given.mean(axis=0)
-        kernel = side @ side.T
+    for side in (x, y):
+        middle = side - side.mean(axis=0)
+        kernel = middle @ middle.T
         mean = np.trace(kernel) / len(side)
         kernels.append((kernel + 0.1 * mean * np.eye(len(side))) / (mean if scale else 1))
     expected = np.sqrt(np.sum(np.log(eigh(*kernels, eigvals_only=True)) ** 2))

@@ -6,7 +6,7 @@ References are singular values of float64 products.
 import numpy as np
 import pytest
 
-from consilience.metrics import _nuclear, get_metric
+from consilience.metrics import _nuclear, aligned, get_metric
 
 N = 900
 WIDTHS = (300, 400)
@@ -66,7 +66,7 @@ def test_features_as_they_come_need_no_singular_values(calls):
 
 @pytest.mark.parametrize("decay", [0, 0.5, 1])
 def test_the_bound_of_the_product_holds(decay):
-    a, b = (_nuclear.with_copy(x) for x in sides(decay, 1.0))
+    a, b = (_nuclear.with_copy(x.copy()) for x in sides(decay, 1.0))
     exact = a.x.T @ b.x
     cross = (a.single.T @ b.single).astype(float)
     missed = np.linalg.svd(cross - exact, compute_uv=False).sum()
@@ -132,7 +132,38 @@ def test_permuted_forms_are_those_of_permuted_samples():
 
 def test_turning_is_a_rotation():
     x, _ = sides(1)
-    turned = _nuclear._turned(x)
+    turned = _nuclear._turned(x.copy())
     np.testing.assert_allclose(turned @ turned.T, x @ x.T, atol=1e-15)
     strongest = np.linalg.svd(x, compute_uv=False)[: _nuclear.STRONG]
     assert np.linalg.norm(turned[:, : _nuclear.STRONG]) > 0.99 * np.linalg.norm(strongest)
+
+
+def test_aligned_cosine_is_that_of_singular_vectors():
+    x, y = sides(0, 0.3)
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    expected = np.mean(np.sum((x @ u) * (y @ vt.T), axis=1) / lengths)
+    metric = get_metric("aligned_cosine")
+    assert metric(x, y) == pytest.approx(expected, abs=1e-8)
+    assert metric(y, x) == pytest.approx(expected, abs=1e-8)
+    a, b = metric.prepare(x), metric.prepare(y)
+    cross = a.x.T @ b.x
+    assert aligned._sum_of_cosines(a, b, cross, 1e-6 * N) is not None
+    spoiled = a._replace(rows=a.rows * np.float32(1 + 1e-4))
+    assert aligned._sum_of_cosines(spoiled, b, cross, 1e-6 * N) is None
+    order = np.random.default_rng(5).permutation(N)
+    moved = metric.compare(metric.permuted(a, order), b)
+    assert moved == pytest.approx(metric(x[order], y), abs=1e-8)
+
+
+def test_aligned_cosine_of_few_directions_takes_singular_vectors():
+    rng = np.random.default_rng(3)
+    base = rng.standard_normal((N, 3))
+    x, y = (base @ rng.standard_normal((3, d)) for d in WIDTHS)
+    metric = get_metric("aligned_cosine")
+    a, b = metric.prepare(x), metric.prepare(y)
+    assert aligned._sum_of_cosines(a, b, a.x.T @ b.x, 1e-6 * N) is None
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    expected = np.mean(np.sum((x @ u[:, :3]) * (y @ vt[:3].T), axis=1) / lengths)
+    assert metric.compare(a, b) == pytest.approx(expected, abs=1e-8)
