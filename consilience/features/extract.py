@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from consilience import __version__
@@ -23,10 +22,12 @@ from consilience.features.container import Entry
 from consilience.features.forward import (
     AUTOCAST,
     Forward,
+    as_array,
     autocast,
     choose_device,
     device_name,
     steady,
+    tune,
 )
 from consilience.features.lock import sole_maker
 from consilience.features.shards import Part, Shards, delete_strays
@@ -63,6 +64,7 @@ class Settings:
     workers: int = 0
     checkpoint: float = 30.0
     learnt: str = ""
+    compile: bool = False
 
     def check(self) -> None:
         """Raises FeaturesError if a setting cannot be used."""
@@ -103,6 +105,7 @@ def extract_features(
             the file do not depend on it.
             checkpoint: seconds between two shards (default 30).
             learnt: hash of what the trained weights are to be of.
+            compile: whether a GPU gets the network compiled (default no).
 
     Raises:
         DataError: samples that cannot be read.
@@ -135,6 +138,8 @@ def extract_features(
             ids = samples.table["id"].tolist()
             write_features(out, layers, header, ids, chosen.dtype)
             return
+        if tune(extractor, device, precision=chosen.autocast, compiled=chosen.compile):
+            header["compiled"] = True
         job = _Job(extractor, dataset_row, samples, header, chosen)
         job.run(Path(out), device)
 
@@ -187,7 +192,7 @@ class _Job:
     def key(self) -> str:
         """Returns the hash of all that decides the features, before any was made."""
         settings = asdict(self.settings)
-        for name in ("device", "workers", "checkpoint", "learnt"):  # the header names the device
+        for name in ("device", "workers", "checkpoint", "learnt", "compile"):
             del settings[name]
         models = sources_of("models", self.header["model"])
         code = code_of(__name__, *models, *sources_of("datasets", self.dataset_row))
@@ -331,7 +336,7 @@ class Collector:
         blocks = {}
         for name, output in outputs.items():
             place = f"{self._place}, layer {name!r}"
-            came = _as_array(output)
+            came = as_array(output)
             check_block(came, ids, place)
             block = store_as(came, self._types[name])
             check_finite(block, ids, place, came, _UNSOUND)
@@ -392,9 +397,3 @@ class Collector:
         tensor = np.empty((len(self._ids), self._widths[name]), self._types[name])
         self.fill({name: tensor})
         return tensor
-
-
-def _as_array(output: Any) -> np.ndarray:  # noqa: ANN401
-    if isinstance(output, Tensor):
-        return output.float().cpu().numpy()
-    return np.asarray(output, np.float32)

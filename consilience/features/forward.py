@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 
 from consilience.errors import ConsilienceError, FeaturesError, ModelError, is_out_of_memory
@@ -55,6 +56,49 @@ def autocast(name: str, device: str) -> Callable[[], AbstractContextManager[Any]
     if dtype is None:
         return nullcontext
     return lambda: torch.autocast(torch.device(device).type, dtype=dtype)
+
+
+def as_array(output: Any) -> np.ndarray:  # noqa: ANN401
+    """Returns a layer's output, a tensor or an array, as a float32 array."""
+    if isinstance(output, torch.Tensor):
+        return output.float().cpu().numpy()
+    return np.asarray(output, np.float32)
+
+
+def tune(extractor: Extractor, device: str, *, precision: str, compiled: bool) -> bool:
+    """Makes a network faster on a device other than the CPU, where nothing is changed.
+
+    Convolutions under autocast take channels last, for which such devices have their kernels; in
+    float32 that gains nothing. What PyTorch's compiler cannot compile runs as it is.
+
+    Args:
+        extractor: the model.
+        device: where it computes.
+        precision: of `AUTOCAST`.
+        compiled: whether to compile the network, which takes up to minutes before the first batch.
+
+    Returns:
+        Whether the network is compiled.
+    """
+    if torch.device(device).type == "cpu":
+        if compiled:
+            logger.info("features.compile is for GPUs; on the CPU networks run as they are")
+        return False
+    if AUTOCAST[precision] is not None and hasattr(extractor, "lay_out"):
+        extractor.lay_out(torch.channels_last)
+    network = getattr(extractor, "network", None)
+    if not compiled or not isinstance(network, torch.nn.Module):
+        return False
+    compile_network(network)
+    return True
+
+
+def compile_network(network: torch.nn.Module, backend: str = "inductor") -> None:
+    """Compiles a network in place, for batches of any size; what cannot be runs as it is."""
+    import torch._dynamo  # noqa: PLC0415 - slow to import
+
+    torch._dynamo.config.suppress_errors = True
+    network.compile(backend=backend, dynamic=True)
 
 
 class Forward:

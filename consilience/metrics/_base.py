@@ -174,6 +174,14 @@ class Metric:
         return arrays["form"]
 
     @property
+    def on_device(self) -> str:
+        """What a device makes of two forms for `compare`; empty: nothing.
+
+        A name that `consilience.similarity.engine.device_pairs` has; `compare` then takes it too.
+        """
+        return ""
+
+    @property
     def ranked(self) -> bool:
         """Whether the tiled pass takes ranks of all entries, which are kept between runs."""
         return False

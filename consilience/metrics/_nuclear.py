@@ -94,6 +94,10 @@ def probes(d: int) -> np.ndarray:
     return np.random.default_rng(d).standard_normal((d, PROBES))
 
 
+Norm = Callable[[Scaled, Scaled, Callable[[float], float]], float]
+"""A function like `nuclear_norm`."""
+
+
 def nuclear_norm(a: Scaled, b: Scaled, allowed: Callable[[float], float]) -> float:
     """Returns the sum of the singular values of XᵀY for sides X: (n, d) and Y: (n, d').
 

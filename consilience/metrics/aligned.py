@@ -1,7 +1,7 @@
 """Cosines of samples after the best rotation."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -65,6 +65,7 @@ class AlignedCosine(Metric):
     """
 
     zero_rows: Literal["refuse", "skip"] = "refuse"
+    on_device: ClassVar[str] = "aligned"
 
     def prepare(self, x: np.ndarray) -> Side:
         """Returns x: (n, d) scaled and in at most n dimensions, and its unit rows if large."""
@@ -83,8 +84,10 @@ class AlignedCosine(Metric):
         """Returns the rows in the new order."""
         return Side(*(None if part is None else part[order] for part in a))
 
-    def compare(self, a: Side, b: Side) -> float:
+    def compare(self, a: Side, b: Side, aligned: float | None = None) -> float:
         """Returns the mean cosine over the samples that have a direction on both sides."""
+        if aligned is not None:
+            return float(np.clip(aligned, -1, 1))
         if a.x.shape[1] > b.x.shape[1]:
             a, b = b, a
         kept = a.x.any(axis=1) & b.x.any(axis=1)

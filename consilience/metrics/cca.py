@@ -1,8 +1,9 @@
 """Canonical correlation analysis: plain, of the leading components, and projection weighted."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -16,11 +17,20 @@ from consilience.forms.kernels import (
 )
 from consilience.forms.rows import unit_rounding
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._nuclear import Scaled, form_bytes, left_vectors, nuclear_norm, with_copy
+from consilience.metrics._nuclear import (
+    Norm,
+    Scaled,
+    form_bytes,
+    left_vectors,
+    nuclear_norm,
+    with_copy,
+)
 
 PRECISION = 1e-6
 """To which a mean of canonical correlations is known, at least."""
 Side = tuple[np.ndarray, np.ndarray]
+Vectors = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Returns left singular vectors and singular values of the product of two bases."""
 
 
 @metric(
@@ -66,14 +76,19 @@ class CCA(Metric):
 
     form: Literal["mean", "mean_squared"] = "mean"
 
+    @property
+    def on_device(self) -> str:
+        """What a device makes of two forms for the mean."""
+        return "nuclear_norm" if self.form == "mean" else ""
+
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns an orthonormal basis (n, r) of what the centred x: (n, d) spans."""
         return with_copy(column_basis(_centered(x), "correlate", x)[0], turn=False)
 
-    def compare(self, a: Scaled, b: Scaled) -> float:
+    def compare(self, a: Scaled, b: Scaled, norm: Norm = nuclear_norm) -> float:
         """Returns the mean of the canonical correlations or of their squares."""
         if self.form == "mean":
-            return _mean_correlation(a, b)
+            return _mean_correlation(a, b, norm)
         overlap = a.x.T @ b.x
         # at most 1, so that anything above is rounding
         return min(1.0, float(np.vdot(overlap, overlap)) / min(overlap.shape))
@@ -127,6 +142,7 @@ class SVCCA(Metric):
     components: int | None = None
     standardize: bool = False
     variance_rule: Literal["share", "total"] = "share"
+    on_device: ClassVar[str] = "nuclear_norm"
 
     def check(self) -> None:
         """Raises ConfigError if the number of components is not well described."""
@@ -187,13 +203,17 @@ class SVCCA(Metric):
         """Returns the rows in the new order."""
         return a.permuted(order)
 
-    def compare(self, a: Scaled, b: Scaled) -> float:
+    def compare(self, a: Scaled, b: Scaled, norm: Norm = nuclear_norm) -> float:
         """Returns the mean of the canonical correlations."""
-        return _mean_correlation(a, b)
+        return _mean_correlation(a, b, norm)
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of as many singular vectors as there can be."""
         return form_bytes(n, min(n, d, self.components or d))
+
+
+def _vectors(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return left_vectors(x.T @ y)
 
 
 @metric(
@@ -235,6 +255,7 @@ class PWCCA(Metric):
     """
 
     form: Literal["morcos", "resi"] = "morcos"
+    on_device: ClassVar[str] = "left_vectors"
 
     @property
     def facts(self) -> Facts:
@@ -259,14 +280,14 @@ class PWCCA(Metric):
             )
         return u @ vt, power_of_two_scale(x)
 
-    def compare(self, a: Side, b: Side) -> float:
+    def compare(self, a: Side, b: Side, vectors: Vectors = _vectors) -> float:
         """Returns the mean canonical correlation, weighted by the units of the first side."""
         if self.form == "resi" and a[0].shape[1] > b[0].shape[1]:
             raise MetricError(
                 f"pwcca of the form 'resi' is not defined for {a[0].shape[1]} units against "
                 f"{b[0].shape[1]}: the first side must not be wider; use the form 'morcos'"
             )
-        turn, correlations = left_vectors(a[0].T @ b[0])
+        turn, correlations = vectors(a[0], b[0])
         if self.form == "morcos":
             tolerance = len(a[0]) * np.finfo(float).eps
             weights = np.abs(_untied(turn.T @ a[1], correlations, tolerance)).sum(axis=1)
@@ -301,10 +322,10 @@ def _standardized(x: np.ndarray, moved: np.ndarray) -> np.ndarray:
     return moved / np.linalg.norm(moved, axis=0)
 
 
-def _mean_correlation(a: Scaled, b: Scaled) -> float:
+def _mean_correlation(a: Scaled, b: Scaled, norm: Norm) -> float:
     """Returns the mean singular value of UᵀU' to 10⁻⁶, of which more than 1 is rounding."""
     count = min(a.x.shape[1], b.x.shape[1])
-    return min(1.0, nuclear_norm(a, b, lambda _: PRECISION * count) / count)
+    return min(1.0, norm(a, b, lambda _: PRECISION * count) / count)
 
 
 def _untied(loadings: np.ndarray, correlations: np.ndarray, tolerance: float) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._nuclear import Scaled, form_bytes, nuclear_norm, with_copy
+from consilience.metrics._nuclear import Norm, Scaled, form_bytes, nuclear_norm, with_copy
 
 EPS = float(np.finfo(float).eps)
 NEAR = 1e-3
@@ -87,12 +87,12 @@ def times_power(value: float, exponent: int) -> float:
     return value
 
 
-def rotation_gap(a: Scaled, b: Scaled) -> tuple[float, int]:
+def rotation_gap(a: Scaled, b: Scaled, norm: Norm = nuclear_norm) -> tuple[float, int]:
     """Returns the minimum of ‖XQ - Y‖² over orthogonal Q for sides X: (n, d) and Y: (n, d').
 
     It is the first number returned times 4 to the power of the second. The narrower side is padded
     with zero columns, which is the same for any padding. The root of the number, over the size of
-    the sides √((‖X‖² + ‖Y‖²)/2), is known to `PRECISION`; see `nuclear_norm`.
+    the sides √((‖X‖² + ‖Y‖²)/2), is known to `PRECISION`; see `nuclear_norm`, or another `norm`.
     """
     exponent = max(a.exponent, b.exponent)
     shifts = [side.exponent - exponent for side in (a, b)]
@@ -110,7 +110,7 @@ def rotation_gap(a: Scaled, b: Scaled) -> tuple[float, int]:
             return np.inf
         return float(np.ldexp(PRECISION * np.sqrt(left * total / 2), -power))
 
-    found = gap(nuclear_norm(a, b, allowed))
+    found = gap(norm(a, b, allowed))
     if found > NEAR * total:
         return found, exponent
     x, y, exponent = common_scale(a, b)
@@ -154,10 +154,11 @@ class RotationMetric(Metric):
     """A metric that is a function of the squared distance after the best rotation."""
 
     form: ClassVar[str]
+    on_device: ClassVar[str] = "nuclear_norm"
 
-    def compare(self, a: Scaled, b: Scaled) -> float:
+    def compare(self, a: Scaled, b: Scaled, norm: Norm = nuclear_norm) -> float:
         """Returns the value in the wanted form."""
-        gap, exponent = rotation_gap(a, b)
+        gap, exponent = rotation_gap(a, b, norm)
         if not np.isfinite(self.facts.bounds[1]):
             power = 2 * exponent if self.form == "squared" else exponent
             return times_power(in_form(gap, self.form), power)

@@ -191,6 +191,12 @@ class ImageExtractor(NetworkExtractor):
     def _batch(self, batch: Sequence[Tensor]) -> Tensor:
         return super()._batch(batch).to(memory_format=self._format)
 
+    def lay_out(self, memory_format: torch.memory_format) -> None:
+        """Keeps weights and pictures in another order in memory, if no convolution is 3-d."""
+        if all(weight.ndim < 5 for weight in self._model.parameters()):
+            self._format = memory_format
+            self._model.to(memory_format=memory_format)
+
     def fit_layouts(self, batch: Sequence[Tensor]) -> None:
         """Finds for every layer which axis holds units and which tokens stand for no position.
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from consilience.errors import ModelError
 from consilience.models import _weights, reading
+from consilience.models._sending import sent
 from consilience.registry import did_you_mean
 
 LOGITS = "logits"
@@ -228,7 +229,7 @@ class NetworkExtractor:
     def _batch(self, batch: Sequence[Any]) -> Tensor:
         """Returns the network's input for preprocessed samples."""
         images = batch if isinstance(batch, Tensor) else torch.stack(tuple(batch))
-        return images.to(self._device)
+        return sent(images, self._device)
 
     def extract(self, batch: Sequence[Any]) -> dict[str, Tensor]:
         """Returns {layer: (b, d)} for b preprocessed samples, and `logits` (b, C) after them.

@@ -12,6 +12,7 @@ from consilience.errors import DataError, ModelError
 from consilience.models import reading
 from consilience.models._blocks import BlockStates
 from consilience.models._pooling import pool_tokens
+from consilience.models._sending import sent
 from consilience.models._sentences import Declared, prompt_tokens
 from consilience.models._weights import state_digest
 
@@ -177,7 +178,7 @@ class TextExtractor:
             mask[row, : len(tokens)] = 1
             for key, values in tokens.inputs.items():
                 padded[key][row, : len(tokens)] = torch.tensor(values)
-        return {k: v.to(self._device) for k, v in padded.items()}, mask.to(self._device)
+        return {k: sent(v, self._device) for k, v in padded.items()}, sent(mask, self._device)
 
     def _layer(self, out: Any, states: Sequence[Tensor], name: str, mask: Tensor) -> Tensor:  # noqa: ANN401
         """Returns (b, d) of a layer, from what a pass put out and its hidden states.

@@ -267,6 +267,10 @@ class Task:
         drawn = self.null == "monte_carlo" and self.groups is None
         return bool(inner) and n >= TILED_SAMPLES and not drawn
 
+    def is_on_device(self, n: int) -> bool:
+        """Whether a device can take part in what is computed pair by pair of n samples."""
+        return bool(self.metric.on_device) and self.null is None and n >= TILED_SAMPLES
+
     def precision(self, n: int) -> float:
         """Returns the share of a value of n samples below which differences may be rounding."""
         return TILED if self.is_tiled(n) else EXACT
@@ -274,10 +278,10 @@ class Task:
     def device_kind(self, device: str, n: int) -> str:
         """Returns what kind of device computes pairs of n samples if the engine's is `device`.
 
-        `cpu`: this package, as it does all but the tiled pass; otherwise what PyTorch calls the
-        type, such as `cuda`, of which its own CPU is one too, `torch-cpu`.
+        `cpu`: this package, as it does all but the tiled pass and rotations; otherwise what
+        PyTorch calls the type, such as `cuda`, of which its own CPU is one too, `torch-cpu`.
         """
-        if device == "cpu" or not self.is_tiled(n):
+        if device == "cpu" or not (self.is_tiled(n) or self.is_on_device(n)):
             return "cpu"
         kind = device.partition(":")[0]
         return "torch-cpu" if kind == "cpu" else kind

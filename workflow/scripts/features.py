@@ -17,5 +17,6 @@ extract_features(
     learnt=model["learnt"],
     device=settings.get("device", "auto"),
     batch_size=settings.get("batch_size", 32),
+    compile=settings.get("compile", False),
     workers=snakemake.threads - 1,
 )

@@ -12,5 +12,6 @@ extract_together(
     snakemake.output,
     device=settings["device"],
     batch_size=settings["batch_size"],
+    compile=settings["compile"],
     workers=snakemake.threads - 1,
 )

@@ -80,7 +80,8 @@ def fill_store(
             store.seconds.update(in_equal_parts(time.process_time() - began, missing))
             store.write()
             return
-        fill_by_pairs(store, missing, ByPairs.of(task, prepare), engine)
+        device = engine.device if task.is_on_device(missing[0][0].shape[0]) else "cpu"
+        fill_by_pairs(store, missing, ByPairs.of(task, prepare, device), engine)
         return
     _fill_in_tiles([store], [task], [missing], engine, shelf)
 
@@ -119,12 +120,25 @@ class ByPairs:
     """What a prepared item takes, about."""
     batch: int = 16
     """Pairs per thread between two looks at the clock."""
+    ahead: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
+    """Takes many pairs of what items were prepared to, and returns what a device made of each,
+    which `compare` then takes too; None: all is computed here."""
 
     @classmethod
-    def of(cls, task: Task, prepare: Callable[[Item], Form | MetricError]) -> "ByPairs":
-        """Returns how a task compares layers that are prepared like this."""
-        size = task.metric.prepared_bytes
-        return cls(prepare, partial(compared, task), lambda item: size(*item.shape))
+    def of(
+        cls, task: Task, prepare: Callable[[Item], Form | MetricError], device: str = "cpu"
+    ) -> "ByPairs":
+        """Returns how a task compares layers that are prepared like this, on which device."""
+
+        def size(item: Item) -> int:
+            return task.metric.prepared_bytes(*item.shape)
+
+        if device == "cpu":
+            return cls(prepare, partial(compared, task), size)
+        from consilience.similarity.engine.device_pairs import DevicePairs  # noqa: PLC0415 - imports torch
+
+        there = DevicePairs(task, device)
+        return cls(prepare, there.compare, size, batch=128, ahead=there.ahead)
 
 
 def fill_by_pairs(
@@ -279,11 +293,14 @@ def _compute(
         prepared.update(zip([i.hash for i in new], [form for form, _ in made], strict=True))
         for batch in batched(by_blocks[numbers], how.batch * engine.threads):
             forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
-            found = list(pool.map(timed(how.compare), *zip(*forms, strict=True)))
+            sides = list(zip(*forms, strict=True))
+            given = [] if how.ahead is None else [how.ahead(forms)]
+            found = list(pool.map(timed(how.compare), *sides, *given))
             keys = [(x.hash, y.hash) for x, y in batch]
             outcomes = [outcome for outcome, _ in found]
             spent = times.compared(keys, [seconds for _, seconds in found])
-            yield dict(zip(keys, outcomes, strict=True)), spent
+            # what another device did is not known
+            yield dict(zip(keys, outcomes, strict=True)), {} if how.ahead else spent
 
 
 def _blocks(how: ByPairs, items: Sequence[Any], budget: int) -> list[list[Any]]:

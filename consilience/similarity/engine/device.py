@@ -4,7 +4,8 @@ Tiles are as large as the device's memory lets them be. Values agree with those 
 precision of float32, not in every digit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -48,10 +49,10 @@ def sums_on_device(
         ConfigError: PyTorch does not know the device, or this machine does not have it.
     """
     n, count, kernels = len(models[0][0].rows), len(models), len(models[0])
-    free = _free_memory(device)
+    free = free_memory(device)
     fits = sum(forms[0].nbytes for forms in models) < free // 2
     edge = next((e for e in EDGES if 4 * kernels * count * e * e < free // 4), EDGES[-1])
-    with torch.inference_mode():
+    with exact_products(), torch.inference_mode():
         moved = [_moved(forms, device, fits) for forms in models]
         tables = [
             _rank_table(here[0], forms[0], edge, groups)
@@ -120,7 +121,23 @@ def _tiles(n: int, edge: int) -> list[tuple[slice, slice]]:
     return [(i, j) for number, i in enumerate(parts) for j in parts[number:]]
 
 
-def _free_memory(device: str) -> int:
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Multiplies float32 as such, not in TF32, whatever the process is set to."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def free_memory(device: str) -> int:
+    """Returns the bytes that a device has free; of the CPU, what may be taken.
+
+    Raises:
+        ConfigError: PyTorch does not know the device, or this machine does not have it.
+    """
     try:
         torch.empty(0, device=device)
         kind = torch.device(device).type
