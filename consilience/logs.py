@@ -4,6 +4,8 @@ import io
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,24 @@ def log_to(path: str | Path) -> None:
         stream=stream, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
     logging.captureWarnings(True)
+
+
+@contextmanager
+def logged_apart(path: str | Path) -> Iterator[None]:
+    """Sends what is logged within, after `log_to`, to another file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = sys.stderr
+    stream = sys.stderr = _Log(path, before)
+    handlers = [h for h in logging.getLogger().handlers if getattr(h, "stream", None) is before]
+    for handler in handlers:
+        handler.setStream(stream)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        for handler in handlers:
+            handler.setStream(before)
 
 
 class _Log(io.TextIOBase):

@@ -33,7 +33,6 @@ for figure in PLAN.figures:
             runtime=PLAN.growing(30),
         params:
             figure=figure.name,
-            stem=lambda wc, output: output.png.removesuffix(".png"),
             said=lambda wc, figure=figure: figure.said(PLAN, "".join(wc)),
             caption=figure.caption,
             code=PLAN.code("plots", figure.module),
