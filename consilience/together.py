@@ -103,7 +103,11 @@ def make_each(module: str, job: Any, folder: str | Path = FOLDER) -> None:  # no
         other = _Work(entry["job"], listing)
         with other.alone(wait=False) as free:
             if free and other.ready(entry["awaited"]):
-                other.make(_maker(module), job.config)
+                try:
+                    other.make(_maker(module), job.config)
+                except _LateError:  # stopped anywhere, in an import too: trust this process no more
+                    logger.info("that takes too long and is left to its own job")
+                    return
 
 
 def _maker(module: str) -> Callable[[Any], None]:
@@ -179,7 +183,7 @@ class _Work:
         try:
             with logged_apart(self._place / "log"), _limited(LIMIT), warnings.catch_warnings():
                 make(job)
-        except (Exception, _LateError):
+        except Exception:
             logger.info("it is left to its own job")
             return
         self._marks.write_text(json.dumps(marks), encoding="utf8")

@@ -28,6 +28,7 @@ for figure in PLAN.figures:
         conda:
             "../envs/analysis.yaml"
         threads: 1
+        priority: -1  # where all tables are there, one job can go on with the figures of others
         resources:
             mem_mb=PLAN.growing(2000),
             runtime=PLAN.growing(30),

@@ -11,7 +11,7 @@ rule samples:
     conda:
         "../envs/torch.yaml"
     threads: 1
-    priority: 1  # where all are there, one job can go on with the features of others
+    priority: 2  # where all are there, one job can go on with the features of others
     resources:
         mem_mb=PLAN.growing(2000),
         runtime=PLAN.growing(60),

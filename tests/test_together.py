@@ -153,8 +153,11 @@ def test_what_is_slow_is_left_to_its_own_job(jobs, monkeypatch):
                 raise AssertionError from error
         maker(job)
 
-    run(jobs["b"], slow)
-    assert maker.made == ["b", "c"]
+    assert "takes too long" in run(jobs["b"], slow)
+    assert maker.made == ["b"]  # and it begins with no other
+    run(jobs["a"], maker)
+    run(jobs["c"], maker)
+    assert maker.made == ["b", "a", "c"]
 
 
 def test_nobody_begins_late_or_with_what_somebody_has(jobs, monkeypatch):
