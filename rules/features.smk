@@ -9,10 +9,10 @@ rule features:
         RESULTS.log("features"),
     benchmark:
         RESULTS.benchmark("features")
+    priority: 1  # where all are there, one job can go on with the probes of others
     conda:
         "../envs/torch.yaml"
     threads: 1
-    priority: 1  # where all are there, one job can go on with the probes of others
     resources:
         mem_mb=PLAN.growing(4000),
         runtime=PLAN.growing(120),

@@ -25,10 +25,10 @@ for figure in PLAN.figures:
         wildcard_constraints:
             # The ends of such names may hold any sign of a column.
             grouping=PLAN.distribution_pattern,
+        priority: -1  # where all tables are there, one job can go on with the figures of others
         conda:
             "../envs/analysis.yaml"
         threads: 1
-        priority: -1  # where all tables are there, one job can go on with the figures of others
         resources:
             mem_mb=PLAN.growing(2000),
             runtime=PLAN.growing(30),

@@ -8,10 +8,10 @@ rule samples:
         RESULTS.log("samples"),
     benchmark:
         RESULTS.benchmark("samples")
+    priority: 2  # where all are there, one job can go on with the features of others
     conda:
         "../envs/torch.yaml"
     threads: 1
-    priority: 2  # where all are there, one job can go on with the features of others
     resources:
         mem_mb=PLAN.growing(2000),
         runtime=PLAN.growing(60),
