@@ -4,8 +4,6 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -34,22 +32,25 @@ def log_to(path: str | Path) -> None:
     logging.captureWarnings(True)
 
 
-@contextmanager
-def logged_apart(path: str | Path) -> Iterator[None]:
-    """Sends what is logged within, after `log_to`, to another file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = sys.stderr
-    stream = sys.stderr = _Log(path, before)
-    handlers = [h for h in logging.getLogger().handlers if getattr(h, "stream", None) is before]
-    for handler in handlers:
-        handler.setStream(stream)
-    try:
-        yield
-    finally:
-        sys.stderr = before
-        for handler in handlers:
-            handler.setStream(before)
+class logged_apart:  # noqa: N801 - reads as what it does
+    """Context: what is logged within, after `log_to`, goes to another file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._before = sys.stderr
+        sys.stderr = _Log(self._path, self._before)
+        handlers = logging.getLogger().handlers
+        self._handlers = [h for h in handlers if getattr(h, "stream", None) is self._before]
+        for handler in self._handlers:
+            handler.setStream(sys.stderr)
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr = self._before
+        for handler in self._handlers:
+            handler.setStream(self._before)
 
 
 class _Log(io.TextIOBase):
