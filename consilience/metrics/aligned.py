@@ -7,8 +7,8 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale
+from consilience.forms.nuclear import EPS, LARGE, NARROW, PROBES, form_bytes, probes
 from consilience.metrics import Metric, metric, unit_rows
-from consilience.metrics._nuclear import EPS, LARGE, NARROW, PROBES, form_bytes, probes
 from consilience.metrics.procrustes import reduced
 
 PRECISION = 1e-6

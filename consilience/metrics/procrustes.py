@@ -7,8 +7,8 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale
+from consilience.forms.nuclear import Norm, Scaled, form_bytes, nuclear_norm, with_copy
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._nuclear import Norm, Scaled, form_bytes, nuclear_norm, with_copy
 
 EPS = float(np.finfo(float).eps)
 NEAR = 1e-3
