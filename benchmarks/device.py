@@ -164,8 +164,8 @@ def tables(clock: Clock, n: int, models: int, widths: tuple[int, int]) -> list[s
         f"{' and '.join(map(str, SUBSETS))} models with {cpu.threads} threads; what a model and a "
         "pair take follows from both, and the table from that. Share: of the device's rate of "
         "float32 (rotations: float64) products, of the operations that cannot be avoided: "
-        "Gram matrices and their products, or cross products. Difference: of all values that both "
-        "made.",
+        "Gram matrices and their products, or cross products. Difference: of all values that "
+        "both made.",
         "",
         "**Further apart than 1e-6: " + "; ".join(far) + ".**" if far else "All within 1e-6.",
     ]

@@ -114,7 +114,7 @@ def by_pair(metric: Metric, n: int, repeats: int) -> tuple[float, float]:
         "labels": [rng.integers(0, CLASSES, n)] * 2,
     }
     given = list(zip(*(inputs[name] for name in inputs_of(metric)), strict=True))
-    small = [tuple(a[:100] for a in side) for side in given]
+    small = [tuple(a[:600] for a in side) for side in given]
     metric.compare(*(metric.prepare(*side) for side in small))  # what is loaded on first use
     prepared = [spent(metric.prepare, *side) for side in given]
     forms = [form for _, form in prepared]

@@ -101,13 +101,14 @@ def main() -> None:
         print("shards   seconds   jobs   CPU s of jobs   jobs at a time", flush=True)
         for _ in range(options.repeats):
             for shards in options.shards:
-                for place in ("results/similarity", "benchmarks/similarity"):
+                for place in ("results/similarity", "results/study/similarity", "benchmarks"):
                     shutil.rmtree(folder / place, ignore_errors=True)
-                shutil.rmtree(folder / "benchmarks/similarity_shard", ignore_errors=True)
                 took = snakemake(folder, *where, "--config", f"similarity={{shards: {shards}}}")
                 made = jobs(folder)
                 wall, cpu = (sum(column) for column in zip(*made, strict=True))
-                tables = sorted(folder.glob("results/similarity/*/procrustes.parquet"))
+                tables = sorted(folder.glob("results/study/similarity/*/procrustes.parquet"))
+                if len(tables) != options.datasets:
+                    raise SystemExit(f"{len(tables)} tables of {options.datasets} were made")
                 hashes.add(hashlib.sha256(b"".join(p.read_bytes() for p in tables)).hexdigest())
                 print(f"{shards:6} {took:9.1f} {len(made):6} {cpu:15.1f} {wall / took:16.1f}",
                       flush=True)  # fmt: skip

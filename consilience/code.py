@@ -30,6 +30,8 @@ _IMPORT = re.compile(
 """An import at any depth of a module's source: of names from a module, or of modules."""
 _READER = re.compile(rf'^READER = "({NAME}[\w.]+)"$', re.MULTILINE)
 _DECIDES_NOTHING = re.compile(rb"^DECIDES_NOTHING = True$", re.MULTILINE)
+_QUOTED = re.compile(rf'"({NAME}(?:\.\w+)+)"')
+"""A module that a script has imported when it is needed."""
 _FOR_TYPES = re.compile(r"^if TYPE_CHECKING:[^\n]*\n(?:[ \t]+[^\n]*\n|\n)*", re.MULTILINE)
 
 
@@ -71,11 +73,14 @@ def code_of(*modules: str) -> str:
 def code_of_script(path: str | Path, *modules: str) -> str:
     """Returns the SHA-256 of a file that is no module of the package, and of its closure.
 
+    Modules whose dotted names stand in quotes in it count as imported.
+
     Args:
         path: the script.
-        modules: what it imports by name at run time, as dotted names.
+        modules: what else it imports by name at run time, as dotted names.
     """
-    return _code_of_source(Path(path).read_bytes(), *modules)
+    source = Path(path).read_bytes()
+    return _code_of_source(source, *_QUOTED.findall(source.decode()), *modules)
 
 
 def _code_of_source(source: bytes, *modules: str) -> str:

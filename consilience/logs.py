@@ -32,6 +32,27 @@ def log_to(path: str | Path) -> None:
     logging.captureWarnings(True)
 
 
+class logged_apart:  # noqa: N801 - reads as what it does
+    """Context: what is logged within, after `log_to`, goes to another file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def __enter__(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._before = sys.stderr
+        sys.stderr = _Log(self._path, self._before)
+        handlers = logging.getLogger().handlers
+        self._handlers = [h for h in handlers if getattr(h, "stream", None) is self._before]
+        for handler in self._handlers:
+            handler.setStream(sys.stderr)
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr = self._before
+        for handler in self._handlers:
+            handler.setStream(self._before)
+
+
 class _Log(io.TextIOBase):
     """A log file; once it cannot be written, what there was before in its place."""
 

@@ -7,6 +7,7 @@ from consilience.config.plan import Plan
 from consilience.config.wildcards import share_settings
 from consilience.errors import ConsilienceError
 from consilience.logs import FailureTeller
+from consilience.together import forget, list_jobs
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -38,6 +39,22 @@ if workflow.is_main_process and workflow.output_settings.quiet:
 if workflow.is_main_process:
     for sentence in odd_settings(workflow.executor_settings):
         logger.warning(sentence)
+
+
+# Jobs of these scripts take seconds to start and often less to do their work: one that is up goes
+# on with the files of others of the run.
+onstart:
+    if workflow.is_main_process and workflow.local_exec:
+        list_jobs(workflow.dag.needrun_jobs(), ["features", "probe", "plots"])
+
+
+onsuccess:
+    forget()
+
+
+onerror:
+    forget()
+
 
 # Rules that one name stands for: what is set for `train` holds for the jobs of all recipes.
 share_settings(workflow.resource_settings, PLAN.named_alike)

@@ -9,6 +9,7 @@ rule features:
         RESULTS.log("features"),
     benchmark:
         RESULTS.benchmark("features")
+    priority: 1  # where all are there, one job can go on with the probes of others
     conda:
         "../envs/torch.yaml"
     threads: 1

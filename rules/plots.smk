@@ -25,6 +25,7 @@ for figure in PLAN.figures:
         wildcard_constraints:
             # The ends of such names may hold any sign of a column.
             grouping=PLAN.distribution_pattern,
+        priority: -1  # where all tables are there, one job can go on with the figures of others
         conda:
             "../envs/analysis.yaml"
         threads: 1
@@ -33,7 +34,6 @@ for figure in PLAN.figures:
             runtime=PLAN.growing(30),
         params:
             figure=figure.name,
-            stem=lambda wc, output: output.png.removesuffix(".png"),
             said=lambda wc, figure=figure: figure.said(PLAN, "".join(wc)),
             caption=figure.caption,
             code=PLAN.code("plots", figure.module),

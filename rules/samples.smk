@@ -8,6 +8,7 @@ rule samples:
         RESULTS.log("samples"),
     benchmark:
         RESULTS.benchmark("samples")
+    priority: 2  # where all are there, one job can go on with the features of others
     conda:
         "../envs/torch.yaml"
     threads: 1

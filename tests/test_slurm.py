@@ -20,6 +20,9 @@ import pytest
 import yaml
 from clones import ROOT, clone_to
 
+from consilience.files import read_table
+from consilience.similarity import make_similarity
+
 CLUSTER = ROOT / "tests" / "slurm_local.sh"
 PROFILE = ROOT / "profiles" / "slurm"
 MINUTES_FOR_THE_STUDY = 20
@@ -27,6 +30,7 @@ MINUTES_FOR_THE_STUDY = 20
 MODELS = {"resnet": "test_resnet", "vit": "test_vit"}
 DATASETS = ["shapes_a", "shapes_b"]
 METRIC = "cka_debiased"
+DEALT, SHARDS = "procrustes", 3
 TRAINED = ["tiny.standard.0", "tiny.standard.1"]
 RECIPE = {
     "dataset": DATASETS[0],
@@ -103,7 +107,8 @@ def write_study(folder):
         "seed": 0,
         "models": [*MODELS, *TRAINED],
         "datasets": DATASETS,
-        "metrics": [METRIC],
+        "metrics": [METRIC, DEALT],
+        "similarity": {"shards": SHARDS},
         "catalogs": {
             "models": ["tiny/models.tsv"],
             "datasets": ["tiny/datasets.tsv"],
@@ -209,7 +214,7 @@ def test_study_is_complete(study):
             for m in TRAINED
         ),
         *(f"study/features/{d}/manifest.parquet" for d in DATASETS),
-        *(f"study/similarity/{d}/{METRIC}.parquet" for d in DATASETS),
+        *(f"study/similarity/{d}/{m}.parquet" for d in DATASETS for m in (METRIC, DEALT)),
         *(f"study/probe/{d}/{m}.parquet" for d in DATASETS for m in MODELS),
         f"study/consistency/{METRIC}.parquet",
     ]
@@ -224,6 +229,8 @@ def test_steps_ran_where_they_should(study):
     assert "manifest" not in jobs  # too small to be sent
     assert len(jobs["features"]) == len(MODELS) * len(DATASETS)
     assert len(jobs["train_tiny_standard"]) == len(jobs["features_tiny"]) == 1
+    assert len(jobs["similarity_shard"]) == SHARDS * len(DATASETS)
+    assert len(jobs["similarity"]) == 2 * len(DATASETS)
     for rule, sent in jobs.items():
         for job in sent:
             assert job["JobState"] == "COMPLETED", (rule, job)
@@ -233,6 +240,19 @@ def test_steps_ran_where_they_should(study):
             assert job.get("TresPerJob", "") == ("gres:gpu:1" if on_gpu else ""), (rule, job)
     assert {job["MinMemoryNode"] for job in jobs["features"]} == {"16000M"}
     assert {job["TimeLimit"] for job in jobs["features"]} == {"04:00:00"}
+
+
+@pytest.mark.slurm
+@pytest.mark.workflow
+def test_tables_of_jobs_that_share_the_pairs_are_those_of_one(study, tmp_path):
+    tables = study / "results" / "study" / "similarity"
+    for dataset in DATASETS:
+        made = tables / dataset / f"{DEALT}.parquet"
+        spec = read_table(made).attrs["spec"] | {"permutations": 0}
+        manifest = study / "results" / "study" / "features" / dataset / "manifest.parquet"
+        alone = tmp_path / f"{DEALT}.parquet"
+        make_similarity(manifest, alone, dataset=dataset, metric_id=DEALT, spec=spec)
+        assert alone.read_bytes() == made.read_bytes()
 
 
 @pytest.mark.slurm

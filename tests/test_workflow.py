@@ -382,3 +382,29 @@ def test_editing_a_figure(study):
     with (study / "consilience" / "plots" / "model_map.py").open("a") as stream:
         stream.write("# edited\n")
     assert planned(study) == {("plot_model_map", "knn"), ("plot_model_map", "cka")}
+
+
+def test_pairs_dealt_to_several_jobs(study):
+    """Tables are what one job made, to the byte; a model added later computes its own pairs."""
+    dealt = ("all_similarity", "--config", "similarity={shards: 3, sharded: [cka]}")
+    paths = [study / f"results/study/similarity/{d}/cka.parquet" for d in DATA]
+    one_job = [path.read_bytes() for path in paths]
+    shards = {("similarity_shard", d, "cka", n) for d in DATA for n in "123"}
+    assert planned(study, *dealt) == shards | similarity(DATA, ["cka"]) | {("all_similarity",)}
+    for path in (study / "results").glob("similarity/*/.pairs/cka.parquet"):
+        path.unlink()
+    snakemake(study, "--cores", "2", *dealt)
+    assert [path.read_bytes() for path in paths] == one_job
+    assert planned(study, *dealt) == set()
+    records = [
+        read_table(study / f"results/study/similarity/one/.shards/cka/{n}.parquet") for n in "123"
+    ]
+    assert [int(t["computed"].iloc[0]) for t in records] == [3, 3, 4]
+    with (study / "models.tsv").open("a") as stream:
+        stream.write(NEW_MODEL)
+    snakemake(study, "--cores", "2", *dealt)
+    records = [
+        read_table(study / f"results/study/similarity/one/.shards/cka/{n}.parquet") for n in "123"
+    ]
+    assert sum(int(t["computed"].iloc[0]) for t in records) == 5  # with four others and itself
+    assert pairs_computed(study, "one", "cka") == 0

@@ -7,8 +7,8 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.bases import basis_by_gram
+from consilience.forms.nuclear import LARGE, Scaled, with_copy
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._nuclear import LARGE, Scaled, with_copy
 from consilience.metrics.procrustes import (
     UNIT_BOUNDS,
     RotationMetric,

@@ -15,9 +15,7 @@ from consilience.forms.kernels import (
     ranked_svd,
     twice_centered,
 )
-from consilience.forms.rows import unit_rounding
-from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._nuclear import (
+from consilience.forms.nuclear import (
     Norm,
     Scaled,
     form_bytes,
@@ -25,6 +23,8 @@ from consilience.metrics._nuclear import (
     nuclear_norm,
     with_copy,
 )
+from consilience.forms.rows import unit_rounding
+from consilience.metrics import Facts, Metric, metric
 
 PRECISION = 1e-6
 """To which a mean of canonical correlations is known, at least."""

@@ -8,9 +8,9 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies
+from consilience.forms.nuclear import Scaled
 from consilience.forms.rows import unit_rounding
 from consilience.metrics import Facts, Metric, metric
-from consilience.metrics._nuclear import Scaled
 from consilience.metrics.procrustes import (
     NEAR,
     check_angle,

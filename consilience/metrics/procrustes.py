@@ -1,4 +1,4 @@
-"""Similarity after the best rotation: Procrustes, generalised shape metrics, aligned cosine."""
+"""Distance after the best rotation: Procrustes and generalised shape metrics."""
 
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -7,8 +7,8 @@ import numpy as np
 
 from consilience.errors import ConfigError, MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale
-from consilience.metrics import Facts, Metric, metric, unit_rows
-from consilience.metrics._nuclear import Norm, Scaled, form_bytes, nuclear_norm, with_copy
+from consilience.forms.nuclear import Norm, Scaled, form_bytes, nuclear_norm, with_copy
+from consilience.metrics import Facts, Metric, metric
 
 EPS = float(np.finfo(float).eps)
 NEAR = 1e-3
@@ -337,64 +337,3 @@ class Shape(RotationMetric):
         if self.form == "angular" or self.scale:
             return with_copy(u * weights)
         return with_copy(u * (weights * np.linalg.norm(size)), exponent)
-
-
-@metric(
-    "aligned_cosine",
-    symmetric=True,
-    bounds=(-1.0, 1.0),
-    self_value=1.0,
-    larger_is_more_similar=True,
-    is_metric=False,
-    invariant_to={"permutation", "orthogonal", "isotropic_scaling"},
-    citation="hamilton2016",
-)
-@dataclass(frozen=True)
-class AlignedCosine(Metric):
-    """Mean cosine of each sample with itself after the best rotation: mean of cos(xᵢQ, yᵢ).
-
-    Q minimises ‖XQ - Y‖ over rotations; nothing is centred (Hamilton et al. 2016; ReSi's
-    AlignedCosineSimilarity). Where directions of X and Y have no covariance at all, every rotation
-    of them is equally good and ReSi's value depends on the solver; here they add nothing, which
-    keeps the value unique, symmetric and free of the choice of axes. Otherwise both agree.
-    Independent features score above 0, more so the larger d / n is.
-
-    Cost: n d min(n, d) per model if n < d; per pair n d d' and the singular vectors of a d × d'
-    matrix, with d and d' at most n. Memory: 8 n min(n, d) bytes per model.
-
-    Args:
-        zero_rows: `refuse`: a zero row is an error; `skip`: samples that are zero on either side
-            are left out of the mean, as ReSi does.
-
-    Example:
-        >>> x = np.sin(np.arange(48) ** 2).reshape(16, 3)
-        >>> round(AlignedCosine()(x, x + np.roll(x, 1, axis=0)), 4)
-        0.673
-    """
-
-    zero_rows: Literal["refuse", "skip"] = "refuse"
-    on_device: ClassVar[str] = "aligned"
-
-    def prepare(self, x: np.ndarray) -> np.ndarray:
-        """Returns x: (n, d) scaled and in at most n dimensions."""
-        check_varies(x)
-        if self.zero_rows == "refuse":
-            unit_rows(x)
-        return reduced(power_of_two_scale(x))
-
-    def compare(self, a: np.ndarray, b: np.ndarray, aligned: float | None = None) -> float:
-        """Returns the mean cosine over the samples that have a direction on both sides."""
-        if aligned is not None:
-            return float(np.clip(aligned, -1, 1))
-        u, strength, vt = np.linalg.svd(a.T @ b, full_matrices=False)
-        found = strength > strength[0] * max(len(u), vt.shape[1]) * EPS
-        kept = a.any(axis=1) & b.any(axis=1)
-        if not kept.any():
-            raise MetricError("every sample is zero on one side or the other; nothing to compare")
-        x = unit_rows(a[kept]) @ u[:, found]
-        cosines = np.einsum("ij,ij->i", x, unit_rows(b[kept]) @ vt[found].T)
-        return float(np.clip(cosines.mean(), -1, 1))
-
-    def prepared_bytes(self, n: int, d: int) -> int:
-        """Returns the bytes of n samples in min(n, d) dimensions."""
-        return 8 * n * min(n, d)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from consilience.forms import bases
+from consilience.forms import bases, nuclear
 from consilience.forms.kernels import ranked_svd, twice_centered
-from consilience.metrics import _nuclear, bures, get_metric
+from consilience.metrics import bures, get_metric
 
 N = 900
 
@@ -95,7 +95,7 @@ def test_left_vectors(shape, least):
     rng = np.random.default_rng(5)
     u, v = (np.linalg.qr(rng.standard_normal((d, 100)))[0] for d in shape)
     sizes = np.geomspace(1, least, 100)
-    turn, found = _nuclear.left_vectors((u * sizes) @ v.T)
+    turn, found = nuclear.left_vectors((u * sizes) @ v.T)
     np.testing.assert_allclose(found, sizes, rtol=1e-8)
     np.testing.assert_allclose(turn.T @ turn, np.eye(100), atol=1e-9)
     np.testing.assert_allclose(np.abs(np.sum(turn * u, axis=0)), 1, atol=1e-9)
@@ -109,9 +109,9 @@ def test_riemannian_from_bases_is_that_of_kernels(scale):
     a, b = metric.prepare(x), metric.prepare(y)
     assert bures._split_ratios(a, b) is not None
     kernels = []
-    for given in (x, y):
-        side = given - given.mean(axis=0)
-        kernel = side @ side.T
+    for side in (x, y):
+        middle = side - side.mean(axis=0)
+        kernel = middle @ middle.T
         mean = np.trace(kernel) / len(side)
         kernels.append((kernel + 0.1 * mean * np.eye(len(side))) / (mean if scale else 1))
     expected = np.sqrt(np.sum(np.log(eigh(*kernels, eigvals_only=True)) ** 2))

@@ -6,7 +6,8 @@ References are singular values of float64 products.
 import numpy as np
 import pytest
 
-from consilience.metrics import _nuclear, get_metric
+from consilience.forms import nuclear
+from consilience.metrics import aligned, get_metric
 
 N = 900
 WIDTHS = (300, 400)
@@ -16,9 +17,9 @@ WIDTHS = (300, 400)
 def calls(monkeypatch):
     """Counts full singular value decompositions."""
     found = []
-    plain = _nuclear._singular_sum
+    plain = nuclear._singular_sum
     monkeypatch.setattr(
-        _nuclear, "_singular_sum", lambda cross: found.append(cross.shape) or plain(cross)
+        nuclear, "_singular_sum", lambda cross: found.append(cross.shape) or plain(cross)
     )
     return found
 
@@ -66,18 +67,18 @@ def test_features_as_they_come_need_no_singular_values(calls):
 
 @pytest.mark.parametrize("decay", [0, 0.5, 1])
 def test_the_bound_of_the_product_holds(decay):
-    a, b = (_nuclear.with_copy(x) for x in sides(decay, 1.0))
+    a, b = (nuclear.with_copy(x.copy()) for x in sides(decay, 1.0))
     exact = a.x.T @ b.x
     cross = (a.single.T @ b.single).astype(float)
     missed = np.linalg.svd(cross - exact, compute_uv=False).sum()
     assert missed > 0
-    assert missed <= _nuclear._product_error(a, b, cross)
+    assert missed <= nuclear._product_error(a, b, cross)
     spoiled = cross.copy()
     spoiled[5, 7] += 1e-3  # one entry
-    assert _nuclear._product_error(a, b, spoiled) >= 1e-3
+    assert nuclear._product_error(a, b, spoiled) >= 1e-3
     spoiled = cross + 1e-6 * np.random.default_rng(1).standard_normal(cross.shape)
     missed = np.linalg.svd(spoiled - exact, compute_uv=False).sum()
-    assert missed <= _nuclear._product_error(a, b, spoiled)
+    assert missed <= nuclear._product_error(a, b, spoiled)
 
 
 @pytest.mark.parametrize("small", [1e-3, 1e-6, 1e-9, 0.0])
@@ -87,7 +88,7 @@ def test_small_singular_values_are_bounded(small):
     v, _ = np.linalg.qr(rng.standard_normal((300, 200)))
     sizes = np.full(200, small)
     sizes[:5] = 1.0
-    value, loss = _nuclear._gram_sum((u * sizes) @ v.T)
+    value, loss = nuclear._gram_sum((u * sizes) @ v.T)
     assert abs(value - sizes.sum()) <= loss
     if small == 0:
         assert loss > 1e-6  # 195 roots of rounding: no digits to rely on
@@ -132,7 +133,38 @@ def test_permuted_forms_are_those_of_permuted_samples():
 
 def test_turning_is_a_rotation():
     x, _ = sides(1)
-    turned = _nuclear._turned(x)
+    turned = nuclear._turned(x.copy())
     np.testing.assert_allclose(turned @ turned.T, x @ x.T, atol=1e-15)
-    strongest = np.linalg.svd(x, compute_uv=False)[: _nuclear.STRONG]
-    assert np.linalg.norm(turned[:, : _nuclear.STRONG]) > 0.99 * np.linalg.norm(strongest)
+    strongest = np.linalg.svd(x, compute_uv=False)[: nuclear.STRONG]
+    assert np.linalg.norm(turned[:, : nuclear.STRONG]) > 0.99 * np.linalg.norm(strongest)
+
+
+def test_aligned_cosine_is_that_of_singular_vectors():
+    x, y = sides(0, 0.3)
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    expected = np.mean(np.sum((x @ u) * (y @ vt.T), axis=1) / lengths)
+    metric = get_metric("aligned_cosine")
+    assert metric(x, y) == pytest.approx(expected, abs=1e-8)
+    assert metric(y, x) == pytest.approx(expected, abs=1e-8)
+    a, b = metric.prepare(x), metric.prepare(y)
+    cross = a.x.T @ b.x
+    assert aligned._sum_of_cosines(a, b, cross, 1e-6 * N) is not None
+    spoiled = a._replace(rows=a.rows * np.float32(1 + 1e-4))
+    assert aligned._sum_of_cosines(spoiled, b, cross, 1e-6 * N) is None
+    order = np.random.default_rng(5).permutation(N)
+    moved = metric.compare(metric.permuted(a, order), b)
+    assert moved == pytest.approx(metric(x[order], y), abs=1e-8)
+
+
+def test_aligned_cosine_of_few_directions_takes_singular_vectors():
+    rng = np.random.default_rng(3)
+    base = rng.standard_normal((N, 3))
+    x, y = (base @ rng.standard_normal((3, d)) for d in WIDTHS)
+    metric = get_metric("aligned_cosine")
+    a, b = metric.prepare(x), metric.prepare(y)
+    assert aligned._sum_of_cosines(a, b, a.x.T @ b.x, 1e-6 * N) is None
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    expected = np.mean(np.sum((x @ u[:, :3]) * (y @ vt[:3].T), axis=1) / lengths)
+    assert metric.compare(a, b) == pytest.approx(expected, abs=1e-8)

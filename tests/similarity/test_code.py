@@ -26,6 +26,7 @@ BY_NAME = {
     "networks/libraries/small/__init__.py": "the network of a name: `modules_of`",
     "plots/mpl.py": "other people's packages only",
     "prefetch.py": "a dataset's source, asked whether it fetches: no result",
+    "together.py": "what makes a job's files, in the quotes of its script: `code_of_script`",
     "registry.py": "metrics: `code_of_class`; figures: `Facts.module`; packaged data: `sources_of`",
 }
 """Modules that import by name at run time, and what counts their targets as code."""
@@ -159,6 +160,16 @@ def test_scripts_and_what_they_import_by_name(toy, tmp_path):
     script.write_text("from consilience.room import knock\n\nknock()\n")
     forget()
     assert code.code_of_script(script) != changed
+
+
+def test_what_a_script_names_in_quotes_is_imported(toy, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text('make_each("consilience.base", "consilience.logs!", "room")\n')
+    first = code.code_of_script(script)
+    toy({"other.py": "X = 3\n"})
+    assert code.code_of_script(script) == first
+    toy({"base.py": "X = 3\n"})
+    assert code.code_of_script(script) != first
 
 
 def test_sources_of_a_row(toy):

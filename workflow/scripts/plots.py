@@ -1,12 +1,7 @@
-"""Draws one figure: its facts say of what."""
+"""Draws one figure: its facts say of what; and others while libraries are up."""
 
 from consilience.logs import log_to
-from consilience.plots import draw_figure
+from consilience.together import make_each
 
 log_to(snakemake.log[0])
-draw_figure(
-    snakemake.params.figure,
-    snakemake.params.stem,
-    dict(snakemake.input.items()),
-    snakemake.params.said,
-)
+make_each("consilience.plots.job", snakemake)

@@ -2,10 +2,10 @@
 
 A metric says in `Metric.on_device` what that is, and its `compare` takes it as a third argument:
 
-- `nuclear_norm`: a function like `metrics.procrustes.nuclear_norm`, which gives the norm that the
+- `nuclear_norm`: a function like `forms.nuclear.nuclear_norm`, which gives the norm that the
   device has proven (`polar.nuclear_norms`) if that is as near as the metric allows.
 - `aligned`: the mean cosine of samples after the best rotation, if proven (`polar.rotations`).
-- `left_vectors`: a function like `metrics.cca.left_vectors` of the product of two bases.
+- `left_vectors`: a function like `forms.nuclear.left_vectors` of the product of two bases.
 
 What is not proven is computed on the CPU as ever. Products are of float64, as a value is decided
 by them: on cards for computing they cost what those of float32 do, on others some tens of times as
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from consilience.errors import MetricError
+from consilience.forms.nuclear import NARROW, Scaled, left_vectors, nuclear_norm
 from consilience.metrics import finite
-from consilience.metrics.procrustes import Scaled, nuclear_norm
 from consilience.similarity.engine import device as devices
 from consilience.similarity.engine.polar import nuclear_norms, rotations, work_bytes
 from consilience.similarity.store import Outcome
@@ -34,8 +34,6 @@ PRECISION = 1e-7
 """To which a mean cosine is proven, or else computed on the CPU."""
 MOST = 256
 """Pairs at once: more gain nothing."""
-FEW = 64
-"""Units on one side up to which singular vectors take the CPU no time."""
 WEAK = 1e-8
 """Squared singular values below this share of the largest have no vectors from a Gram matrix."""
 
@@ -146,10 +144,10 @@ class DevicePairs:
         return [self._vectors(*self._both(a, b, turn=False)) for a, b in pairs]
 
     def _vectors(self, x: Tensor, y: Tensor) -> ProvenVectors | None:
-        """Returns what `metrics.cca.left_vectors` does; one by one, as batches are slow."""
+        """Returns what `forms.nuclear.left_vectors` does; one by one, as batches are slow."""
         cross = x.mT @ y
-        if min(cross.shape) <= FEW:
-            return None
+        if min(cross.shape) <= NARROW:
+            return ProvenVectors(*left_vectors(cross.cpu().numpy()))
         wide = cross.shape[0] <= cross.shape[1]
         squares, vectors = torch.linalg.eigh(cross @ cross.mT if wide else cross.mT @ cross)
         squares, vectors = squares.flip(0), vectors.flip(1)

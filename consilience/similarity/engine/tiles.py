@@ -12,7 +12,7 @@ memory.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +199,16 @@ def _fill(
             block.reshape(-1)[within] = 0
         if tile[0].start == tile[1].start:
             square = block[:, :height]
-            square[np.tri(height, dtype=bool)] = 0
+            square[_triangle(height)] = 0
         sums[tile[0]] += block.sum(axis=1)
         for top in range(0, height, STRETCH):
             sums[tile[1]] += block[top : top + STRETCH].sum(axis=0)
+
+
+@cache
+def _triangle(size: int) -> np.ndarray:
+    """Returns the places on and below the diagonal of a square."""
+    return np.tri(size, dtype=bool)
 
 
 class Ranks:
@@ -249,7 +255,8 @@ class Ranks:
         """Writes the ranks of a tile, less their middle."""
         (block,) = blocks
         ranks = self.steps[number].reshape(block.shape)
-        np.subtract(ranks, np.float32((BINS - 1) / 2), out=block)
+        block[...] = ranks  # converted first: a subtraction of two types takes half as long again
+        block -= np.float32((BINS - 1) / 2)
 
 
 def _counted(tile: Tile, groups: np.ndarray | None) -> Any:  # noqa: ANN401

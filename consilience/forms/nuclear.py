@@ -53,14 +53,14 @@ def with_copy(x: np.ndarray, exponent: int = 0, *, turn: bool = True) -> Scaled:
     Args:
         x: the features.
         exponent: see `Scaled`.
-        turn: whether large x may be rotated so that its first units are its strongest directions,
-            by which the products of others lose less.
+        turn: whether large x is overwritten by x rotated so that its first units are its strongest
+            directions, by which the products of others lose less.
     """
     if x.size < LARGE:
         return Scaled(x, exponent)
     x = _turned(x) if turn and min(x.shape) > 2 * STRONG else x
     square = float(np.vdot(x, x))
-    return Scaled(x, exponent, x.astype(np.float32), x @ _probes(x.shape[1]), square)
+    return Scaled(x, exponent, x.astype(np.float32), x @ probes(x.shape[1]), square)
 
 
 def form_bytes(n: int, d: int) -> int:
@@ -69,7 +69,7 @@ def form_bytes(n: int, d: int) -> int:
 
 
 def _turned(x: np.ndarray) -> np.ndarray:
-    """Returns x: (n, d) times a rotation that makes the first units its strongest directions.
+    """Returns x: (n, d), overwritten, times a rotation to its strongest directions first.
 
     They are found by two steps of subspace iteration and need not be exact.
     """
@@ -82,11 +82,15 @@ def _turned(x: np.ndarray) -> np.ndarray:
     vectors[np.diag_indices(STRONG)] = 1
     # the product of the reflections I - τvvᵀ is I - VTVᵀ (Schreiber and Van Loan 1989)
     inverse = np.triu(vectors.T @ vectors, 1) + np.diag(1 / factors)
-    return x - np.linalg.solve(inverse.T, (x @ vectors).T).T @ vectors.T
+    shares = np.linalg.solve(inverse.T, (x @ vectors).T).T
+    for start in range(0, len(x), 512):
+        x[start : start + 512] -= shares[start : start + 512] @ vectors.T
+    return x
 
 
 @cache
-def _probes(d: int) -> np.ndarray:
+def probes(d: int) -> np.ndarray:
+    """Returns (d, PROBES) normal random numbers, the same for every d."""
     return np.random.default_rng(d).standard_normal((d, PROBES))
 
 
@@ -131,7 +135,7 @@ def nuclear_norm(a: Scaled, b: Scaled, allowed: Callable[[float], float]) -> flo
 
 def _product_error(a: Scaled, b: Scaled, cross: np.ndarray) -> float:
     """Returns a bound of the difference of nuclear norms of the cross product and the true one."""
-    missed = a.x.T @ b.sketch - cross @ _probes(b.x.shape[1])
+    missed = a.x.T @ b.sketch - cross @ probes(b.x.shape[1])
     return 1.25 * float(np.linalg.norm(missed)) * np.sqrt(len(cross) / PROBES)
 
 
