@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,7 +28,7 @@ from test_plots_transfer import write_successes
 from consilience.code import closure
 from consilience.consistency import make_consistency
 from consilience.features import write_features
-from consilience.files import write_table
+from consilience.files import read_table, write_table
 from consilience.plots import FIGURES, Facts, Material, draw_figure, register, save_figure, targets
 from consilience.plots import mpl as lazy
 from consilience.plots.facts import ALWAYS, DATASET, METRIC, STUDY, Files, Source
@@ -120,7 +119,8 @@ def make_study(folder):
         )  # fmt: skip
         path = Path(results["matched"].format(metric=metric))
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(results["consistency_means"].format(metric=metric), path)
+        table = read_table(results["consistency_means"].format(metric=metric))
+        write_table(table, path, table.attrs)
         for dataset in plan.paired:
             path = results["alignment"].format(dataset=dataset, metric=metric)
             facts = {"bounds": [0, 1], "larger_is_more_similar": True}
