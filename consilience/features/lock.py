@@ -82,10 +82,11 @@ def _holder(stream: IO[str]) -> dict[str, Any]:
 def _outlive(path: Path, out: Path, holder: dict[str, Any]) -> None:
     """Returns once a holder on another machine has been silent for `PATIENCE`; raises if not."""
     seen = path.stat().st_mtime
-    left = PATIENCE - (time.time() - seen)
-    while left > 0:
+    # Clocks of two machines, or of one before and after it was set, may differ by hours: a sign of
+    # life of the future is one of now.
+    end = time.monotonic() + PATIENCE - max(0.0, time.time() - seen)
+    while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, 1.0))
-        left = PATIENCE - (time.time() - seen)
         if not path.exists() or path.stat().st_mtime != seen:
             raise FeaturesError(_busy(out, holder))
 

@@ -8,6 +8,7 @@ there are one sentence: see test_faults_absent.py.
 import errno
 import os
 import re
+import time
 
 import numpy as np
 import pandas as pd
@@ -16,11 +17,12 @@ import pytest
 import safetensors
 from PIL import Image
 
+from consilience import leftovers
 from consilience.datasets import open_dataset
 from consilience.errors import StorageError, check_reached
-from consilience.features import read_header, write_features
+from consilience.features import lock, read_header, write_features
 from consilience.features.foreign import read_foreign
-from consilience.files import read_table, write_table
+from consilience.files import atomic, read_table, write_table
 from consilience.metrics import Preprocessing, get_metric
 from consilience.networks.weights import read_trained, write_trained
 from consilience.notes import keep, kept
@@ -113,3 +115,32 @@ def test_what_is_damaged_is_still_called_so():
     for number in (errno.EIO, errno.ETIMEDOUT, errno.EMFILE):
         with pytest.raises(StorageError, match=re.escape(os.strerror(number).lower())):
             check_reached(OSError(number, os.strerror(number)), "x")
+
+
+# Clocks that jump
+
+
+@pytest.mark.parametrize("ahead", [-86_400, 86_400])
+def test_a_clock_that_was_set_makes_nobody_wait_without_end(tmp_path, monkeypatch, ahead):
+    """A lock of another machine whose last sign of life is of tomorrow, or of yesterday."""
+    monkeypatch.setattr(lock, "PATIENCE", 0.3)
+    out = tmp_path / "m.safetensors"
+    path = tmp_path / f".{out.name}.lock"
+    path.write_text('{"pid": 1, "host": "another"}')
+    os.utime(path, (time.time() + ahead,) * 2)
+    start = time.monotonic()
+    with lock.sole_maker(out):
+        assert time.monotonic() - start < 5
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("jump", [-(10**7), 10**7])
+def test_no_file_of_a_living_maker_is_removed_whatever_the_clock_says(tmp_path, monkeypatch, jump):
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    with atomic(tmp_path / "x.json") as mine:
+        leftovers._delete_strays.cache_clear()
+        with atomic(tmp_path / "y.json") as other:
+            other.write_text("{}")
+        mine.write_text("{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.json", "y.json"]
