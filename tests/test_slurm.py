@@ -250,7 +250,7 @@ def test_tables_of_jobs_that_share_the_pairs_are_those_of_one(study, tmp_path):
         made = tables / dataset / f"{DEALT}.parquet"
         spec = read_table(made).attrs["spec"] | {"permutations": 0}
         manifest = study / "results" / "study" / "features" / dataset / "manifest.parquet"
-        alone = tmp_path / f"{DEALT}.parquet"
+        alone = tmp_path / "similarity" / dataset / f"{DEALT}.parquet"
         make_similarity(manifest, alone, dataset=dataset, metric_id=DEALT, spec=spec)
         assert alone.read_bytes() == made.read_bytes()
 

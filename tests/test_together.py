@@ -29,6 +29,8 @@ def job_of(name, **params):
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
     monkeypatch.setattr(together, "_maker", None)
+    # as in a process that has just begun
+    monkeypatch.setattr(together, "SECONDS", together.SECONDS + time.process_time())
     monkeypatch.chdir(tmp_path)
     hook, stderr, handlers = sys.excepthook, sys.stderr, logging.getLogger().handlers[:]
     Path("below").mkdir()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 KINDS = {
     "matrices of similarities": ("cka", "dependence", "bures", "rsa", "rsm", "spectral"),
-    "alignment": ("procrustes", "matching", "regression"),
+    "alignment": ("aligned", "procrustes", "matching", "regression"),
     "neighbours": ("neighbors", "neighbor_lists", "cknna"),
     "canonical correlations": ("cca", "identifiable"),
     "topology": ("topology", "imd"),
