@@ -7,16 +7,16 @@ protocol: fields with numbers, of which all but a few are skipped here.
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from consilience.errors import RefusedError
 from consilience.limits.reading import regular
 
-_ROW_GROUPS, _COLUMNS, _CHUNK, _VALUES = 4, 1, 3, 5
-"""Field numbers of the format: of the footer, a row group, a column chunk and what it notes."""
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
 _INTEGERS = (4, 5, 6)
+_VALUES = ((4, (_LIST,)), (1, (_LIST,)), (3, (_STRUCT,)), (5, _INTEGERS))
+"""Numbers and kinds of fields: row groups, their column chunks, what these note, its values."""
 _TAIL, _DEPTH = 8, 32
 
 
@@ -32,7 +32,7 @@ def count_values(source: str | Path | bytes) -> int:
     Cost: a microsecond per field of the footer, of which a column chunk has some thirty.
     """
     try:
-        return _of_footer(_Compact(_footer(source)))
+        return _total(_Compact(_footer(source)), _VALUES)
     except IndexError:
         raise RefusedError(f"{_name(source)}: its footer breaks off; make the file again") from None
     except ValueError as error:
@@ -52,41 +52,20 @@ def _footer(source: str | Path | bytes) -> bytes:
         return stream.read(length)
 
 
-def _of_footer(reader: "_Compact") -> int:
+def _total(reader: "_Compact", path: Sequence[tuple[int, tuple[int, ...]]]) -> int:
+    """Returns the sum of the integers at the end of a path of fields, each within the last."""
+    (number, kinds), *rest = path
     total = 0
     for field, kind in reader.fields():
-        if (field, kind) != (_ROW_GROUPS, _LIST):
+        if field != number or kind not in kinds:
             reader.skip(kind)
-            continue
-        for _ in range(reader.items()):
-            total += _of_group(reader)
-    return total
-
-
-def _of_group(reader: "_Compact") -> int:
-    total = 0
-    for field, kind in reader.fields():
-        if (field, kind) != (_COLUMNS, _LIST):
-            reader.skip(kind)
-            continue
-        for _ in range(reader.items()):
-            total += _of_chunk(reader)
-    return total
-
-
-def _of_chunk(reader: "_Compact") -> int:
-    total = 0
-    for field, kind in reader.fields():
-        if (field, kind) != (_CHUNK, _STRUCT):
-            reader.skip(kind)
-            continue
-        for inner, its in reader.fields():
-            if inner == _VALUES and its in _INTEGERS:
-                total += reader.integer()
-            else:
-                reader.skip(its)
-    if total < 0:
-        raise ValueError(f"declares {total} values of a column")
+        elif rest:
+            count = reader.items() if kind == _LIST else 1
+            total += sum(_total(reader, rest) for _ in range(count))
+        elif (value := reader.integer()) < 0:
+            raise ValueError(f"declares {value} values of a column")
+        else:
+            total += value
     return total
 
 
