@@ -354,10 +354,10 @@ class Task:
         closed = self.null == "closed_form"
         return Form(prepared, self.metric.moments(prepared) if closed else None, n)
 
-    def compare(self, a: "Form", b: "Form") -> Outcome:
-        """Returns the value of two prepared forms and its null."""
+    def compare(self, a: "Form", b: "Form", *known: Any) -> Outcome:  # noqa: ANN401
+        """Returns the value of two prepared forms and its null; `known`: what a device made."""
         check_rows(a.rows, b.rows)
-        value = float(self.metric.compare(a.prepared, b.prepared))
+        value = float(self.metric.compare(a.prepared, b.prepared, *known))
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
         ties = self._ties(a, b)

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from consilience.errors import MetricError
 from consilience.forms.nuclear import NARROW, Scaled, left_vectors, nuclear_norm
-from consilience.metrics import finite
 from consilience.similarity.engine import device as devices
+from consilience.similarity.engine.permuted import compared
 from consilience.similarity.engine.polar import nuclear_norms, rotations, work_bytes
 from consilience.similarity.store import Outcome
 from consilience.similarity.task import Form, Task
@@ -108,17 +108,10 @@ class DevicePairs:
 
     def compare(self, a: Form | MetricError, b: Form | MetricError, known: Any) -> Outcome:  # noqa: ANN401
         """Returns the outcome of two forms, given what the device made of them."""
-        for form in (a, b):
-            if isinstance(form, MetricError):
-                return Outcome(failure=str(form))
-        metric = self._task.metric
-        if a is b and metric.facts.self_value is not None:
-            return Outcome(metric.facts.self_value)
-        given = () if known is None else (known,)
-        try:
-            return Outcome(finite(float(metric.compare(a.prepared, b.prepared, *given))))
-        except MetricError as error:
-            return Outcome(failure=str(error))
+        itself = self._task.metric.facts.self_value
+        if a is b and itself is not None and not isinstance(a, MetricError):
+            return Outcome(itself)
+        return compared(self._task, a, b, *(() if known is None else (known,)))
 
     def _nuclear_norm(self, pairs: Sequence[Pair]) -> list[ProvenNorm]:
         norms = nuclear_norms(torch.stack([self._cross(a, b) for a, b in pairs]))

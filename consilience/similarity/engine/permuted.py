@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -132,13 +132,18 @@ def fits(task: Task, missing: Sequence[tuple[Item, Item]], engine: Engine) -> bo
     return size <= engine.max_memory
 
 
-def compared(task: Task, a: Form | MetricError, b: Form | MetricError) -> Outcome:
+def compared(
+    task: Task,
+    a: Form | MetricError,
+    b: Form | MetricError,
+    *known: Any,  # noqa: ANN401
+) -> Outcome:
     """Returns the outcome of two forms, or of what went wrong with them."""
     for form in (a, b):
         if isinstance(form, MetricError):
             return Outcome(failure=str(form))
     try:
-        return task.compare(a, b)
+        return task.compare(a, b, *known)
     except MetricError as error:
         return Outcome(failure=str(error))
 
