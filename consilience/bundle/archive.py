@@ -18,7 +18,7 @@ from consilience import __version__
 from consilience.bundle.crate import BESIDE, CRATE, WORKFLOW, describe, workflow_text
 from consilience.bundle.schema import problems_of, strangers, study_problems
 from consilience.bundle.signing import SIGNATURE, check_signature, sign
-from consilience.errors import DataError
+from consilience.errors import DataError, check_reached
 from consilience.files import atomic, canonical_json, new_folder, open_table, storing
 from consilience.limits import hold, hold_unpacked, limit
 from consilience.limits.reading import DAMAGED, parse_json, regular
@@ -304,6 +304,7 @@ def _zip(path: Path) -> tuple[list[str], Reader]:
             size = sum(info.file_size for info in infos)
             hold_unpacked(size, path.stat().st_size, path, "bundle_bytes")
     except (zipfile.BadZipFile, OSError) as error:
+        check_reached(error, path)
         raise DataError(f"{path} is neither a folder nor a zip ({error})") from error
     names = [info.filename for info in infos]
     if len(set(names)) < len(names):
@@ -316,6 +317,7 @@ def _zip(path: Path) -> tuple[list[str], Reader]:
             with zipfile.ZipFile(path) as archive, archive.open(name) as stream:
                 return stream.read(most)
         except UNREADABLE as error:
+            check_reached(error, path)
             raise DataError(f"{path}: {name} cannot be read ({error})") from error
 
     return names, read

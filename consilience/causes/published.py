@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consilience.errors import DataError
+from consilience.errors import DataError, check_reached
 from consilience.limits.reading import DAMAGED
 from consilience.limits.tables import read_data_frame
 
@@ -150,6 +150,7 @@ def _read(path: Path) -> tuple[pd.DataFrame, int]:
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(f"{path} is no readable table ({error})") from error
     lacking = [c for c in ("seed",) if c not in table.columns]
     if lacking or not {"frac_overlap", "partition"} & set(table.columns):

@@ -12,7 +12,7 @@ import yaml
 
 from consilience.calibration import NULL, Permutations
 from consilience.cli.features import CONTIGUOUS
-from consilience.errors import ConfigError, FeaturesError
+from consilience.errors import ConfigError, FeaturesError, check_reached
 from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.foreign import ID_KEYS, LABEL_KEYS
 from consilience.features.reading import check_content, check_same_stimuli, read_header
@@ -237,7 +237,8 @@ def _ids(name: str) -> list[str] | None:
         with np.load(path, allow_pickle=False) as arrays:
             key = next((key for key in ID_KEYS if key in arrays.files), None)
             return None if key is None else [str(one) for one in arrays[key].tolist()]
-    except DAMAGED:
+    except DAMAGED as error:
+        check_reached(error, path)
         return None
 
 
@@ -275,6 +276,7 @@ def _read(name: str, main: str = FEATURES) -> np.ndarray:
             )
         return readers[path.suffix](path, main if header else layer)
     except DAMAGED as error:
+        check_reached(error, path)
         raise FeaturesError(f"{path}: cannot be read ({error})") from None
 
 

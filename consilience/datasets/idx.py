@@ -29,7 +29,7 @@ from consilience import files
 from consilience.datasets import Sample
 from consilience.datasets._base import split_roles
 from consilience.datasets._hub import is_offline
-from consilience.errors import ConfigError, DataError
+from consilience.errors import ConfigError, DataError, check_reached
 from consilience.limits.arrays import GzipWithin
 from consilience.limits.reading import regular
 
@@ -184,6 +184,7 @@ def _content(path: Path) -> bytes:
         with GzipWithin(path) as stream:
             return stream.read()
     except (OSError, EOFError, zlib.error) as error:
+        check_reached(error, path)
         raise DataError(f"{path} cannot be unpacked ({error}); fetch it again") from error
 
 

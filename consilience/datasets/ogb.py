@@ -114,6 +114,7 @@ def prefetch(row: Mapping[str, Any]) -> None:
                     with files.atomic(folder / member[1]) as temporary:
                         temporary.write_bytes(found.read(name))
     except DAMAGED as error:
+        check_reached(error, archive)
         raise DataError(f"{place}: {archive} is no whole archive ({error}); delete it") from error
     archive.unlink()
 

@@ -31,7 +31,7 @@ from scipy import sparse
 from consilience import files
 from consilience.datasets._graph import Nodes, make_nodes, normalize_rows, part_roles
 from consilience.datasets._hub import is_offline
-from consilience.errors import ConfigError, DataError
+from consilience.errors import ConfigError, DataError, check_reached
 from consilience.limits import hold_unpacked
 from consilience.limits.arrays import check_npy, check_npz, check_tensors, check_zip
 from consilience.limits.pickles import reason
@@ -167,6 +167,7 @@ def _read_processed(path: Path) -> Arrays:
         with torch.serialization.safe_globals([(stand_in, _CLASS)]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        check_reached(error, path)
         raise DataError(
             f"{path} is damaged, or holds more than tensors, which could run code "
             f"({reason(error)}); delete it and have PyTorch Geometric 2.4 or later "
@@ -214,6 +215,7 @@ def _read_raw(folder: Path) -> Arrays:
             labels[int(node)] = int(label)
         parts = {part: np.array(roles[key], np.int64) for part, key in ROLES.items()}
     except DAMAGED as error:
+        check_reached(error, folder)
         raise DataError(
             f"{folder}: the files are damaged, hold Python objects, which are not read, or several "
             f"classes of a node ({type(error).__name__}: {error}); fetch them again"

@@ -6,23 +6,30 @@ there are one sentence: see test_faults_absent.py.
 """
 
 import errno
+import gzip
 import os
 import re
 import time
+import zipfile
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import safetensors
+import torch
 from PIL import Image
 
 from consilience import leftovers
-from consilience.datasets import open_dataset
+from consilience.bundle import open_bundle
+from consilience.causes import published as causes
+from consilience.cli import main
+from consilience.datasets import open_dataset, pyg
 from consilience.errors import StorageError, check_reached
 from consilience.features import lock, read_header, write_features
 from consilience.features.foreign import read_foreign
 from consilience.files import atomic, read_table, write_table
+from consilience.grounding.published import tables as grounding
 from consilience.metrics import Preprocessing, get_metric
 from consilience.networks.weights import read_trained, write_trained
 from consilience.notes import keep, kept
@@ -107,6 +114,54 @@ def test_a_picture_that_cannot_be_reached_is_not_called_corrupt(tmp_path, monkey
     monkeypatch.setattr(Image, "open", fail)
     with pytest.raises(StorageError, match=SAID):
         sample.image()
+
+
+def test_archives_and_tables_of_others_that_cannot_be_reached(tmp_path, monkeypatch):
+    """Each has a sentence for what is damaged, which says to fetch or write it again."""
+    table, bundle = tmp_path / "x.csv", tmp_path / "b.zip"
+    table.write_text("seed,value\n0,1\n", encoding="utf8")
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("bundle.json", "{}")
+    monkeypatch.setattr(pd, "read_csv", fail)
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    for read, path in (
+        (causes.read_published, table),
+        (grounding.read_published, table),
+        (open_bundle, bundle),
+    ):
+        with pytest.raises(StorageError, match=SAID):
+            read(path)
+
+
+def test_datasets_of_others_that_cannot_be_reached(tmp_path, monkeypatch):
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"x"))
+    (tmp_path / "raw").mkdir()
+    for name in pyg.RAW:
+        (tmp_path / "raw" / name).touch()
+    monkeypatch.setattr(gzip.GzipFile, "read", fail)
+    monkeypatch.setattr(np, "load", fail)
+    monkeypatch.setattr(torch, "load", fail)
+    rows = [
+        {"source": "idx", "name": f"fashion_mnist:{tmp_path}", "modality": "image"},
+        {"source": "pyg", "name": f"Flickr:{tmp_path}", "modality": "graph"},
+    ]
+    for row in rows:
+        with pytest.raises(StorageError, match=SAID):
+            open_dataset({"dataset": "d", **row})
+    (tmp_path / "processed").mkdir()
+    (tmp_path / "processed" / "data.pt").touch()
+    with pytest.raises(StorageError, match=SAID):
+        open_dataset({"dataset": "d", **rows[1]})
+
+
+def test_compare_says_what_cannot_be_reached(tmp_path, monkeypatch, capsys):
+    """The ids beside features that were not reached were taken for none."""
+    for name in ("x.npz", "y.npz"):
+        np.savez(tmp_path / name, features=np.ones((3, 2)), ids=np.array(["a", "b", "c"]))
+    monkeypatch.setattr(np, "load", fail)
+    assert main(["compare", str(tmp_path / "x.npz"), str(tmp_path / "y.npz")]) == 1
+    assert SAID in capsys.readouterr().err
 
 
 def test_what_is_damaged_is_still_called_so():

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from consilience.errors import DataError
+from consilience.errors import DataError, check_reached
 from consilience.grounding.cases import ACCURACY, ACCURACY_DIFFERENCE, LAYERS, OUTPUT
 from consilience.grounding.published import figure, pairs
 from consilience.grounding.published.names import (
@@ -110,6 +110,7 @@ def _read(path: Path) -> pd.DataFrame:
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
     except (*DAMAGED, pa.ArrowException) as error:
+        check_reached(error, path)
         raise DataError(f"{path} is no readable table ({error})") from error
 
 
