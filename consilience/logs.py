@@ -86,7 +86,8 @@ class _Log(io.TextIOBase):
 class FailureTeller(logging.Handler):
     """Prints why jobs failed where Snakemake was asked to be quiet and says only that they did.
 
-    A handler of Snakemake's logger: its record of a failed job names the rule and its logs.
+    A handler of Snakemake's logger: its record of a failed job names the rule and its logs, as does
+    that of a job that begins, whose logs may still be there from an earlier run.
     """
 
     def __init__(self) -> None:
@@ -96,7 +97,7 @@ class FailureTeller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Prints the end of the logs of a failed job."""
         names = getattr(record, "log", None)
-        if getattr(record, "rule_name", None) is None or not isinstance(names, list):
+        if record.levelno < logging.ERROR or not isinstance(names, list):
             return
         for name in names:
             path = Path(str(name).split(" (", maxsplit=1)[0])
