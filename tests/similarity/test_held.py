@@ -70,27 +70,24 @@ def test_what_preparing_takes_is_taken_off_the_room(memory, room):
 
 
 class Form:
-    alive = weakref.WeakSet()
-
-    def __init__(self):
-        self.alive.add(self)
+    """Something that can be counted."""
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_forms_go_when_they_are_not_needed(threads):
     """Also those that only a list or a variable of the loop knew."""
-    most = []
+    alive, most = weakref.WeakSet(), []
 
     def prepare(_):
-        form = Form()
-        most.append(len(Form.alive))
+        alive.add(form := Form())
+        most.append(len(alive))
         return form
 
     def compare(_, __):
         return Outcome(1.0)
 
     class Store:
-        outcomes, seconds = {}, {}  # noqa: RUF012
+        outcomes, seconds = {}, {}
 
         def write(self):
             pass
