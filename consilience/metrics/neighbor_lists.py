@@ -301,6 +301,10 @@ class SecondOrderCosine(Metric):
         """Returns the share of samples with others as near as the k-th neighbour, beyond the k."""
         return a.ties
 
+    def work_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of two matrices over all pairs of samples."""
+        return 16 * n * n + 24 * n * d
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""
         return 4 * n * n
