@@ -91,12 +91,8 @@ def _new(
 ) -> list[int]:
     """Returns the places of few new models, if no pair is wanted but theirs, and all else known."""
     new = [place for place, model in enumerate(sound.values()) if model.known is None]
-    keys = {list(sound)[place] for place in new}
-    others = any(
-        {x.hash, y.hash} <= sound.keys() and not {x.hash, y.hash} & keys
-        for own in missing
-        for x, y in own
-    )
+    known = {key for key, model in sound.items() if model.known}
+    others = any(x.hash in known and y.hash in known for own in missing for x, y in own)
     return [] if others or len(new) > len(sound) // 4 else new
 
 
