@@ -302,8 +302,8 @@ class SecondOrderCosine(Metric):
         return a.ties
 
     def work_bytes(self, n: int, d: int) -> int:
-        """Returns the bytes of two matrices over all pairs of samples."""
-        return 16 * n * n + 24 * n * d
+        """Returns the bytes of a matrix over all pairs of samples, and of copies of features."""
+        return 10 * n * n + 24 * n * d
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""
