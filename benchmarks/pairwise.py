@@ -372,7 +372,8 @@ def together(options: argparse.Namespace) -> list[str]:
         paths, pair = files(folder, x), list(x.values())[:2]
         width = sum(a.shape[1] for a in x.values())
         del x
-        for name, (metrics, loop, times) in TOGETHER.items():
+        chosen = [name for name in TOGETHER if name in options.only] or list(TOGETHER)
+        for name, (metrics, loop, times) in ((name, TOGETHER[name]) for name in chosen):
             rates = [gemm_rate()]
             seconds, spent = [], []
             for _ in range(options.repeats):
