@@ -3,10 +3,11 @@
 Each table is made in a process of its own with two threads, from features files, as in a study.
 Its peak is the most resident memory (`VmHWM`) less what the process had after all imports and a
 first small table; the imports are given too. The table has so many models that their prepared
-forms exceed the budget (four at least), each of them compared with the next one; metrics of the
-tiled pass compare all with all. `one pair` is the peak of a table of two models on one thread: what
-no budget can save. A table keeps to its budget if it grows by at most 1.2 times `max_memory`, or,
-where that is more, by a fifth more than one pair takes.
+forms exceed the budget, each of them compared with the next one; metrics of the tiled pass compare
+all with all. Where forms are so small that the budget hardly feels them, there are four models.
+`two models` is the peak of a table of two on one thread, which no budget can save. A table keeps to
+its budget if it grows by at most 1.2 times `max_memory`, or, where two models alone take more, by
+at most 1.2 times that.
 """
 
 import argparse
@@ -14,10 +15,7 @@ import itertools
 import json
 import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -37,8 +35,8 @@ REPORT = Path(__file__).with_name("memory.md")
 SIZES = {"200": (3000, 200), "default": (10_000, 2048)}
 """Samples, and `max_memory` in MB."""
 MOST = 1.2
-SLOW = 240
-"""Seconds after which a table is given up."""
+FEW = 40
+"""Forms: if the budget holds more, they are not what it is for."""
 
 
 def resident(what: str) -> float:
@@ -53,7 +51,8 @@ def count_of(metric: Metric, n: int, budget: int) -> int:
     if Task(metric).is_tiled(n):
         kept = tile_bytes(1) + (rank_bytes(n) if metric.ranked else 4 * n * d)
         return int(1.2 * budget / kept) + 3
-    return max(4, min(32, budget // metric.prepared_bytes(n, d) + 3))
+    fit = budget // metric.prepared_bytes(n, d)
+    return 4 if fit > FEW else max(4, fit + 3)
 
 
 def given(metric: Metric, x: dict[str, Any], n: int) -> tuple[list, dict[str, np.ndarray]]:
@@ -77,68 +76,63 @@ def grown(metric: Metric, x: dict[str, Any], n: int, engine: Engine) -> float:
     return resident("VmHWM") - before
 
 
-def child(options: argparse.Namespace) -> None:
-    warnings.simplefilter("ignore")
-    metric = metrics()[options.child]
-    small = {f"m{i}": np.asarray(x[:, :24]) for i, x in enumerate(sides(300))}
-    grown(metric, small, 300, Engine(threads=2))
-    imports = resident("VmRSS")
-    paths = {path.stem: path for path in sorted(options.data.glob("*.safetensors"))}
-    chosen = {name: paths[name] for name in list(paths)[: options.models]}
-    engine = Engine(threads=options.threads, max_memory=options.budget * 2**20)
-    peak = grown(metric, chosen, options.samples, engine)
-    print(json.dumps({"imports": imports, "peak": peak}))
-
-
-def measured(name: str, n: int, count: int, budget: int, data: Path, threads: int) -> dict | None:
-    """What a child found; None: it took too long."""
-    command = ["--child", name, "--samples", n, "--models", count, "--budget", budget]
-    command += ["--data", data, "--threads", threads]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, *map(str, command)]
-    try:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=SLOW, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def child(metric: Metric, x: dict[str, Any], n: int, engine: Engine) -> dict[str, float]:
+    """What a process of its own finds, which begins with all imports done."""
+    ours, theirs = os.pipe()
+    if not (child := os.fork()):
+        found: dict[str, Any] = {}
+        try:
+            found = {"peak": grown(metric, x, n, engine)}
+        except Exception as error:  # shown in the table
+            found = {"failed": f"{type(error).__name__}: {error}"}
+        finally:
+            os.write(theirs, json.dumps(found).encode())
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as stream:
+        found = json.loads(stream.read())
+    os.waitpid(child, 0)
+    return found
 
 
 def tables(options: argparse.Namespace) -> list[str]:
+    chosen = {k: m for k, m in metrics().items() if not options.only or k in options.only}
+    small = {f"m{i}": np.asarray(x[:, :24]) for i, x in enumerate(sides(300))}
+    for metric in chosen.values():  # what is imported on first use
+        grown(metric, small, 300, Engine())
     lines = []
     for size in options.sizes:
         n, budget = SIZES[size]
         lines += [
-            f"\n`max_memory` {budget} MB, {n:,} samples, widths {WIDTHS}, 2 threads:\n",
-            "| metric | models | imports MB | one pair MB | peak MB | / max_memory | keeps to it |",
-            "| --- " * 7 + "|",
+            f"\n`max_memory` {budget} MB, {n:,} samples, widths {WIDTHS}, 2 threads; imports and a "
+            f"first small table take {resident('VmRSS'):.0f} MB:\n",
+            "| metric | models | peak MB | / max_memory | two models MB | keeps to it |",
+            "| --- " * 6 + "|",
         ]
         print("\n".join(lines[-3:]), flush=True)
-        chosen = {k: m for k, m in metrics().items() if not options.only or k in options.only}
         counts = {k: count_of(m, n, budget * 2**20) for k, m in chosen.items()}
         with tempfile.TemporaryDirectory() as folder:
+            paths = {}
             for i in range(max(counts.values())):  # one at a time: all of them are gigabytes
-                files(folder, {f"m{i:03}": np.roll(sides(n, 2)[i % 2], i, axis=1)})
+                paths |= files(folder, {f"m{i:03}": np.roll(sides(n, 2)[i % 2], i, axis=1)})
             for name, count in counts.items():
-                began = time.monotonic()
-                two = measured(name, n, 2, budget, Path(folder), 1)
-                all_ = two and measured(name, n, count, budget, Path(folder), 2)
-                lines.append(row(name, count, budget, two, all_))
-                print(lines[-1], f"{time.monotonic() - began:.0f} s", flush=True)
+                given = dict(list(paths.items())[:count])
+                lines.append(row(name, chosen[name], given, n, budget))
+                print(lines[-1], flush=True)
     return lines
 
 
-def row(name: str, count: int, budget: int, two: dict | None, all_: dict | None) -> str:
-    if two is None or all_ is None:
-        return f"| {name} | {count} | – | – | not within {SLOW} s | – | – |"
-    least, peak = two["peak"], all_["peak"]
-    kept = peak <= MOST * max(budget, least)
-    cells = [name, str(count), f"{all_['imports']:.0f}", f"{least:.0f}", f"{peak:.0f}"]
-    cells += [f"{peak / budget:.2f}", "yes" if kept else "no"]
-    return f"| {' | '.join(cells)} |"
+def row(name: str, metric: Metric, x: dict[str, Any], n: int, budget: int) -> str:
+    """One line; what two models take alone is looked up where that decides."""
+    found = child(metric, x, n, Engine(threads=2, max_memory=budget * 2**20))
+    if "failed" in found:
+        return f"| {name} | {len(x)} | {found['failed']} | – | – | – |"
+    peak, least = found["peak"], 0.0
+    if peak > MOST * budget:
+        least = child(metric, dict(list(x.items())[:2]), n, Engine())["peak"]
+    kept = "yes" if peak <= MOST * max(budget, least) else "no"
+    alone = f"{least:.0f}" if least else "–"
+    return f"| {name} | {len(x)} | {peak:.0f} | {peak / budget:.2f} | {alone} | {kept} |"
 
 
 def main() -> None:
@@ -146,14 +140,8 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
     parser.add_argument("--only", nargs="*", help="these metrics")
     parser.add_argument("--write", action="store_true", help=f"add the tables to {REPORT.name}")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
-    for name in ("samples", "models", "budget", "threads"):
-        parser.add_argument(f"--{name}", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        child(options)
-        return
+    warnings.simplefilter("ignore")
     lines = tables(options)
     if options.write:
         with REPORT.open("a", encoding="utf8") as report:

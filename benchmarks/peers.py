@@ -5,15 +5,16 @@ with ours pair by pair. Peers lie in a folder of their own with the versions of 
 pip on the first run; nothing of them enters the environment of this project.
 
 Every table is made in a process of its own with one thread, peer and ours in turns. Seconds are
-CPU seconds of this process (user and system) from features in memory to values, after a first call
-on small features, so that neither imports nor compilers count. Peers make each unordered pair of
-two models once; ours makes self pairs and, where there is one, the null as well (`with null`). A
-peer that has not finished after `--limit` CPU seconds is stopped: then its time (≈) is that of what
-it prepared and of the pairs it made, counted for all pairs. Peak memory is what the process grew by
+CPU seconds of this process (user and system) from features in memory to values; imports and
+compilers ran before it, on small features. Peers make each unordered pair of
+two models once; ours makes self pairs and, where there is one, the null as well (`with null`).
+Peers that loop over pairs are given 8 models at most, and are stopped `--limit` CPU seconds after
+the first pair: then their time (≈) is that of what they prepared, counted for all models, and of
+the pairs they made, counted for all pairs. Peak memory is what the process grew by
 over what it had with the features loaded.
 
-Two sizes: 8 models of 5,000 samples and 768 or 1,024 units; 64 models of 2,500 samples and 192 or
-256 units, which most peers can still do.
+Two sizes, both of 2,100 samples: 8 models of 512 or 768 units; 64 models of 128 or 192 units,
+which most peers can still do.
 """
 
 import argparse
@@ -32,17 +33,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 REPORT = Path(__file__).with_name("peers.md")
-ROOT = Path(__file__).parents[1]
 PINNED = (
     "pytorch-cka==1.1.3", "rsatoolbox==0.3.2", "POT==0.9.7.post1", "hyppo==0.5.2", "dcor==0.7",
     "numba==0.68.1", "llvmlite==0.50.0", "autograd==1.9.1", "statsmodels==0.15.0",
     "patsy==1.0.3", "future==1.0.0", "array-api-compat==1.16.0",
 )  # fmt: skip
 """Peers, and what they need beyond this project's environment."""
-SIZES = {8: (5000, (768, 1024)), 64: (2500, (192, 256))}
+SIZES = {8: (2100, (512, 768)), 64: (2100, (128, 192))}
 """Models: samples and widths."""
+FIRST = 8
+"""Models that a peer is given which takes pair by pair."""
 Arrays = list[np.ndarray]
 Made = Iterator[tuple[int, int, float] | None]
 """Values of pairs; None once what is done for each model is done."""
@@ -205,23 +208,20 @@ def start_over() -> float:
 
 def theirs(peer: Peer, x: Arrays, limit: float) -> dict[str, Any]:
     """Seconds, values and pairs of a peer's table, as far as the limit lets it come."""
-    list(peer.run(features(2, 100, (16, 24))))
+    some = x if peer.run is torch_cka else x[:FIRST]
     before, began, ready = start_over(), time.process_time(), 0.0
     values: dict[str, float] = {}
-    for made in peer.run(x):
+    for made in peer.run(some):
         spent = time.process_time() - began
         if made is None:
             ready = spent
         else:
             values[f"{made[0]} {made[1]}"] = made[2]
-        if spent > limit:
+        if values and spent - ready > limit:
             break
     pairs = len(x) * (len(x) - 1) // 2
-    if not values:
-        return {"stopped": spent, "peak": peak("VmHWM") - before}
-    whole = ready + (spent - ready) * pairs / len(values)
     return {
-        "seconds": whole,
+        "seconds": ready * len(x) / len(some) + (spent - ready) * pairs / len(values),
         "made": len(values),
         "values": values,
         "peak": peak("VmHWM") - before,
@@ -241,8 +241,6 @@ def ours(peer: Peer, x: Arrays) -> dict[str, Any]:
         found = pairwise(metric, names, null=null, engine=engine)
         return time.process_time() - began, found
 
-    small = {f"m{i:03}": a for i, a in enumerate(features(2, 100, (16, 24)))}
-    pairwise(metric, small, engine=engine)
     before = start_over()
     seconds, found = table(None)
     grown = peak("VmHWM") - before
@@ -257,41 +255,32 @@ def ours(peer: Peer, x: Arrays) -> dict[str, Any]:
     }
 
 
-def child(options: argparse.Namespace) -> None:
-    """Makes one table and prints what is known of it."""
+def table_of(
+    name: str, x: Arrays, options: argparse.Namespace, *, own: bool = False
+) -> dict[str, Any]:
+    """What a process of its own, which begins with all imports done, finds of a table."""
     import resource  # noqa: PLC0415 - not on every system
 
-    size = options.memory * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (size, size))
-    warnings.simplefilter("ignore")
-    peer, x = PEERS[options.child], [np.load(path) for path in sorted(options.data.glob("*.npy"))]
-    try:
-        found = ours(peer, x) if options.ours else theirs(peer, x, options.limit)
-    except (MemoryError, RuntimeError) as error:  # PyTorch says the latter where memory ends
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        found = {"failed": f"needs more than {options.memory / 1024:.0f} GB"}
-    print(json.dumps(found))
-
-
-def made(name: str, data: Path, options: argparse.Namespace, *, ours: bool) -> dict[str, Any]:
-    """Runs a child and returns what it printed."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")]), str(options.folder)]
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-    )
-    command = [sys.executable, __file__, "--child", name, "--data", data, "--limit", options.limit]
-    command += ["--memory", options.memory, *(["--ours"] if ours else [])]
-    done = subprocess.run(
-        [str(word) for word in command],
-        env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemExit(f"{name}: {done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    there, here = os.pipe()
+    if not (child := os.fork()):
+        size, found = options.memory * 2**20, {}
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+        try:
+            found = ours(PEERS[name], x) if own else theirs(PEERS[name], x, options.limit)
+        except (MemoryError, RuntimeError) as error:  # PyTorch says the latter where memory ends
+            if isinstance(error, MemoryError) or "memory" in str(error):
+                found = {"failed": f"needs more than {options.memory / 1024:.0f} GB"}
+        finally:
+            with os.fdopen(here, "w") as stream:
+                stream.write(json.dumps(found))
+            os._exit(0)
+    os.close(here)
+    with os.fdopen(there) as stream:
+        text = stream.read()
+    os.waitpid(child, 0)
+    if not (found := json.loads(text or "{}")):
+        raise SystemExit(f"{name}: the process of its table ended without one")
+    return found
 
 
 def install(folder: Path) -> None:
@@ -311,15 +300,15 @@ def gap(peer: Peer, one: dict[str, Any], own: dict[str, Any]) -> str:
     return f"{max(abs(peer.theirs(own['values'][k]) - v) for k, v in one['values'].items()):.0e}"
 
 
-def row(name: str, models: int, data: Path, options: argparse.Namespace) -> str:
+def row(name: str, x: Arrays, options: argparse.Namespace) -> str:
     """One line of the table: medians of the turns that the budget allows."""
-    peer, turns, spent = PEERS[name], [], 0.0
-    while len(turns) < options.repeats and (not turns or spent < options.budget):
-        began = os.times()
-        turns.append([made(name, data, options, ours=own) for own in (False, True)])
-        ended = os.times()
-        spent += ended.children_user + ended.children_system
-        spent -= began.children_user + began.children_system
+    peer, models, turns, began = PEERS[name], len(x), [], os.times()
+    while len(turns) < options.repeats:
+        turns.append([table_of(name, x, options, own=own) for own in (False, True)])
+        now = os.times()
+        spent = now.children_user + now.children_system
+        if spent - began.children_user - began.children_system > options.budget:
+            break
     first, own = turns[0]
     seconds = statistics.median(two[1]["seconds"] for two in turns)
     null = [two[1]["with_null"] for two in turns]
@@ -333,38 +322,26 @@ def row(name: str, models: int, data: Path, options: argparse.Namespace) -> str:
         if part:
             cells[3] += f" ({first['made']} pairs made)"
     else:
-        said = first.get("failed") or f"no pair within {first['stopped']:.0f} s"
-        cells += [said, f"{seconds:.3g}"]
+        cells += [first["failed"], f"{seconds:.3g}"]
         cells += [f"{statistics.median(null):.3g}" if own["with_null"] else "–", "–"]
     memory = [f"{side['peak']:.0f}" if "peak" in side else "–" for side in (first, own)]
     cells += [gap(peer, first, own), " / ".join(memory), str(len(turns)), peer.lacks]
     return f"| {' | '.join(cells)} |"
 
 
-def small_cca(folder: Path) -> str:
-    """Whether scikit-learn's mean over all correlations of a small pair is ours."""
-    code = (
-        "import numpy as np, peers\n"
-        "from consilience.metrics import get_metric\n"
-        "x = peers.features(2, 500, (8, 12))\n"
-        "a = [v for v in peers.sklearn_cca(x, 8, max_iter=100_000, tol=1e-14) if v][0][2]\n"
-        "print(abs(a - get_metric('cca')(*x)))\n"
-    )
-    paths = [str(ROOT), str(ROOT / "benchmarks"), str(folder)]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return f"{float(done.stdout):.0e}"
+def small_cca() -> str:
+    """How far scikit-learn's mean over all correlations of a small pair is from ours."""
+    from consilience.metrics import get_metric  # noqa: PLC0415 - as above
+
+    x = features(2, 500, (8, 12))
+    found = [made for made in sklearn_cca(x, 8, max_iter=100_000, tol=1e-14) if made]
+    return f"{abs(found[0][2] - get_metric('cca')(*x)):.0e}"
 
 
 def tables(options: argparse.Namespace) -> list[str]:
     lines = [
         f"\nOne thread; at most {options.repeats} turns, no new one after {options.budget:.0f} CPU "
-        f"seconds; peers were stopped after {options.limit:.0f} CPU seconds and had "
+        f"seconds; peers made pairs for {options.limit:.0f} CPU seconds and had "
         f"{options.memory / 1024:.0f} GB. Load of the machine at the start "
         f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.\n",
         "| metric | peer | models | peer s | ours s | with null s | peer / ours "
@@ -374,15 +351,13 @@ def tables(options: argparse.Namespace) -> list[str]:
     print("\n".join(lines), flush=True)
     for models in options.models:
         n, widths = SIZES[models]
-        with tempfile.TemporaryDirectory() as folder:
-            for i, x in enumerate(features(models, n, widths)):
-                np.save(Path(folder, f"{i:03}.npy"), x)
-            for name in options.only:
-                lines.append(row(name, models, Path(folder), options))
-                print(lines[-1], flush=True)
+        x = features(models, n, widths)
+        for name in options.only:
+            lines.append(row(name, x, options))
+            print(lines[-1], flush=True)
     lines.append(
         f"\nscikit-learn's mean of all 8 correlations of a pair of 8 and 12 units differs from "
-        f"ours by {small_cca(options.folder)}. Load at the end {os.getloadavg()[0]:.1f}."
+        f"ours by {small_cca()}. Load at the end {os.getloadavg()[0]:.1f}."
     )
     return lines
 
@@ -400,15 +375,17 @@ def main() -> None:
         help="where peers are installed",
     )  # fmt: skip
     parser.add_argument("--write", action="store_true", help=f"add the table to {REPORT.name}")
-    parser.add_argument("--child", choices=list(PEERS), help=argparse.SUPPRESS)
-    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--ours", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        child(options)
-        return
     install(options.folder)
-    lines = tables(options)
+    os.environ |= dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"), "1")
+    sys.path.append(str(options.folder))  # last: what the environment has comes first
+    warnings.simplefilter("ignore")
+    small = features(2, 100, (16, 24))
+    with threadpool_limits(1):
+        for name in options.only:  # imports and compilers, before any process is forked
+            list(PEERS[name].run(small))
+            ours(PEERS[name], small)
+        lines = tables(options)
     if options.write:
         with REPORT.open("a", encoding="utf8") as report:
             report.write("\n".join(lines) + "\n")

@@ -22,7 +22,7 @@ from consilience.forms.neighbors import checked_count
 from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
 from consilience.similarity.engine.attempts import attempt, batched
-from consilience.similarity.engine.held import Room, groups_of
+from consilience.similarity.engine.held import Room, give_back, groups_of
 from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.engine.timing import ItemTimes, in_equal_parts, timed
@@ -287,8 +287,11 @@ def _compute(
         for key in prepared.keys() - group.items.keys() - group.kept:
             del prepared[key]
         new = [item for key, item in group.items.items() if key not in prepared]
-        for some in batched(new, room.at_once if room.at_once < engine.threads else len(new)):
+        tight = room.at_once < engine.threads
+        for some in batched(new, room.at_once if tight else len(new)):
             _add_prepared(prepared, some, how, times, pool)
+            if tight:
+                give_back()
         for batch in batched(group.pairs, how.batch * engine.threads):
             yield _compared(batch, prepared, how, times, pool)
 

@@ -6,10 +6,22 @@ block of items and the rest for a few of the others at a time, which pass by: of
 between M² / 2 H and M² / 1.5 H are prepared.
 """
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 Pairs = list[tuple[Any, Any]]
+
+
+def give_back() -> None:
+    """Returns freed memory to the system, of which glibc keeps some for every thread.
+
+    Arrays of up to 32 MB are of that kind; where the C library is another one, nothing happens.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):
+        return
 
 
 class Room(NamedTuple):
