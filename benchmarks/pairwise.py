@@ -363,8 +363,8 @@ def together(options: argparse.Namespace) -> list[str]:
     engine = Engine(threads=options.threads, max_memory=options.memory * 2**20)
     lines = [
         f"\n{count} models, {n} samples: metrics that share products or lists.\n",
-        "| metrics | tables s | GFLOP/s | × floor | loop s | loop / tables |",
-        "| --- " * 6 + "|",
+        "| metrics | tables s | CPU s | GFLOP/s | × floor | loop s | loop / tables | by CPU |",
+        "| --- " * 8 + "|",
     ]
     print("\n".join(lines), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -372,21 +372,60 @@ def together(options: argparse.Namespace) -> list[str]:
         paths, pair = files(folder, x), list(x.values())[:2]
         width = sum(a.shape[1] for a in x.values())
         del x
-        for name, (metrics, loop, times) in TOGETHER.items():
+        chosen = [name for name in TOGETHER if name in options.only] or list(TOGETHER)
+        for name, (metrics, loop, times) in ((name, TOGETHER[name]) for name in chosen):
             rates = [gemm_rate()]
-            seconds = []
+            seconds, spent = [], []
             for _ in range(options.repeats):
+                began = time.process_time()
                 seconds.append(timed(pairwise_many, metrics, paths, engine=engine))
+                spent.append(time.process_time() - began)
                 rates.append(gemm_rate())
             kernels = times if times > 1 else 0
             table, rate = statistics.median(seconds), statistics.median(rates)
             floor = (n * n * width + kernels * count**2 * n * n) / rate
+            began, used = time.process_time(), statistics.median(spent)
             with threadpool_limits(options.threads):
                 whole = timed(loop, *pair) * pairs * times
+            cpu = (time.process_time() - began) * pairs * times
             lines.append(
-                f"| {name} | {table:.2f} | {rate / 1e9:.0f} | {table / floor:.1f} | {whole:.0f} "
-                f"| {whole / table:.0f} |"
+                f"| {name} | {table:.2f} | {used:.2f} | {rate / 1e9:.0f} | {table / floor:.1f} "
+                f"| {whole:.0f} | {whole / table:.0f} | {cpu / used:.0f} |"
             )
+            print(lines[-1], flush=True)
+    return lines
+
+
+def later(options: argparse.Namespace) -> list[str]:
+    """CPU seconds of the last model, with a shelf of `--shelf` MB, against those of all others."""
+    n, count = options.samples, options.models
+    room = {"threads": options.threads, "max_memory": options.memory * 2**20}
+    engine = Engine(**room, shelf=options.shelf * 2**20)
+    lines = [
+        f"\n{count} models, {n} samples, {options.threads} threads, `shelf_mb` {options.shelf}; "
+        f"medians of {options.repeats}, CPU seconds.\n",
+        "| metric | all but the last s | the last s | table / one more | shelf MB |",
+        "| --- " * 5 + "|",
+    ]
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = files(folder, features(count, n))
+        for name in options.only:
+            task, runs = Task(CASES[name][0]), []
+            for _ in range(options.repeats):
+                with tempfile.TemporaryDirectory(dir=folder) as kept:
+                    spent = []
+                    for some in (dict(list(paths.items())[:-1]), paths):
+                        store = task.open_store(Path(kept, "pairs.parquet"))
+                        began = time.process_time()
+                        pairwise(CASES[name][0], some, engine=engine, store=store)
+                        spent.append(time.process_time() - began)
+                    held = sum(path.stat().st_size for path in Path(kept, "pairs").rglob("*.*"))
+                    runs.append((*spent, spent[0] / spent[1] * count / (count - 1), held / 2**20))
+            first, last, ratio, held = (
+                statistics.median(column) for column in zip(*runs, strict=True)
+            )
+            lines.append(f"| {name} | {first:.1f} | {last:.2f} | {ratio:.1f} | {held:.0f} |")
             print(lines[-1], flush=True)
     return lines
 
@@ -401,6 +440,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(CASES))
     parser.add_argument("--peers", action="store_true", help="run the peers that are installed")
     parser.add_argument("--together", action="store_true", help="metrics that share a pass")
+    parser.add_argument("--later", action="store_true", help="one more model: CPU seconds")
+    parser.add_argument("--shelf", type=int, default=2000, help="with --later: shelf_mb")
     parser.add_argument("--growth", action="store_true", help="fit exponents (takes long)")
     parser.add_argument("--write", action="store_true", help=f"add the table to {REPORT.name}")
     parser.add_argument("--all", action="store_true", help="every metric: see pairwise_all.py")
@@ -418,7 +459,7 @@ def main() -> None:
             with PAGE.open("a", encoding="utf8") as page:
                 page.write("\n".join(lines) + "\n")
         return
-    chosen = [make for make in (peers, growth, together) if getattr(options, make.__name__)]
+    chosen = [make for make in (peers, growth, together, later) if getattr(options, make.__name__)]
     lines = [line for make in chosen or [tables] for line in make(options)]
     if options.write:
         with REPORT.open("a", encoding="utf8") as report:

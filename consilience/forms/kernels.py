@@ -6,6 +6,8 @@ from consilience.errors import ConfigError, MetricError
 from consilience.forms.groups import Between, unit_count
 from consilience.forms.rows import FAR, SINGLE, Rows, coarse, unit_rounding
 
+STRIP = 256
+"""Rows of a matrix over all pairs of samples that are worked on at a time."""
 VANISHED = "the centred kernel vanishes: all pairs of samples are equally alike"
 
 
@@ -73,9 +75,12 @@ def near_center(x: np.ndarray) -> np.ndarray:
 def squared_distances(x: np.ndarray) -> np.ndarray:
     """Returns the squared Euclidean distances (n, n) between the rows of x: (n, d)."""
     x = near_center(x)
-    gram = x @ x.T
-    norms = np.diagonal(gram)
-    distances = norms[:, None] + norms[None, :] - 2 * gram
+    distances = x @ x.T
+    norms = np.diagonal(distances).copy()
+    for start in range(0, len(x), STRIP):  # no second matrix
+        rows = slice(start, start + STRIP)
+        distances[rows] *= -2
+        distances[rows] += norms[rows, None] + norms
     np.maximum(distances, 0, out=distances)
     np.fill_diagonal(distances, 0)
     return distances
@@ -83,8 +88,13 @@ def squared_distances(x: np.ndarray) -> np.ndarray:
 
 def upper_triangle(matrix: np.ndarray) -> np.ndarray:
     """Returns the entries above the diagonal of (n, n) as a vector of n(n-1)/2, row by row."""
-    n = len(matrix)
-    return matrix[~np.tri(n, dtype=bool)]
+    n, start = len(matrix), 0
+    found = np.empty(n * (n - 1) // 2, dtype=matrix.dtype)
+    for row in range(n - 1):
+        stop = start + n - 1 - row
+        found[start:stop] = matrix[row, row + 1 :]
+        start = stop
+    return found
 
 
 def unit(vector: np.ndarray, reference: float, reason: str) -> np.ndarray:
@@ -150,9 +160,11 @@ def kernel_matrix(x: np.ndarray, kernel: str, sigma: float | str = "median") -> 
 def lower_median(distances: np.ndarray) -> float:
     """Returns the lower median of the non-zero squared distances (n, n)."""
     positive = upper_triangle(distances)
-    positive = positive[positive > 0]
+    if positive.min() <= 0:
+        positive = positive[positive > 0]
     middle = (len(positive) - 1) // 2
-    return float(np.partition(positive, middle)[middle])
+    positive.partition(middle)
+    return float(positive[middle])
 
 
 def pair_vector(kernel: np.ndarray, estimator: str, groups: np.ndarray | None = None) -> np.ndarray:
@@ -174,7 +186,8 @@ def pair_vector(kernel: np.ndarray, estimator: str, groups: np.ndarray | None = 
         shift = sums / n - sums.sum() / (2 * n * n)
     kernel -= shift[:, None]
     kernel -= shift[None, :]
-    pairs = np.sqrt(2) * upper_triangle(kernel)  # each unordered pair stands for two entries
+    pairs = upper_triangle(kernel)
+    pairs *= np.sqrt(2)  # each unordered pair stands for two entries
     if estimator == "debiased":
         return pairs
     return np.concatenate([pairs, np.diagonal(kernel)])

@@ -140,16 +140,29 @@ class FastSearch:
         """Yields candidates (rows, neighbours, nearness) among some rows and all later ones."""
         block = self.x32[start:stop] @ self.x32[start:].T
         half, exclude = self.near.half.astype(np.float32), self.near.exclude_groups
-        later = np.ascontiguousarray(block[:, stop - start :].T)
-        if later.size:
-            later -= half[start:stop]
+        width, halved = stop - start, bool(half.any())
+        later = block[:, width:]
+        if later.size and (halved or doubled):
+            later = np.ascontiguousarray(later.T)
+            if halved:
+                later -= half[start:stop]
             exclude(later, slice(stop, None), slice(start, stop))
             yield self._candidates(later, stop, start, k if doubled else 0)
-        block -= half[start:]
-        own = np.arange(stop - start)
+        if halved:
+            block -= half[start:]
+        own = np.arange(width)
         block[own, own] = -np.inf
         exclude(block, slice(start, stop), slice(start, None))
+        if later.size and not (halved or doubled):  # both sides of a product are as near
+            yield self._of_columns(later, stop, start)
         yield self._candidates(block, start, start, k if start < len(self.x32) / 4 else 0)
+
+    def _of_columns(self, block: np.ndarray, column: int, row: int) -> Candidates:
+        """Returns what can be among the nearest of the columns: `_candidates` of the transpose."""
+        least = self._limit()[column : column + block.shape[1]].astype(np.float32)
+        places = np.flatnonzero(block >= np.nextafter(least, np.float32(-np.inf)))
+        j, i = np.divmod(places, block.shape[1])
+        return Candidates(i + column, j + row, block[j, i])
 
     def _candidates(self, block: np.ndarray, row: int, column: int, k: int) -> Candidates:
         """Returns what of a block, whose corner is (row, column), can be among the nearest.

@@ -207,6 +207,13 @@ class Metric:
         """Returns the memory that one prepared form takes, in bytes."""
         return 8 * n * d
 
+    def work_bytes(self, n: int, d: int) -> int:
+        """Returns the memory that `prepare`, features included, takes beside its form, in bytes.
+
+        As it stands, that of some copies of the features; `compare` is not to take more.
+        """
+        return 40 * n * d
+
     def __call__(self, x: Any, y: Any, *, groups: Any = None, **shared: Any) -> float:  # noqa: ANN401
         """Returns the similarity of x: (n, d) and y: (n, d'), arrays or torch tensors.
 

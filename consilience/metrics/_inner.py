@@ -72,6 +72,10 @@ class InnerProductMetric(Metric):
             np.concatenate([moved, a[n * (n - 1) // 2 :][order]]) if len(a) > len(moved) else moved
         )
 
+    def work_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of a matrix over all pairs of samples, and of copies of features."""
+        return 10 * n * n + 24 * n * d
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""
         return 4 * n * (n + 1)

@@ -93,10 +93,12 @@ class HSIC(InnerProductMetric):
         else:
             kernel = kernel_matrix(x, self.kernel, self.sigma)
         vector = pair_vector(kernel, self.estimator, groups)
+        del kernel  # twice as large as what is left of it
         count = (n - 1) ** 2 if self.estimator == "biased" else n * (n - 3)
         if self.leaves_out and groups is not None:
             count = Between(groups).freedom
-        return vector / np.sqrt(count)
+        vector /= np.sqrt(count)
+        return vector
 
 
 @metric(
@@ -207,7 +209,8 @@ class DistanceCorrelation(InnerProductMetric):
         """Returns the centred distances of x: (n, d) as a unit vector over pairs of samples."""
         check_samples(x, self.estimator, "distance correlation", groups)
         check_varies(x)
-        distances = np.sqrt(squared_distances(power_of_two_scale(x)))
+        distances = squared_distances(power_of_two_scale(x))
+        np.sqrt(distances, out=distances)
         reference = float(np.linalg.norm(distances))
         return unit(pair_vector(distances, self.estimator, groups), reference, VANISHED)
 

@@ -8,6 +8,7 @@ import numpy as np
 from consilience.errors import MetricError
 from consilience.forms.kernels import check_varies, power_of_two_scale, upper_triangle
 from consilience.forms.neighbors import check_k, checked_count, ordered_neighbors, ranks_in
+from consilience.forms.sequences import common_lengths, edits
 from consilience.forms.ties import Neighbors, bordered, relabelled, same_features, tied_share
 from consilience.metrics import Facts, Metric, NeighborMetric, metric, unit_rows
 from consilience.metrics._tied import mean_jaccard, share_reached
@@ -52,18 +53,6 @@ class CycleKNN(NeighborMetric):
         return share_reached(a, b)
 
 
-def _sequences(lists: np.ndarray) -> list:
-    """Returns the rows of neighbour lists (n, k) as sequences for RapidFuzz.
-
-    One string of k characters per row is fastest; there are 0x10FFFF characters besides NUL, which
-    NumPy would strip.
-    """
-    if len(lists) > 0x10FFFF:
-        return lists.tolist()
-    characters = (lists + 1).astype(np.uint32)
-    return characters.view(f"U{lists.shape[1]}").ravel().tolist()
-
-
 @metric("lcs_knn", citation="huh2024", **SHARE)
 @dataclass(frozen=True)
 class LCSKNN(NeighborMetric):
@@ -74,7 +63,8 @@ class LCSKNN(NeighborMetric):
     Equally near samples stand in random order, with the content of the features as seed: drawn for
     each side on its own, and the same for the same features.
 
-    Cost: n²d per model, n k per pair for k ≤ 64 (n k² / 64 above); memory 4 n k bytes per model.
+    Cost: n²d per model, n k² bytes per pair for k ≤ 16 (n k² / 64 words above); memory 4 n k bytes
+    per model.
 
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
@@ -97,12 +87,7 @@ class LCSKNN(NeighborMetric):
 
     def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the mean length, or its share of k."""
-        from rapidfuzz import process  # noqa: PLC0415 - plans need no sequences
-        from rapidfuzz.distance import LCSseq  # noqa: PLC0415 - as above
-
-        lengths = process.cpdist(
-            _sequences(a.lists), _sequences(b.lists), scorer=LCSseq.similarity, dtype=np.int32
-        )
+        lengths = common_lengths(a.lists, b.lists)
         return float(lengths.mean(dtype=float)) / (1 if _raw(self) else a.lists.shape[1])
 
 
@@ -118,7 +103,8 @@ class EditKNN(NeighborMetric):
     Equally near samples stand in random order, with the content of the features as seed: drawn for
     each side on its own, and the same for the same features.
 
-    Cost: n²d per model, n k per pair for k ≤ 64 (n k² / 64 above); memory 4 n k bytes per model.
+    Cost: n²d per model, n k² bytes per pair for k ≤ 16 (n k² / 64 words above); memory 4 n k bytes
+    per model.
 
     Args:
         k: number of neighbours, or a share of the samples if it lies between 0 and 1.
@@ -144,13 +130,7 @@ class EditKNN(NeighborMetric):
 
     def compare(self, a: Neighbors, b: Neighbors) -> float:
         """Returns the mean number of edits, or one minus its share of k."""
-        from rapidfuzz import process  # noqa: PLC0415 - plans need no sequences
-        from rapidfuzz.distance import Levenshtein  # noqa: PLC0415 - as above
-
-        edits = process.cpdist(
-            _sequences(a.lists), _sequences(b.lists), scorer=Levenshtein.distance, dtype=np.int32
-        )
-        mean = float(edits.mean(dtype=float))
+        mean = float(edits(a.lists, b.lists).mean(dtype=float))
         return mean if _raw(self) else 1 - mean / a.lists.shape[1]
 
 
@@ -320,6 +300,10 @@ class SecondOrderCosine(Metric):
     def ties(self, a: Neighborhoods) -> float:
         """Returns the share of samples with others as near as the k-th neighbour, beyond the k."""
         return a.ties
+
+    def work_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of a matrix over all pairs of samples, and of copies of features."""
+        return 10 * n * n + 24 * n * d
 
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""

@@ -92,6 +92,10 @@ class LinearRegression(Metric):
         """Returns the form of the permuted samples; the variances stay."""
         return a[0][order], a[1], a[2]
 
+    def work_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of the features and of what a singular value decomposition takes."""
+        return 60 * n * d
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of the left singular vectors and two weights each."""
         return 8 * (n + 2) * min(n, d)

@@ -124,6 +124,10 @@ class RSMNormDifference(Metric):
 
         return squareform(squareform(a)[np.ix_(order, order)], checks=False)
 
+    def work_bytes(self, n: int, d: int) -> int:
+        """Returns the bytes of a matrix over all pairs of samples, or of two for eigenvalues."""
+        return (16 if self.norm == "spectral" else 8) * n * n + 24 * n * d
+
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of one float64 per unordered pair of samples."""
         return 4 * n * (n - 1)

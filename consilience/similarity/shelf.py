@@ -84,6 +84,14 @@ class Shelf:
         with atomic(self._path(key), durable=False) as temporary:
             save_file(arrays, temporary, metadata={"notes": text})
 
+    def drop(self, key: str) -> None:
+        """Removes what is kept under a key, and steps, and gives their room back."""
+        for path in (self._path(key), self.steps(key)):
+            if path.exists():
+                with self._lock:
+                    self.room += path.stat().st_size
+                discard(path)
+
     def reserve(self, size: int) -> bool:
         """Returns whether so many bytes may be kept, and counts them as taken if so."""
         with self._lock:
@@ -129,6 +137,9 @@ class Steps:
         self.checksum = ""
         self._tiles: list[np.ndarray] = []
         self._places: list[tuple[int, int]] = []
+        self._expected = ""
+        """Of a file of an earlier run: what its check sum is to be."""
+        self._read = 0
 
     def fill(self, tiles: Callable[[], Iterable[np.ndarray]]) -> None:
         """Takes the steps that `tiles` yields; the file is whole or absent."""
@@ -155,24 +166,35 @@ class Steps:
 
     @classmethod
     def kept(cls, path: Path, sizes: list[int], checksum: str) -> "Steps | None":
-        """Returns the steps of an earlier run; None if the file is absent or not what it was."""
+        """Returns the steps of an earlier run; None if the file is absent or of another size.
+
+        Whether they are what they were is known once all tiles have been read: see `sound`.
+        """
         found = cls(path)
         ends = np.cumsum(sizes)
         found._places = [(2 * int(end - size), size) for end, size in zip(ends, sizes, strict=True)]
-        found.checksum = checksum
+        found._expected = checksum
         if not path.exists() or path.stat().st_size != 2 * int(ends[-1]):
             return None
-        total = ""
-        for number in range(len(sizes)):
-            total = _chained(total, found[number])
-        return found if total == checksum else None
+        return found
+
+    @property
+    def sound(self) -> bool:
+        """Whether steps of an earlier run, read once from first to last, are what they were."""
+        if not self._expected:
+            return True
+        return self._read == len(self._places) and self.checksum == self._expected
 
     def __getitem__(self, number: int) -> np.ndarray:
         """Returns the steps of a tile, flat."""
         if self.path is None:
             return self._tiles[number].ravel()
         start, size = self._places[number]
-        return np.frombuffer(read_at(self.path, start, 2 * size), np.uint16)
+        steps = np.frombuffer(read_at(self.path, start, 2 * size), np.uint16)
+        if self._expected and number == self._read:  # no second reading for the sum alone
+            self.checksum = _chained(self.checksum, steps)
+            self._read += 1
+        return steps
 
 
 def _chained(before: str, steps: np.ndarray) -> str:

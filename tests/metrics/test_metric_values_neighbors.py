@@ -13,8 +13,8 @@ from consilience.forms import nearness as _nearness
 from consilience.forms import neighbors as _neighbors
 from consilience.forms import settle as _settle
 from consilience.forms import ties as _ties
+from consilience.forms.sequences import SHORT, _by_pairs, _strings, common_lengths, edits
 from consilience.metrics import get_metric
-from consilience.metrics.neighbor_lists import _sequences
 
 LISTED = ["cycle_knn", "lcs_knn", "edit_knn", "jaccard_knn", "rank_knn"]
 ALL = [*LISTED, "mutual_knn", "second_order_cosine", "cknna"]
@@ -312,9 +312,32 @@ def test_ranks_in():
 def test_many_samples_have_sequences():
     """Above the number of characters, rows are lists; both kinds give the same distances."""
     lists = np.array([[0xD7FF, 0, 0x10FFFE], [5, 4, 3]], dtype=np.int32)
-    assert [[ord(c) - 1 for c in row] for row in _sequences(lists)] == lists.tolist()
+    assert [[ord(c) - 1 for c in row] for row in _strings(lists)] == lists.tolist()
     many = np.broadcast_to(np.int32([[1, 2]]), (0x110000, 2))
-    assert _sequences(many)[-1] == [1, 2]
+    assert _strings(many)[-1] == [1, 2]
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 10, SHORT, SHORT + 1])
+@pytest.mark.parametrize("shared", [0.0, 0.5, 1.0])
+def test_short_sequences_have_the_distances_of_a_library(k, shared):
+    """Of rows that have all, some and no entries in common, in the same order and in others."""
+    from rapidfuzz.distance import LCSseq, Levenshtein  # noqa: PLC0415 - as in the package
+
+    rng = np.random.default_rng(k)
+    rows = np.array([rng.choice(10**6, 2 * k, replace=False) for _ in range(400)])
+    a, b = rows[:, :k].astype(np.int32), rows[:, :k].astype(np.int32)
+    for i, row in enumerate(b):
+        some = rng.random(k) >= shared
+        row[some] = rows[i, k:][some]
+        if i % 3:
+            rng.shuffle(row)
+    np.testing.assert_array_equal(common_lengths(a, b), _by_pairs(a, b, LCSseq.similarity))
+    np.testing.assert_array_equal(edits(a, b), _by_pairs(a, b, Levenshtein.distance))
+
+
+def test_repeated_entries_are_told_apart_by_their_places():
+    a, b = np.array([[1, 1, 2, 1]]), np.array([[1, 2, 1, 1]])
+    assert common_lengths(a, b).tolist() == [3] and edits(a, b).tolist() == [2]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -7,6 +7,7 @@ import pytest
 from consilience.features import content_hash
 from consilience.metrics import get_metric
 from consilience.similarity import Engine, Item, Task, similarity_table, task
+from consilience.similarity.engine import tiles
 
 METRICS = [
     ("mutual_knn", {"k": 5}),
@@ -97,3 +98,56 @@ def test_memory_does_not_change_ranks(tmp_path):
     tight = table(metric, "abc", max_memory=1, scratch=str(tmp_path))
     pd.testing.assert_frame_equal(plain, tight, check_exact=True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_one_of_many_new_models_multiplies_itself_alone(alike, tmp_path, monkeypatch):
+    """With all others, or, where BLAS sums that in another order, all with all once more."""
+    metric, names, asked = get_metric("rsa"), "abcdefghij", []
+    parts = tiles._parts
+
+    class Other(tiles.Part):
+        def product(self, entries):
+            if self.others is not None and not alike:
+                self._alike[entries.shape[1]] = False
+            return super().product(entries)
+
+    def noted(squares, new, count, kernels):
+        asked.append(list(new))
+        return parts(squares, new, count, kernels)
+
+    monkeypatch.setattr(tiles, "_parts", noted)
+    monkeypatch.setattr(tiles, "Part", Other)
+    whole, store = table(metric, names), tmp_path / "m.parquet"
+    table(metric, names[:-1], store)
+    found = table(metric, names, store)
+    assert [len(new) for new in asked] == [0, 0, 1]
+    pd.testing.assert_frame_equal(found, whole, check_exact=True)
+
+
+@pytest.mark.parametrize("count", [2, 9, 30])
+@pytest.mark.parametrize("length", [1, 7, 300, 16_384])
+def test_few_rows_have_the_products_of_all(count, length):
+    """Whatever BLAS does with stretches of that length and so many rows, to the last bit."""
+    rng = np.random.default_rng(0)
+    part = tiles.Part(slice(None), np.array([1] * tiles.LEAST_OTHERS), np.zeros(0))
+    for _ in range(3):
+        entries = rng.normal(size=(count, length)).astype(np.float32)
+        assert np.array_equal(part.product(entries)[:, 0], (entries @ entries.T)[:, 1])
+
+
+def test_pairs_of_known_models_are_found_again(tmp_path):
+    """A store that was lost, beside a shelf that was not: no new model, and all pairs wanted."""
+    metric, store, loaded = get_metric("rsa"), tmp_path / "m.parquet", []
+    whole = table(metric, "abcdefgh", store)
+    store.unlink()
+    found = table(metric, "abcdefgh", store, loaded=loaded)
+    assert loaded == []
+    pd.testing.assert_frame_equal(found, whole, check_exact=True)
+
+
+def test_what_the_shelf_does_not_hold_is_told(tmp_path, caplog):
+    caplog.set_level("INFO", logger="consilience")
+    table(get_metric("rsa"), "abc", tmp_path / "m.parquet", shelf=100_000)
+    assert "the ranks of 1 of 3 models are not kept" in caplog.text
+    assert "similarity.shelf_mb: 1 would hold all" in caplog.text

@@ -22,6 +22,7 @@ from consilience.forms.neighbors import checked_count
 from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
 from consilience.similarity.engine.attempts import attempt, batched
+from consilience.similarity.engine.held import Room, give_back, groups_of
 from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.engine.timing import ItemTimes, in_equal_parts, timed
@@ -118,6 +119,8 @@ class ByPairs:
     """Takes what two items were prepared to and returns their outcome."""
     form_bytes: Callable[[Any], int]
     """What a prepared item takes, about."""
+    work_bytes: Callable[[Any], int] = lambda _: 0
+    """What preparing an item takes on the way, about."""
     batch: int = 16
     """Pairs per thread between two looks at the clock."""
     ahead: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
@@ -133,12 +136,15 @@ class ByPairs:
         def size(item: Item) -> int:
             return task.metric.prepared_bytes(*item.shape)
 
+        def work(item: Item) -> int:
+            return task.metric.work_bytes(*item.shape)
+
         if device == "cpu":
-            return cls(prepare, partial(compared, task), size)
+            return cls(prepare, partial(compared, task), size, work)
         from consilience.similarity.engine.device_pairs import DevicePairs  # noqa: PLC0415 - imports torch
 
         there = DevicePairs(task, device)
-        return cls(prepare, there.compare, size, batch=128, ahead=there.ahead)
+        return cls(prepare, there.compare, size, work, batch=128, ahead=there.ahead)
 
 
 def fill_by_pairs(
@@ -146,7 +152,7 @@ def fill_by_pairs(
 ) -> None:
     """Prepares the items of pairs, compares every two, and writes the store as it goes.
 
-    Every item is prepared once if the memory of the engine allows, and else in blocks; neither
+    Every item is prepared once if the memory of the engine allows, and else as `held` says; neither
     that nor the number of threads changes an outcome. A run that is killed has what was written
     last: at most `engine.checkpoint` seconds, and the pairs of one batch, are lost.
 
@@ -271,43 +277,56 @@ def missing_pairs(store: PairStore, pairs: Sequence[tuple[Any, Any]]) -> list[tu
 def _compute(
     how: ByPairs, missing: Sequence[tuple[Any, Any]], engine: Engine, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[dict[tuple[str, str], Any], dict[tuple[str, str], float]]]:
-    """Yields outcomes, and what each took, in batches.
-
-    Prepared forms of two blocks of items are held at a time.
-    """
-    items = list({item.hash: item for pair in missing for item in pair}.values())
-    blocks = _blocks(how, items, engine.max_memory // 2)
-    block_of = {item.hash: number for number, block in enumerate(blocks) for item in block}
-    by_blocks: dict[tuple[int, int], list[tuple[Any, Any]]] = {}
-    for x, y in missing:
-        low, high = sorted((block_of[x.hash], block_of[y.hash]))
-        by_blocks.setdefault((low, high), []).append((x, y))
+    """Yields outcomes, and what each took, in batches."""
+    items = {item.hash: item for pair in missing for item in pair}.values()
+    form, work = max(map(how.form_bytes, items)), max(map(how.work_bytes, items))
+    room = Room.of(engine.max_memory, form, work, engine.threads)
     prepared: dict[str, Any] = {}
-    for numbers in sorted(by_blocks):
-        times = ItemTimes(by_blocks[numbers], first=not prepared)
-        needed = {item.hash: item for pair in by_blocks[numbers] for item in pair}
-        prepared = {key: form for key, form in prepared.items() if key in needed}
-        new = [item for key, item in needed.items() if key not in prepared]
-        made = list(pool.map(timed(how.prepare), new))
-        times.prepared([item.hash for item in new], made)
-        prepared.update(zip([i.hash for i in new], [form for form, _ in made], strict=True))
-        for batch in batched(by_blocks[numbers], how.batch * engine.threads):
-            forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
-            sides = list(zip(*forms, strict=True))
-            given = [] if how.ahead is None else [how.ahead(forms)]
-            found = list(pool.map(timed(how.compare), *sides, *given))
-            keys = [(x.hash, y.hash) for x, y in batch]
-            outcomes = [outcome for outcome, _ in found]
-            spent = times.compared(keys, [seconds for _, seconds in found])
-            # what another device did is not known
-            yield dict(zip(keys, outcomes, strict=True)), {} if how.ahead else spent
+    for group in groups_of(missing, room.forms, engine.threads):
+        times = ItemTimes(group.pairs, first=not prepared)
+        for key in prepared.keys() - group.items.keys() - group.kept:
+            del prepared[key]
+        new = [item for key, item in group.items.items() if key not in prepared]
+        tight = room.at_once < engine.threads
+        for some in batched(new, room.at_once if tight else len(new)):
+            _add_prepared(prepared, some, how, times, pool)
+            if tight:
+                give_back()
+        for batch in batched(group.pairs, how.batch * engine.threads):
+            yield _compared(batch, prepared, how, times, pool)
 
 
-def _blocks(how: ByPairs, items: Sequence[Any], budget: int) -> list[list[Any]]:
-    """Returns the items in blocks whose prepared forms fit into `budget` bytes, one at least."""
-    largest = max(map(how.form_bytes, items))
-    size = max(1, int(budget // largest))
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]
+def _add_prepared(
+    prepared: dict[str, Any],
+    items: Sequence[Any],
+    how: ByPairs,
+    times: ItemTimes,
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Adds what items are prepared to, which nothing else holds: it goes when it is not needed."""
+    made = list(pool.map(timed(how.prepare), items))
+    keys = [item.hash for item in items]
+    times.prepared(keys, made)
+    prepared.update(zip(keys, [form for form, _ in made], strict=True))
+
+
+def _compared(
+    batch: Sequence[tuple[Any, Any]],
+    prepared: dict[str, Any],
+    how: ByPairs,
+    times: ItemTimes,
+    pool: ThreadPoolExecutor,
+) -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], float]]:
+    """Returns outcomes of pairs, and what each took."""
+    forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
+    sides = list(zip(*forms, strict=True))
+    given = [] if how.ahead is None else [how.ahead(forms)]
+    found = list(pool.map(timed(how.compare), *sides, *given))
+    keys = [(x.hash, y.hash) for x, y in batch]
+    outcomes = [outcome for outcome, _ in found]
+    spent = times.compared(keys, [seconds for _, seconds in found])
+    # what another device did is not known
+    return dict(zip(keys, outcomes, strict=True)), {} if how.ahead else spent
 
 
 def _prepare(task: Task, shelf: Shelf | None, item: Item) -> Form | MetricError:

@@ -1,5 +1,6 @@
 """Pairs of an inner-product metric over many samples: all of them in one tiled pass."""
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -16,6 +17,7 @@ from consilience.similarity.engine.attempts import attempt
 from consilience.similarity.engine.permuted import Pass, permuted_values
 from consilience.similarity.engine.squares import squares_of
 from consilience.similarity.engine.tiles import (
+    Known,
     Ranks,
     TileModel,
     rank_bytes,
@@ -26,6 +28,8 @@ from consilience.similarity.engine.tiles import (
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.similarity.store import Outcome
 from consilience.similarity.task import Engine, Item, Task, TileSide
+
+logger = logging.getLogger(__name__)
 
 
 def tiled_outcomes(
@@ -50,8 +54,11 @@ def tiled_outcomes(
             models = _tile_models(tasks, items, engine, pool, shelf, Path(scratch))
             sound = {key: model for key, model in models.items() if isinstance(model, TileModel)}
             n, apart = items[0].shape[0], tasks[0].apart
-            squares = _squares(missing, list(sound))
-            found = tiled_sums(n, list(sound.values()), pool, apart, squares) if sound else []
+            squares, new = _squares(missing, list(sound)), _new(missing, sound)
+            made = list(sound.values())
+            found = tiled_sums(n, made, pool, apart, squares, new) if sound else []
+            if shelf is not None and not _kept(shelf, sound, found):
+                return tiled_outcomes(tasks, missing, engine, pool, shelf)
     else:
         from consilience.similarity.engine.device import sums_on_device  # noqa: PLC0415 - imports torch
 
@@ -77,6 +84,42 @@ def _squares(missing: Sequence[Sequence[tuple[Item, Item]]], sound: Sequence[str
     return squares_of(
         [(place[x], place[y]) for x, y in pairs if x in place and y in place], len(sound)
     )
+
+
+def _new(
+    missing: Sequence[Sequence[tuple[Item, Item]]], sound: Mapping[str, TileModel]
+) -> list[int]:
+    """Returns the places of few new models, if no pair is wanted but theirs, and all else known."""
+    new = [place for place, model in enumerate(sound.values()) if model.known is None]
+    known = {key for key, model in sound.items() if model.known}
+    others = any(x.hash in known and y.hash in known for own in missing for x, y in own)
+    return [] if others or len(new) > len(sound) // 4 else new
+
+
+def _kept(shelf: Shelf, sound: Mapping[str, TileModel], found: Sequence[Any]) -> bool:
+    """Notes on the shelf what the pass found of new ranks; whether all old ones were sound."""
+    apart = 0
+    for (key, model), sums in zip(sound.items(), found[0][1] if found else (), strict=True):
+        steps = model.write.steps
+        if steps.path != shelf.steps(key):
+            apart += 1
+        elif model.known is None:
+            notes = {"checksum": steps.checksum, "cubes": sums.cubes, "squares": sums.squares}
+            shelf.put(key, {"rows": sums.rows}, notes)
+    if apart:
+        size = rank_bytes(len(sums.rows)) * len(sound) / 2**20
+        logger.info(
+            "the ranks of %d of %d models are not kept, and made again for one more model: "
+            "similarity.shelf_mb: %.0f would hold all",
+            apart,
+            len(sound),
+            np.ceil(size),
+        )
+    damaged = [key for key, model in sound.items() if not model.write.steps.sound]
+    for key in damaged:
+        logger.warning("%s is damaged, or of other features, and made again", shelf.steps(key))
+        shelf.drop(key)
+    return not damaged
 
 
 Sides = Mapping[str, TileSide | MetricError]
@@ -164,6 +207,8 @@ def _tile_models(
     """Returns the models of the pass by content hash: in memory as far as it reaches."""
     makers = {item.hash: _TileMaker(tasks, item, shelf, scratch) for item in items}
     room = engine.max_memory - tile_bytes(len(items), len(tasks))
+    # in the making a model is there twice in float32: as it was read, and as it is worked on
+    room -= engine.threads * max(8 * item.shape[0] * item.shape[1] for item in items)
     fits = {}
     for item in items:
         room -= makers[item.hash].kept_bytes
@@ -229,15 +274,14 @@ class _TileMaker:
             steps = Steps(None if fits and self.shelf is None else self.scratch / self.item.hash)
             return TileModel(Ranks.of(form, steps, self.apart), cubes=(form.cubes,))
         ranks = Ranks.of(form, Steps(self.shelf.steps(self.item.hash)), self.apart)
-        notes = {"checksum": ranks.steps.checksum, "cubes": form.cubes}
-        self.shelf.put(self.item.hash, {}, notes)
-        return TileModel(ranks, cubes=(form.cubes,))
+        return TileModel(ranks, cubes=(form.cubes,))  # its sums are noted after the pass
 
     def _known(self) -> TileModel | None:
         found = self.shelf.get(self.item.hash)
         if found is None:
             return None
-        _, notes = found
+        arrays, notes = found
         path = self.shelf.steps(self.item.hash)
         ranks = Ranks.kept(self.item.shape[0], path, notes["checksum"])
-        return TileModel(ranks, cubes=(tuple(notes["cubes"]),)) if ranks else None
+        known = Known(arrays["rows"], notes["squares"])
+        return TileModel(ranks, cubes=(tuple(notes["cubes"]),), known=known) if ranks else None

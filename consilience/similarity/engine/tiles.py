@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,19 @@ INNER = 16_384
 """Products summed in float32 before float64 takes over: longer sums lose digits."""
 STRETCH = 64
 """Entries of a column summed in float32: one after the other, not in pairs as along a row."""
+LEAST_OTHERS = 8
+"""Rows that products of some models with all are made of: fewer are summed in another order."""
 
 Tile = tuple[slice, slice]
+
+
+class Known(NamedTuple):
+    """What a pass of an earlier run found of a model."""
+
+    rows: np.ndarray
+    """(n,) row sums off the diagonal."""
+    squares: float
+    """Sum of the squared entries off the diagonal."""
 
 
 def tiles(n: int) -> Iterator[Tile]:
@@ -51,6 +62,8 @@ class TileModel:
     heavies: tuple[Heavy | None, ...] = (None,)
     units: int = 0
     """Of the features, which a tile costs."""
+    known: Known | None = None
+    """Of a model with one kernel; None: the pass finds it."""
 
     @classmethod
     def of(cls, forms: Sequence[TileForm]) -> "TileModel":
@@ -71,6 +84,7 @@ def tiled_sums(
     pool: Executor,
     groups: np.ndarray | None = None,
     squares: Sequence[Sequence[int]] | None = None,
+    new: Sequence[int] = (),
 ) -> list[tuple[np.ndarray, list[TileSums]]]:
     """Returns for each kernel Σ a b off the diagonal of every two models, and their sums.
 
@@ -81,27 +95,31 @@ def tiled_sums(
         groups: (n,) pairs within one count as 0; None: all pairs count.
         squares: sets of models, each model in one at least, whose products are wanted; others are
             given as 0. None: all products are.
+        new: models of which each product is wanted, and no other one; all others are `known`.
 
     Returns:
         K times a matrix (M, M) and M sums.
     """
     kernels, count = len(models[0].cubes), len(models)
     padded = max(count, 2)  # BLAS sums a single row in another order
-    parts = _parts(squares, count, kernels)
+    parts = _parts(squares, new, count, kernels)
     rows = np.zeros((kernels, count, n))
     buffer = np.zeros((kernels, padded, ROWS * COLUMNS), dtype=np.float32)
     # the widest first, or one thread waits for the other at the end of each tile
     order = sorted(range(count), key=lambda m: -models[m].units)
     ordered = [models[m] for m in order]
+    for m, model in enumerate(models):
+        if model.known:
+            rows[0, m] = model.known.rows
     for number, tile in enumerate(tiles(n)):
         within = None if groups is None else np.flatnonzero(Between(groups).same(*tile))
         list(pool.map(partial(_fill, number, tile, within, buffer, rows), order, ordered))
         for kernel in range(kernels):
             entries = buffer[kernel, :, : _size(tile)]
             chunks = [entries[:, i : i + INNER] for i in range(0, entries.shape[1], INNER)]
-            for places, sums in parts:
-                for product in pool.map(partial(_product, places), chunks):
-                    sums[kernel] += product
+            for part in parts:
+                for product in pool.map(part.product, chunks):
+                    part.sums[kernel] += product
     products = _assembled(parts, count, kernels)
     products *= 2  # every pair of samples was met once
     return [
@@ -110,7 +128,7 @@ def tiled_sums(
             [
                 TileSums(
                     rows[k, m],
-                    float(products[k, m, m]),
+                    model.known.squares if model.known else float(products[k, m, m]),
                     *(given[k] for given in (model.diagonals, model.cubes, model.heavies)),
                 )
                 for m, model in enumerate(models)
@@ -125,32 +143,62 @@ def tile_bytes(models: int, kernels: int = 1) -> int:
     return 4 * ROWS * COLUMNS * models * kernels
 
 
-Part = tuple[Any, np.ndarray]
-"""The rows of the buffer that a square takes, as an index, and its products for each kernel."""
+class Part:
+    """Products that are wanted of some rows of the buffer: with each other, or with others.
+
+    Those with others have the bits that those with each other have: whether BLAS sums both in one
+    order, which can depend on their shapes, is found for each length of a stretch.
+
+    Args:
+        rows: as an index; two at least, as of all of these, since BLAS sums a single row otherwise.
+        others: None: with each other.
+        sums: room for each kernel.
+    """
+
+    def __init__(self, rows: Any, others: np.ndarray | None, sums: np.ndarray) -> None:  # noqa: ANN401
+        self.rows, self.others, self.sums = rows, others, sums
+        self._alike: dict[int, bool] = {}
+
+    def product(self, entries: np.ndarray) -> np.ndarray:
+        """Returns the products of a stretch of entries."""
+        rows, length = entries[self.rows], entries.shape[1]
+        if self.others is None:
+            return rows @ rows.T
+        few = rows @ entries[self.others].T if self._alike.get(length, True) else None
+        if length in self._alike and few is not None:
+            return few
+        whole = (rows @ rows.T)[:, self.others]
+        if few is not None:
+            self._alike[length] = np.array_equal(whole, few)
+        return whole
 
 
-def _parts(squares: Sequence[Sequence[int]] | None, count: int, kernels: int) -> list[Part]:
-    """Returns for each square its rows, two at least, and room for its products."""
+def _parts(
+    squares: Sequence[Sequence[int]] | None, new: Sequence[int], count: int, kernels: int
+) -> list[Part]:
+    """Returns what is multiplied with what, and room for the sums."""
+    size = max(count, 2)
+    if new:
+        others = np.resize(new, max(len(new), LEAST_OTHERS))
+        return [Part(slice(None), others, np.zeros((kernels, size, len(others))))]
     if squares is None or len(squares) == 1:
-        size = max(count, 2)
-        return [(slice(None), np.zeros((kernels, size, size)))]
+        return [Part(slice(None), None, np.zeros((kernels, size, size)))]
     places = [np.array(list(own) * (2 if len(own) == 1 else 1)) for own in squares]
-    return [(own, np.zeros((kernels, len(own), len(own)))) for own in places]
+    return [Part(own, None, np.zeros((kernels, len(own), len(own)))) for own in places]
 
 
 def _assembled(parts: Sequence[Part], count: int, kernels: int) -> np.ndarray:
-    """Returns the products (K, M, M) of all squares; 0 where none has a pair."""
+    """Returns the products (K, M, M) of all parts; 0 where none has a pair."""
     found = np.zeros((kernels, count, count))
-    for places, sums in parts:
-        if isinstance(places, slice):
-            return sums[:, :count, :count]
-        found[(slice(None), *np.ix_(places, places))] = sums
+    for part in parts:
+        if part.others is not None:
+            found[:, :, part.others] = part.sums[:, :count]
+            found[:, part.others] = part.sums[:, :count].transpose(0, 2, 1)
+        elif isinstance(part.rows, slice):
+            return part.sums[:, :count, :count]
+        else:
+            found[(slice(None), *np.ix_(part.rows, part.rows))] = part.sums
     return found
-
-
-def _product(places: Any, entries: np.ndarray) -> np.ndarray:  # noqa: ANN401
-    rows = entries[places]
-    return rows @ rows.T
 
 
 def _size(tile: Tile) -> int:
@@ -187,7 +235,7 @@ def _fill(
     m: int,
     model: TileModel,
 ) -> None:
-    """Writes one model's tile into its rows of the buffer and adds to its row sums.
+    """Writes one model's tile into its rows of the buffer and adds to its row sums, if unknown.
 
     `within` are the places in the tile of pairs that do not count.
     """
@@ -200,6 +248,8 @@ def _fill(
         if tile[0].start == tile[1].start:
             square = block[:, :height]
             square[_triangle(height)] = 0
+        if model.known:
+            continue
         sums[tile[0]] += block.sum(axis=1)
         for top in range(0, height, STRETCH):
             sums[tile[1]] += block[top : top + STRETCH].sum(axis=0)
@@ -247,7 +297,7 @@ class Ranks:
 
     @classmethod
     def kept(cls, n: int, path: Path, checksum: str) -> "Ranks | None":
-        """Returns the ranks of an earlier run, if they are still what they were."""
+        """Returns the ranks of an earlier run, if they are there: see `Steps.sound`."""
         steps = Steps.kept(path, [_size(tile) for tile in tiles(n)], checksum)
         return cls(steps) if steps else None
 
@@ -255,8 +305,10 @@ class Ranks:
         """Writes the ranks of a tile, less their middle."""
         (block,) = blocks
         ranks = self.steps[number].reshape(block.shape)
-        block[...] = ranks  # converted first: a subtraction of two types takes half as long again
-        block -= np.float32((BINS - 1) / 2)
+        for top in range(0, len(block), STRETCH):  # some rows at a time stay in the cache
+            some = block[top : top + STRETCH]
+            some[...] = ranks[top : top + STRETCH]  # a subtraction of two types takes longer
+            some -= np.float32((BINS - 1) / 2)
 
 
 def _counted(tile: Tile, groups: np.ndarray | None) -> Any:  # noqa: ANN401

@@ -45,21 +45,23 @@ class ItemTimes:
 
     def __init__(self, pairs: Sequence[tuple[Any, Any]], *, first: bool) -> None:
         self._count = Counter(item.hash for pair in pairs for item in pair)
-        self._part: dict[str, float] = {}
+        self._spent: dict[str, float] = {}
         self._first = first
 
     def prepared(self, keys: Sequence[str], made: Sequence[tuple[Any, float]]) -> None:
-        """Takes what items, by hash, were prepared to, and how long that took."""
+        """Takes what items, by hash, were prepared to, and how long that took; some at a time."""
         own = [getattr(form, "seconds", None) for form, _ in made]
-        spent = [s if known is None else known for known, (_, s) in zip(own, made, strict=True)]
-        spent = without_loading(spent) if self._first else spent
-        self._part = {key: s / self._count[key] for key, s in zip(keys, spent, strict=True)}
+        for key, known, (_, spent) in zip(keys, own, made, strict=True):
+            self._spent[key] = spent if known is None else known
 
     def compared(self, keys: Sequence[Key], spent: Sequence[float]) -> Mapping[Key, float]:
         """Returns what pairs took that were compared in so many seconds."""
-        spent = without_loading(spent) if self._first else spent
+        if self._first:
+            spent = without_loading(spent)
+            mended = without_loading(list(self._spent.values()))
+            self._spent = dict(zip(self._spent, mended, strict=True))
         self._first = False
-        parts = self._part
+        parts = {key: s / self._count[key] for key, s in self._spent.items()}
         return {
             (x, y): s + parts.get(x, 0.0) + parts.get(y, 0.0)
             for (x, y), s in zip(keys, spent, strict=True)
