@@ -7,7 +7,7 @@ import numpy as np
 
 from consilience.errors import MetricError
 from consilience.forms.bases import basis_by_gram
-from consilience.forms.nuclear import LARGE, Scaled, with_copy
+from consilience.forms.nuclear import LARGE, Scaled, comes_later, with_copy
 from consilience.metrics import Facts, Metric, metric
 from consilience.metrics.procrustes import (
     UNIT_BOUNDS,
@@ -203,7 +203,7 @@ class Riemannian(Metric):
 
     def compare(self, a: "Scaled | Split", b: "Scaled | Split") -> float:
         """Returns the distance from the eigenvalues of both kernels on their common space."""
-        if _comes_later(a, b):
+        if comes_later(a[0], b[0]):
             a, b = b, a  # so that exchanged arguments give the same bits
         n = len(a[0])
         shift = 2 * (a.exponent - b.exponent) * np.log(2)
@@ -297,12 +297,3 @@ def _ratios(x: np.ndarray, y: np.ndarray, floors: list[float]) -> np.ndarray:
         return eigh(x @ x.T + floors[0] * eye, y @ y.T + floors[1] * eye, eigvals_only=True)
     except LinAlgError:
         return np.zeros(1)
-
-
-def _comes_later(a: Scaled | Split, b: Scaled | Split) -> bool:
-    """Whether a follows b in some fixed order of prepared forms."""
-    x, y = a[0], b[0]
-    if x.shape != y.shape:
-        return x.shape > y.shape
-    different = np.flatnonzero(x.ravel() != y.ravel())[:1]
-    return bool(different.size) and bool(x.ravel()[different[0]] > y.ravel()[different[0]])

@@ -370,6 +370,23 @@ class Task:
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
         return _outcome(value, null, ties)
 
+    @property
+    def shares_orders(self) -> bool:
+        """Whether both orders of a pair are computed at once."""
+        return self.metric.shares_orders and self.null is None
+
+    def compare_both(self, a: "Form", b: "Form") -> tuple[Outcome, Outcome]:
+        """Returns `compare` of both orders, if `shares_orders`."""
+        check_rows(a.rows, b.rows)
+        values = self.metric.compare_both(a.prepared, b.prepared)
+        ties = self._ties(a, b)
+        return tuple(
+            Outcome(value, ties=ties)
+            if np.isfinite(value)
+            else Outcome(failure=f"the metric gave {value}")
+            for value in map(float, values)
+        )
+
     def _ties(self, a: "Form", b: "Form") -> float | None:
         """Returns the share of samples whose k-th neighbour ties, of the side with more."""
         shares = [self.metric.ties(form.prepared) for form in (a, b)]

@@ -22,7 +22,7 @@ from consilience.forms.neighbors import checked_count
 from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
 from consilience.similarity.engine.attempts import attempt, batched
-from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
+from consilience.similarity.engine.permuted import compared, compared_both, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.engine.timing import ItemTimes, in_equal_parts, timed
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
@@ -105,6 +105,10 @@ def _fill_in_tiles(
         store.write()
 
 
+Pair = tuple[Any, Any]
+"""Of items."""
+
+
 @dataclass(frozen=True)
 class ByPairs:
     """How outcomes are made where every pair is compared by itself.
@@ -123,6 +127,12 @@ class ByPairs:
     ahead: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     """Takes many pairs of what items were prepared to, and returns what a device made of each,
     which `compare` then takes too; None: all is computed here."""
+    both: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    """Compares as `compare` does, in both orders at once; None: they share nothing."""
+
+    def outcomes(self, orders: int, a: Any, b: Any, *known: Any) -> tuple:  # noqa: ANN401
+        """Returns the outcome of what two items were prepared to, or those of both orders."""
+        return self.both(a, b) if orders > 1 else (self.compare(a, b, *known),)
 
     @classmethod
     def of(
@@ -134,7 +144,8 @@ class ByPairs:
             return task.metric.prepared_bytes(*item.shape)
 
         if device == "cpu":
-            return cls(prepare, partial(compared, task), size)
+            both = partial(compared_both, task) if task.shares_orders else None
+            return cls(prepare, partial(compared, task), size, both=both)
         from consilience.similarity.engine.device_pairs import DevicePairs  # noqa: PLC0415 - imports torch
 
         there = DevicePairs(task, device)
@@ -291,16 +302,27 @@ def _compute(
         made = list(pool.map(timed(how.prepare), new))
         times.prepared([item.hash for item in new], made)
         prepared.update(zip([i.hash for i in new], [form for form, _ in made], strict=True))
-        for batch in batched(by_blocks[numbers], how.batch * engine.threads):
-            forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
-            sides = list(zip(*forms, strict=True))
+        works = _works(by_blocks[numbers], in_both=how.both is not None)
+        for batch in batched(works, how.batch * engine.threads):
+            forms = [(prepared[x.hash], prepared[y.hash]) for (x, y), *_ in batch]
+            sides = zip(*forms, strict=True)
             given = [] if how.ahead is None else [how.ahead(forms)]
-            found = list(pool.map(timed(how.compare), *sides, *given))
-            keys = [(x.hash, y.hash) for x, y in batch]
-            outcomes = [outcome for outcome, _ in found]
-            spent = times.compared(keys, [seconds for _, seconds in found])
+            found = list(pool.map(timed(how.outcomes), map(len, batch), *sides, *given))
+            keys = [(x.hash, y.hash) for work in batch for x, y in work]
+            outcomes = [outcome for made, _ in found for outcome in made]
+            spent = times.compared(keys, [s / len(made) for made, s in found for _ in made])
             # what another device did is not known
             yield dict(zip(keys, outcomes, strict=True)), {} if how.ahead else spent
+
+
+def _works(pairs: Sequence[Pair], *, in_both: bool) -> list[list[Pair]]:
+    """Returns what is compared at once: both orders of two items where these are wanted, or one."""
+    if not in_both:
+        return [[pair] for pair in pairs]
+    works: dict[frozenset[str], list[Pair]] = {}
+    for x, y in pairs:
+        works.setdefault(frozenset((x.hash, y.hash)), []).append((x, y))
+    return list(works.values())
 
 
 def _blocks(how: ByPairs, items: Sequence[Any], budget: int) -> list[list[Any]]:
