@@ -131,3 +131,25 @@ def test_riemannian_of_one_span_takes_kernels():
     assert bures._split_ratios(a, b) is None
     assert bures._split_ratios(a, a) is None
     assert metric.compare(a, a) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["angular", "distance"])
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("least", [1.0, 1e-3, 1e-7, 0.0])
+def test_whitened_shapes_from_bases_are_those_of_singular_vectors(form, scale, least):
+    """Also where small directions are left to the singular value decomposition, or are none."""
+    x, y = features(60, 1) * np.geomspace(1, least or 1, 60), features(80, 2)
+    if not least:
+        x[:, 40:] = x[:, :20]
+    metric = get_metric("shape", alpha=0.0, form=form, scale=scale)
+    bases_of, sizes = [], []
+    for side in (x, y):
+        u, s, _ = np.linalg.svd(side - side.mean(axis=0), full_matrices=False)
+        u = u[:, s > 1e-10 * s[0]]
+        bases_of.append(u / np.sqrt(u.shape[1]))
+        sizes.append(1.0 if scale else np.linalg.norm(s))
+    strength = np.linalg.svd(bases_of[0].T @ bases_of[1], compute_uv=False).sum()
+    gap = sizes[0] ** 2 + sizes[1] ** 2 - 2 * sizes[0] * sizes[1] * strength
+    expected = np.arccos(strength) if form == "angular" else np.sqrt(gap)
+    assert metric(x, y) == pytest.approx(expected, rel=1e-9)
+    assert metric(y, x) == pytest.approx(expected, rel=1e-9)
