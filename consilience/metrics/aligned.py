@@ -26,7 +26,7 @@ PRECISION = 1e-6
 EVEN = 2e-7
 """Share by which lengths of rows may differ to count as one: more than float32 rounds them by."""
 TINY = 1e-140
-"""Length of a row, beside a largest entry of about 1, below which it is not told from its squares."""
+"""Length of a row, beside a largest entry of about 1, below which its square may be 0."""
 SAFE = 1e-9
 """Ratio of the extreme eigenvalues of a Gram matrix from which on a rotation is taken from it."""
 
