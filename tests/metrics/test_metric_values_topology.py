@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 from golden import RESI, resi_pair
+from scipy import special
 from scipy.linalg import expm
 from scipy.spatial.distance import cdist
 from sklearn.neighbors import kneighbors_graph
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import get_metric
+from consilience.metrics import get_metric, imd
 from consilience.metrics.topology import _living_times, _loops
 
 CASES = list(RESI["cases"])
@@ -332,3 +333,21 @@ def test_missing_packages_are_named(name, package, pair, monkeypatch):
         get_metric(name).prepare(pair[0])
     assert f"metric {name!r} needs the package {package!r}" in str(error.value)
     assert 'pip install "consilience[topology]"' in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["noise", "clusters", "repeated", "line"])
+def test_heat_traces_are_those_of_all_eigenvalues(kind):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((333, 8))
+    if kind == "clusters":
+        x += 100 * rng.integers(0, 20, (333, 1))
+    if kind == "repeated":
+        x[100:] = x[:1]
+    if kind == "line":
+        x = np.arange(333.0)[:, None] ** 2
+    laplacian, times = imd._laplacian(x, 5), imd._times()
+    eigenvalues = np.linalg.eigvalsh(laplacian.toarray())
+    expected = np.exp(-np.outer(times, eigenvalues)).sum(axis=1)
+    np.testing.assert_allclose(imd._exact_trace(laplacian, times), expected, rtol=0, atol=1e-12)
+    left = 2 * special.ive(np.arange(2 * imd.STEPS + 2, 80), times[:, None]).sum(axis=1)
+    assert left.max() < 1e-15
