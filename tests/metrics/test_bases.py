@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.linalg import eigh
 
 from consilience.forms import bases, nuclear
 from consilience.forms.kernels import ranked_svd, twice_centered
-from consilience.metrics import bures, get_metric
+from consilience.metrics import get_metric
 
 N = 900
 
@@ -99,38 +98,6 @@ def test_left_vectors(shape, least):
     np.testing.assert_allclose(found, sizes, rtol=1e-8)
     np.testing.assert_allclose(turn.T @ turn, np.eye(100), atol=1e-9)
     np.testing.assert_allclose(np.abs(np.sum(turn * u, axis=0)), 1, atol=1e-9)
-
-
-@pytest.mark.parametrize("scale", [True, False])
-def test_riemannian_from_bases_is_that_of_kernels(scale):
-    x, y = features(200, 1), features(250, 2)
-    x, y = np.vstack([x, x[::-1] + features(200, 5)]), np.vstack([y, features(250, 6)])
-    metric = get_metric("riemannian", scale=scale)
-    a, b = metric.prepare(x), metric.prepare(y)
-    assert bures._split_ratios(a, b) is not None
-    kernels = []
-    for side in (x, y):
-        middle = side - side.mean(axis=0)
-        kernel = middle @ middle.T
-        mean = np.trace(kernel) / len(side)
-        kernels.append((kernel + 0.1 * mean * np.eye(len(side))) / (mean if scale else 1))
-    expected = np.sqrt(np.sum(np.log(eigh(*kernels, eigvals_only=True)) ** 2))
-    assert metric.compare(a, b) == pytest.approx(expected, rel=1e-9)
-    assert metric.compare(b, a) == metric.compare(a, b)
-    order = np.random.default_rng(3).permutation(len(x))
-    moved = metric.compare(metric.permuted(a, order), b)
-    assert moved == pytest.approx(metric(x[order], y), rel=1e-9)
-
-
-def test_riemannian_of_one_span_takes_kernels():
-    x = np.vstack([features(200, 1), features(200, 5)])
-    y = np.hstack([x[:, :150], features(150, 7)[np.r_[0:N, 0:N]]])
-    metric = get_metric("riemannian")
-    a, b = metric.prepare(x), metric.prepare(y)
-    assert isinstance(a, bures.Split)
-    assert bures._split_ratios(a, b) is None
-    assert bures._split_ratios(a, a) is None
-    assert metric.compare(a, a) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("form", ["angular", "distance"])
