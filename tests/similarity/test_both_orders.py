@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from consilience.calibration import Permutations
 from consilience.metrics import get_metric
 from consilience.similarity import Engine, Task
 from consilience.similarity.engine.blocks import ByPairs, fill_by_pairs, fill_store
@@ -95,3 +96,13 @@ def test_a_failure_is_that_of_each_order():
     fill_store(store, task, [(flat, other), (other, flat)], Engine())
     assert all("constant" in outcome.failure for outcome in store.outcomes.values())
     assert len(store.outcomes) == 2
+
+
+def test_nulls_are_those_of_each_order(items):
+    task = Task(METRIC, null="monte_carlo", permutations=Permutations(count=9))
+    store = task.open_store(None)
+    x, y = items[:2]
+    fill_store(store, task, [(x, y), (y, x)], Engine())
+    a, b = task.prepare(x), task.prepare(y)
+    assert store.outcomes[x.hash, y.hash] == task.compare(a, b)
+    assert store.outcomes[y.hash, x.hash] == task.compare(b, a)

@@ -144,7 +144,7 @@ class ByPairs:
             return task.metric.prepared_bytes(*item.shape)
 
         if device == "cpu":
-            both = partial(compared_both, task) if task.shares_orders else None
+            both = partial(compared_both, task) if task.metric.shares_orders else None
             return cls(prepare, partial(compared, task), size, both=both)
         from consilience.similarity.engine.device_pairs import DevicePairs  # noqa: PLC0415 - imports torch
 
