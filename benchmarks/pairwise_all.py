@@ -3,9 +3,10 @@
 Two models of 768 and 1,024 units over `--samples` samples (as of `features`; logits of 100 classes)
 are prepared and compared, CPU seconds (user and system), one thread, median of `--repeats`. A table
 of 64 models, half of either width, is 64 preparations and 2,016 pairs, or 4,032 where the order of
-sides counts: it is computed from those of this one pair, whose shapes are those of all, and holds
-where all forms fit into the memory. Metrics of the tiled pass are measured as that pass, from a
-table of 16 models: what a model and a pair cost in it follows from tables of 4 and 16.
+sides counts (both orders at once, as tables do it, where the metric can): it is computed from those
+of this one pair, whose shapes are those of all, and holds where all forms fit into the memory.
+Metrics of the tiled pass are measured as that pass, from a table of 16 models: what a model and a
+pair cost in it follows from tables of 4 and 16.
 
 The floor is the multiply-adds that cannot be avoided, at the rate of this machine's float32 matrix
 product in the same run: of metrics of units or directions the cross product, 2 n d d' per pair; of
@@ -118,9 +119,12 @@ def by_pair(metric: Metric, n: int, repeats: int) -> tuple[float, float]:
     metric.compare(*(metric.prepare(*side) for side in small))  # what is loaded on first use
     prepared = [spent(metric.prepare, *side) for side in given]
     forms = [form for _, form in prepared]
-    times = [spent(metric.compare, *forms)[0]]
+    work, orders = metric.compare, 1
+    if getattr(metric, "shares_orders", False):  # builds before 0.9 have no such thing
+        work, orders = metric.compare_both, 2
+    times = [spent(work, *forms)[0] / orders]
     while len(times) < repeats and times[0] < SLOW:
-        times.append(spent(metric.compare, *forms)[0])
+        times.append(spent(work, *forms)[0] / orders)
     return statistics.mean(s for s, _ in prepared), statistics.median(times)
 
 

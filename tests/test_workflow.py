@@ -342,8 +342,8 @@ def test_halving_every_value_in_the_engine(study):
     path = study / "results" / "study" / "similarity" / "one" / "cka.parquet"
     before = read_table(path)["value"]
     replace(study / "consilience/similarity/task.py",
-            "value = float(self.metric.compare(a.prepared, b.prepared, *known))",
-            "value = float(self.metric.compare(a.prepared, b.prepared, *known)) / 2")  # fmt: skip
+            "self.metric.compare(a.prepared, b.prepared, *known), a, b)",
+            "self.metric.compare(a.prepared, b.prepared, *known) / 2, a, b)")  # fmt: skip
     snakemake(study, "--cores", "1", "results/study/similarity/one/cka.parquet")
     assert read_table(path)["value"].equals(before / 2)
 

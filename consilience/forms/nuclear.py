@@ -151,20 +151,58 @@ def _singular_sum(cross: np.ndarray) -> float:
     return float(np.linalg.svd(cross, compute_uv=False).sum())
 
 
-def left_vectors(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the left singular vectors (d, r) and singular values of (d, d'), r the smaller.
+class Vectors(NamedTuple):
+    """Singular vectors of a matrix (d, d') with d ≤ d'."""
+
+    cross: np.ndarray
+    sizes: np.ndarray
+    """(d,) singular values, falling."""
+    narrow: np.ndarray
+    """(d, d) left ones."""
+    found: np.ndarray | None
+    """(d', d) right ones, if they are known."""
+
+    @property
+    def wide(self) -> np.ndarray:
+        """The right ones (d', d)."""
+        return self.cross.T @ (self.narrow / self.sizes) if self.found is None else self.found
+
+
+def singular_vectors(cross: np.ndarray) -> Vectors:
+    """Returns the singular vectors of cross: (d, d') with d ≤ d'.
 
     From the smaller Gram matrix, at half of the time, where no singular value is below 10⁻⁴ of the
     largest: vectors are then orthonormal to 10⁻⁸, and turned among neighbours by as much as if the
     product had been rounded to 10⁻¹².
     """
-    count = min(cross.shape)
-    if count > NARROW:
-        wide = len(cross) <= cross.shape[1]
-        squares, vectors = np.linalg.eigh(cross @ cross.T if wide else cross.T @ cross)
+    if len(cross) > NARROW:
+        squares, vectors = np.linalg.eigh(cross @ cross.T)
         squares, vectors = squares[::-1], vectors[:, ::-1]
         if squares[-1] > 1e-8 * squares[0]:
-            sizes = np.sqrt(squares)
-            return vectors if wide else cross @ (vectors / sizes), sizes
-    turn, sizes, _ = np.linalg.svd(cross, full_matrices=False)
-    return turn, sizes
+            return Vectors(cross, np.sqrt(squares), vectors, None)
+    u, sizes, vt = np.linalg.svd(cross, full_matrices=False)
+    return Vectors(cross, sizes, u, vt.T)
+
+
+def left_vectors(cross: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the left singular vectors (d, r) and singular values of (d, d'), r the smaller."""
+    if len(cross) <= cross.shape[1]:
+        found = singular_vectors(cross)
+        return found.narrow, found.sizes
+    found = singular_vectors(cross.T)
+    return found.wide, found.sizes
+
+
+def comes_later(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether x: (n, d) follows y: (n, d') in a fixed order of features: by width, then by content.
+
+    So that exchanged arguments give the same bits.
+    """
+    if x.shape != y.shape:
+        return x.shape > y.shape
+    for start in range(0, len(x), 64):
+        a, b = (side[start : start + 64].ravel() for side in (x, y))
+        different = np.flatnonzero(a != b)[:1]
+        if different.size:
+            return bool(a[different[0]] > b[different[0]])
+    return False

@@ -151,6 +151,15 @@ class Metric:
         """Returns the value for two prepared forms over the same n samples."""
         raise NotImplementedError
 
+    @property
+    def shares_orders(self) -> bool:
+        """Whether `compare_both` takes less than `compare` of either order, of asymmetric ones."""
+        return False
+
+    def compare_both(self, a: Any, b: Any) -> tuple[float, float]:  # noqa: ANN401
+        """Returns `compare` of a and b, and of b and a: to the bit what each gives alone."""
+        return self.compare(a, b), self.compare(b, a)
+
     def compare_all(self, forms_x: Sequence[Any], forms_y: Sequence[Any]) -> np.ndarray:
         """Returns the values (|x|, |y|) of all pairs of prepared forms."""
         return np.array([[self.compare(a, b) for b in forms_y] for a in forms_x])

@@ -18,9 +18,11 @@ from consilience.forms.kernels import (
 from consilience.forms.nuclear import (
     Norm,
     Scaled,
+    comes_later,
     form_bytes,
     left_vectors,
     nuclear_norm,
+    singular_vectors,
     with_copy,
 )
 from consilience.forms.rows import unit_rounding
@@ -212,10 +214,6 @@ class SVCCA(Metric):
         return form_bytes(n, min(n, d, self.components or d))
 
 
-def _vectors(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return left_vectors(x.T @ y)
-
-
 @metric(
     "pwcca",
     symmetric=False,
@@ -243,7 +241,8 @@ class PWCCA(Metric):
     on both sides, n > d and d ≤ d', and depends on the order and the means of the units of x
     and, through them, on the signs that LAPACK gives singular vectors.
 
-    Cost: n d min(n, d) per model; n r r' + r² d per pair; memory 8 (n + d) r bytes per model.
+    Cost: n d min(n, d) per model; n r r' + r² d per pair in either order, of which both together
+    take hardly more than one; memory 8 (n + d) r bytes per model.
 
     Args:
         form: `morcos`, the definition, or `resi`, what ReSi ships.
@@ -280,21 +279,29 @@ class PWCCA(Metric):
             )
         return u @ vt, power_of_two_scale(x)
 
-    def compare(self, a: Side, b: Side, vectors: Vectors = _vectors) -> float:
+    def compare(self, a: Side, b: Side, vectors: Vectors | None = None) -> float:
         """Returns the mean canonical correlation, weighted by the units of the first side."""
-        if self.form == "resi" and a[0].shape[1] > b[0].shape[1]:
-            raise MetricError(
-                f"pwcca of the form 'resi' is not defined for {a[0].shape[1]} units against "
-                f"{b[0].shape[1]}: the first side must not be wider; use the form 'morcos'"
-            )
-        turn, correlations = vectors(a[0], b[0])
-        if self.form == "morcos":
-            tolerance = len(a[0]) * np.finfo(float).eps
-            weights = np.abs(_untied(turn.T @ a[1], correlations, tolerance)).sum(axis=1)
-        else:
-            weights = _shipped_weights(a[1], turn)
-        # at most 1, so that anything above is rounding
-        return min(1.0, float(np.dot(weights, correlations) / weights.sum()))
+        if self.form == "resi":
+            return _shipped(a, b, vectors)
+        if vectors is not None:
+            return _weighted(*vectors(a[0], b[0]), a)
+        if comes_later(a[0], b[0]):
+            found = singular_vectors(b[0].T @ a[0])
+            return _weighted(found.wide, found.sizes, a)
+        found = singular_vectors(a[0].T @ b[0])
+        return _weighted(found.narrow, found.sizes, a)
+
+    @property
+    def shares_orders(self) -> bool:
+        """Both orders come from the same singular vectors."""
+        return self.form == "morcos"
+
+    def compare_both(self, a: Side, b: Side) -> tuple[float, float]:
+        """Returns the values weighted by the units of a, and of b."""
+        if comes_later(a[0], b[0]):
+            return self.compare_both(b, a)[::-1]
+        found = singular_vectors(a[0].T @ b[0])
+        return _weighted(found.narrow, found.sizes, a), _weighted(found.wide, found.sizes, b)
 
     def permuted(self, a: Side, order: np.ndarray) -> Side:
         """Returns the form of the permuted samples; units in their coordinates stay."""
@@ -336,6 +343,35 @@ def _untied(loadings: np.ndarray, correlations: np.ndarray, tolerance: float) ->
             _, s, vt = np.linalg.svd(loadings[group], full_matrices=False)
             loadings[group] = s[:, None] * vt
     return loadings
+
+
+def _weighted(turn: np.ndarray, correlations: np.ndarray, side: Side) -> float:
+    """Returns the mean canonical correlation, weighted by the units of a side.
+
+    Args:
+        turn: (r, c) the variates in the side's basis.
+        correlations: (c,) of the variates.
+        side: the side.
+    """
+    tolerance = len(side[0]) * np.finfo(float).eps
+    weights = np.abs(_untied(turn.T @ side[1], correlations, tolerance)).sum(axis=1)
+    return _mean(correlations, weights)
+
+
+def _shipped(a: Side, b: Side, vectors: Vectors | None) -> float:
+    """Returns the value as ReSi ships it."""
+    if a[0].shape[1] > b[0].shape[1]:
+        raise MetricError(
+            f"pwcca of the form 'resi' is not defined for {a[0].shape[1]} units against "
+            f"{b[0].shape[1]}: the first side must not be wider; use the form 'morcos'"
+        )
+    found = vectors(a[0], b[0]) if vectors else left_vectors(a[0].T @ b[0])
+    return _mean(found[1], _shipped_weights(a[1], found[0]))
+
+
+def _mean(correlations: np.ndarray, weights: np.ndarray) -> float:
+    """Returns the weighted mean, of which more than 1 is rounding."""
+    return min(1.0, float(np.dot(weights, correlations) / weights.sum()))
 
 
 def _shipped_weights(x: np.ndarray, turn: np.ndarray) -> np.ndarray:

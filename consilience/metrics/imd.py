@@ -13,6 +13,10 @@ from consilience.metrics._radius import by_radius
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+COLUMNS = 32
+"""Of the matrix whose polynomials are taken, at once."""
+STEPS = 14
+"""Products with the Laplacian: polynomials of twice that degree, and one more."""
 BLOCK_ENTRIES = 1_000_000
 """Entries of a temporary array, where work is done in blocks."""
 
@@ -41,14 +45,16 @@ class IMD(Metric):
     It obeys the triangle inequality, yet different clouds may be 0 apart. Of equally near samples
     the one nearer to the mean is taken, so that the order of the samples plays no part.
 
-    `exact` takes all eigenvalues. `lanczos` is the authors' estimate by stochastic Lanczos
+    `exact` takes the trace of exp(-tL) from those of Chebyshev polynomials of L, up to a degree
+    that leaves less than 10⁻¹⁵ n of it. `lanczos` is the authors' estimate by stochastic Lanczos
     quadrature, with Gaussian probes of unit length and exp(-t)(1 + t - tλ) as control variate; it
     is off by about ±1 (`per_million`, 8,000 probes), is meant for more samples than `exact` can
     take, and differs from their code in being seeded. Both sides get the same probes, in an order
     of the samples that depends on the features only, so equal sides score exactly 0.
 
-    Cost: n²d for the graph, then n³ (`exact`) or 8 probes · n · steps · (k + steps) (`lanczos`)
-    per model; nothing per pair. Memory: 16n² bytes (`exact`) while preparing, 2 kB per model.
+    Cost: n²d for the graph, then 50 n²k (`exact`; 3 s for 5,000 samples) or
+    8 probes · n · steps · (k + steps) (`lanczos`) per model; nothing per pair. Memory: 2 kB per
+    model; while it is prepared, a few kB per sample.
 
     Args:
         k: neighbours of each sample.
@@ -82,8 +88,7 @@ class IMD(Metric):
         laplacian = _laplacian(by_radius(x), self.k)
         times = _times()
         if self.method == "exact":
-            eigenvalues = np.linalg.eigvalsh(laplacian.toarray())
-            trace = np.exp(-np.outer(times, eigenvalues)).sum(axis=1)
+            trace = _exact_trace(laplacian, times)
         else:
             trace = self._lanczos_trace(laplacian, times)
         return trace if self.scale == "total" else trace * (1e6 / len(x))
@@ -113,6 +118,37 @@ class IMD(Metric):
     def prepared_bytes(self, n: int, d: int) -> int:
         """Returns the bytes of a heat trace."""
         return 8 * 256
+
+
+def _exact_trace(laplacian: "csr_array", times: np.ndarray) -> np.ndarray:
+    """Returns tr exp(-tL) for all times, of a Laplacian (n, n) with eigenvalues from 0 to 2.
+
+    With Y = L - 1, exp(-tL) is Σ ± 2 exp(-t) Iₖ(t) Tₖ(Y) with modified Bessel functions, once for
+    k = 0, and ⟨Tᵢ, Tⱼ⟩ = (tr Tᵢ₊ⱼ + tr Tᵢ₋ⱼ) / 2, so that products of half the degree do.
+    """
+    from scipy import sparse, special  # noqa: PLC0415 - slow to import
+
+    n = laplacian.shape[0]
+    moved = (laplacian - sparse.eye_array(n)).tocsc()
+    twice = (2 * moved).tocsr()
+    same, next_ = np.zeros(STEPS + 1), np.zeros(STEPS + 1)  # ⟨Tᵢ, Tᵢ⟩ and ⟨Tᵢ, Tᵢ₊₁⟩
+    for start in range(0, n, COLUMNS):
+        new = moved[:, start : start + COLUMNS].toarray()
+        old = np.zeros_like(new)
+        old[np.arange(start, start + new.shape[1]), np.arange(new.shape[1])] = 1
+        next_[0] += np.vdot(old, new)
+        for i in range(1, STEPS + 1):
+            same[i] += np.vdot(new, new)
+            old, new = new, twice @ new - old
+            next_[i] += np.vdot(old, new)
+    traces = np.empty(2 * STEPS + 2)
+    traces[:2] = n, next_[0]
+    traces[2::2] = 2 * same[1:] - n
+    traces[3::2] = 2 * next_[1:] - next_[0]
+    degrees = np.arange(len(traces))
+    shares = special.ive(degrees, times[:, None]) * (-1.0) ** degrees
+    shares[:, 1:] *= 2
+    return shares @ traces
 
 
 def _times() -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.bases import basis_by_gram
 from consilience.forms.kernels import check_varies, power_of_two_scale
 from consilience.forms.nuclear import Norm, Scaled, form_bytes, nuclear_norm, with_copy
 from consilience.metrics import Facts, Metric, metric
@@ -282,7 +283,8 @@ class Shape(RotationMetric):
     If n - 1 units or more are independent on both sides, whitened features span the same space
     and α = 0 gives the angle 0 whatever they are.
 
-    Cost: singular vectors of n × d per model, n d min(n, d), if α < 1; else as `procrustes`.
+    Cost: singular vectors of n × d per model, n d min(n, d), if α < 1, or for α = 0 a basis of
+    independent units at half of that; else as `procrustes`.
 
     Args:
         alpha: 1 for no whitening to 0 for full whitening.
@@ -321,12 +323,19 @@ class Shape(RotationMetric):
 
     def prepare(self, x: np.ndarray) -> Scaled:
         """Returns the partially whitened x: (n, d) as (n, rank), up to a rotation."""
-        shape = x.shape
+        given, shape = x, x.shape
         if self.alpha == 1:  # nothing is whitened
             unit = self.form == "angular" or self.scale
             x, exponent = scaled(x, center=self.center, unit=unit)[:2]
             return with_copy(reduced(x), exponent)
         x, exponent = scaled(x, center=self.center)[:2]
+        if self.alpha == 0 and len(x) > 2 * shape[1]:
+            found = basis_by_gram(x, given)
+            if found is not None:
+                unit = self.form == "angular" or self.scale
+                size = 1.0 if unit else np.linalg.norm(x)
+                basis = found[0] * (size / np.sqrt(shape[1]))
+                return with_copy(basis, 0 if unit else exponent, turn=False)
         u, size, _ = np.linalg.svd(x, full_matrices=False)
         rank = int(np.count_nonzero(size > size[0] * max(shape) * EPS))
         u, size = u[:, :rank], size[:rank]

@@ -357,8 +357,16 @@ class Task:
     def compare(self, a: "Form", b: "Form", *known: Any) -> Outcome:  # noqa: ANN401
         """Returns the value of two prepared forms and its null; `known`: what a device made."""
         check_rows(a.rows, b.rows)
-        value = float(self.metric.compare(a.prepared, b.prepared, *known))
-        if not np.isfinite(value):
+        return self._with_null(self.metric.compare(a.prepared, b.prepared, *known), a, b)
+
+    def compare_both(self, a: "Form", b: "Form") -> tuple[Outcome, Outcome]:
+        """Returns `compare` of a and b, and of b and a, for a metric that `shares_orders`."""
+        check_rows(a.rows, b.rows)
+        forth, back = self.metric.compare_both(a.prepared, b.prepared)
+        return self._with_null(forth, a, b), self._with_null(back, b, a)
+
+    def _with_null(self, value: float, a: "Form", b: "Form") -> Outcome:
+        if not np.isfinite(value := float(value)):
             return Outcome(failure=f"the metric gave {value}")
         ties = self._ties(a, b)
         if self.null is None:

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.linalg import eigh
 
 from consilience.forms import bases, nuclear
 from consilience.forms.kernels import ranked_svd, twice_centered
-from consilience.metrics import bures, get_metric
+from consilience.metrics import get_metric
 
 N = 900
 
@@ -101,33 +100,23 @@ def test_left_vectors(shape, least):
     np.testing.assert_allclose(np.abs(np.sum(turn * u, axis=0)), 1, atol=1e-9)
 
 
+@pytest.mark.parametrize("form", ["angular", "distance"])
 @pytest.mark.parametrize("scale", [True, False])
-def test_riemannian_from_bases_is_that_of_kernels(scale):
-    x, y = features(200, 1), features(250, 2)
-    x, y = np.vstack([x, x[::-1] + features(200, 5)]), np.vstack([y, features(250, 6)])
-    metric = get_metric("riemannian", scale=scale)
-    a, b = metric.prepare(x), metric.prepare(y)
-    assert bures._split_ratios(a, b) is not None
-    kernels = []
+@pytest.mark.parametrize("least", [1.0, 1e-3, 1e-7, 0.0])
+def test_whitened_shapes_from_bases_are_those_of_singular_vectors(form, scale, least):
+    """Also where small directions are left to the singular value decomposition, or are none."""
+    x, y = features(60, 1) * np.geomspace(1, least or 1, 60), features(80, 2)
+    if not least:
+        x[:, 40:] = x[:, :20]
+    metric = get_metric("shape", alpha=0.0, form=form, scale=scale)
+    bases_of, sizes = [], []
     for side in (x, y):
-        middle = side - side.mean(axis=0)
-        kernel = middle @ middle.T
-        mean = np.trace(kernel) / len(side)
-        kernels.append((kernel + 0.1 * mean * np.eye(len(side))) / (mean if scale else 1))
-    expected = np.sqrt(np.sum(np.log(eigh(*kernels, eigvals_only=True)) ** 2))
-    assert metric.compare(a, b) == pytest.approx(expected, rel=1e-9)
-    assert metric.compare(b, a) == metric.compare(a, b)
-    order = np.random.default_rng(3).permutation(len(x))
-    moved = metric.compare(metric.permuted(a, order), b)
-    assert moved == pytest.approx(metric(x[order], y), rel=1e-9)
-
-
-def test_riemannian_of_one_span_takes_kernels():
-    x = np.vstack([features(200, 1), features(200, 5)])
-    y = np.hstack([x[:, :150], features(150, 7)[np.r_[0:N, 0:N]]])
-    metric = get_metric("riemannian")
-    a, b = metric.prepare(x), metric.prepare(y)
-    assert isinstance(a, bures.Split)
-    assert bures._split_ratios(a, b) is None
-    assert bures._split_ratios(a, a) is None
-    assert metric.compare(a, a) == pytest.approx(0, abs=1e-6)
+        u, s, _ = np.linalg.svd(side - side.mean(axis=0), full_matrices=False)
+        u = u[:, s > 1e-10 * s[0]]
+        bases_of.append(u / np.sqrt(u.shape[1]))
+        sizes.append(1.0 if scale else np.linalg.norm(s))
+    strength = np.linalg.svd(bases_of[0].T @ bases_of[1], compute_uv=False).sum()
+    gap = sizes[0] ** 2 + sizes[1] ** 2 - 2 * sizes[0] * sizes[1] * strength
+    expected = np.arccos(strength) if form == "angular" else np.sqrt(gap)
+    assert metric(x, y) == pytest.approx(expected, rel=1e-9)
+    assert metric(y, x) == pytest.approx(expected, rel=1e-9)

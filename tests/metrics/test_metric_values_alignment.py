@@ -12,8 +12,8 @@ from scipy.spatial import procrustes as scipy_procrustes
 
 from consilience.checking import changes, features
 from consilience.errors import ConfigError, MetricError
+from consilience.forms.transport import transport_plan
 from consilience.metrics import get_metric
-from consilience.metrics.matching import transport_plan
 
 RESI_NAMES = {
     "OrthogonalProcrustesCenteredAndNormalized": ("procrustes", {}),

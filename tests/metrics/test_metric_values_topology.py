@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 from golden import RESI, resi_pair
+from scipy import special
 from scipy.linalg import expm
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, squareform
 from sklearn.neighbors import kneighbors_graph
 
 from consilience.errors import ConfigError, MetricError
-from consilience.metrics import get_metric
+from consilience.metrics import get_metric, imd, topology
 from consilience.metrics.topology import _living_times, _loops
 
 CASES = list(RESI["cases"])
@@ -332,3 +333,84 @@ def test_missing_packages_are_named(name, package, pair, monkeypatch):
         get_metric(name).prepare(pair[0])
     assert f"metric {name!r} needs the package {package!r}" in str(error.value)
     assert 'pip install "consilience[topology]"' in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["noise", "clusters", "repeated", "line"])
+def test_heat_traces_are_those_of_all_eigenvalues(kind):
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((333, 8))
+    if kind == "clusters":
+        x += 100 * rng.integers(0, 20, (333, 1))
+    if kind == "repeated":
+        x[100:] = x[:1]
+    if kind == "line":
+        x = np.arange(333.0)[:, None] ** 2
+    laplacian, times = imd._laplacian(x, 5), imd._times()
+    eigenvalues = np.linalg.eigvalsh(laplacian.toarray())
+    expected = np.exp(-np.outer(times, eigenvalues)).sum(axis=1)
+    np.testing.assert_allclose(imd._exact_trace(laplacian, times), expected, rtol=0, atol=1e-12)
+    left = 2 * special.ive(np.arange(2 * imd.STEPS + 2, 80), times[:, None]).sum(axis=1)
+    assert left.max() < 1e-15
+
+
+def clouds(kind, rows=40):
+    """Two sides of one cloud."""
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((rows, 8)), rng.standard_normal((rows, 6))
+    angles = 2 * np.pi * np.arange(rows) / rows
+    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return {
+        "noise": (x, y),
+        "near": (x, x + 0.1 * rng.standard_normal(x.shape)),
+        "circle": (circle, x),
+        "circles": (circle, circle[rng.permutation(rows)]),
+        "ties": (np.rint(x[:, :2]), np.rint(y[:, :2])),
+        "clusters": (x + 50 * rng.integers(0, 3, (rows, 1)), y),
+        "repeated": (x[np.arange(rows) // 4], y),
+        "line": (np.arange(rows)[:, None] * 1.0, circle),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["noise", "near", "circle", "circles", "ties", "clusters", "repeated", "line"]
+)
+@pytest.mark.parametrize("reach", [0.0, 0.05, 0.2, 0.4, 0.8])
+def test_bars_up_to_a_limit_are_all_bars(kind, reach):
+    x, y = (topology._scaled_distances(side) for side in clouds(kind))
+    for d, e in ((x, y), (y, x)):
+        total, last = topology._bars(d, e, reach)
+        assert (total, last) == topology._bars(d, e)
+        assert 0 <= last <= 1
+
+
+def test_a_loop_that_begins_late_is_seen():
+    """A square of sides 4 of one side, drawn together by the other at its ends only."""
+    corners = np.array([[0, 0], [4, 0], [4, 4.1], [0, 4]])
+    x = np.repeat(corners, 6, axis=0) + 1e-3 * np.random.default_rng(0).standard_normal((24, 2))
+    y = np.random.default_rng(1).standard_normal((24, 40))
+    d, e = topology._scaled_distances(y), topology._scaled_distances(x)
+    seen = []
+    for reach in (0.01, 0.3, 0.6):
+        values, ranks = np.unique(np.concatenate([[0.0], d, np.minimum(d, e)]), return_inverse=True)
+        first, second = (squareform(part.astype(float)) for part in np.split(ranks[1:], 2))
+        seen.append(topology._may_begin(first, second, int(reach * len(values))))
+        births = topology._diagram(np.block([[0 * first, first], [first, second]]), np.inf)[:, 0]
+        assert seen[-1] or not (births > int(reach * len(values))).any()
+        assert topology._bars(d, e, reach) == topology._bars(d, e)
+    assert seen[0]
+    assert not seen[-1]
+
+
+def test_rtd_looks_no_farther_than_it_must(monkeypatch):
+    limits = []
+    plain = topology._diagram
+    monkeypatch.setattr(
+        topology, "_diagram", lambda joint, limit: limits.append(limit) or plain(joint, limit)
+    )
+    x, y = (np.random.default_rng(d).standard_normal((150, d)) for d in (30, 40))
+    value = get_metric("rtd", batch=50, trials=4)(x, y)
+    assert np.isfinite(limits).sum() > 6
+    monkeypatch.setattr(topology, "FIRST", 1.0)
+    monkeypatch.setattr(topology, "FARTHER", np.inf)
+    assert get_metric("rtd", batch=50, trials=4)(x, y) == value
+    assert np.isinf(limits[-8:]).all()

@@ -168,3 +168,76 @@ def test_aligned_cosine_of_few_directions_takes_singular_vectors():
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     expected = np.mean(np.sum((x @ u[:, :3]) * (y @ vt[:3].T), axis=1) / lengths)
     assert metric.compare(a, b) == pytest.approx(expected, abs=1e-8)
+
+
+def cosine_by_singular_vectors(x, y):
+    u, s, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    kept = s > s[0] * 1e-12
+    lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+    return np.mean(np.sum((x @ u[:, kept]) * (y @ vt[kept].T), axis=1) / lengths)
+
+
+def cosine_by_row(x, y, row, other):
+    """Returns the cosine of two rows after the best rotation of x to y."""
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    return row @ u @ vt @ other / (np.linalg.norm(row) * np.linalg.norm(other))
+
+
+def of_unit_rows(x):
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("kind", ["noise", "falling", "one", "rank", "repeated", "narrow"])
+def test_aligned_cosine_of_even_rows(kind):
+    """Rows of one length, to float64 or float32, and of one beside rows of any length."""
+    decay = {"falling": 2, "one": 1}.get(kind, 0)
+    x, y = sides(decay, {"one": 30, "noise": 0.3}.get(kind, 0))
+    if kind == "rank":
+        x = x[:, :40] @ np.random.default_rng(1).standard_normal((40, 300))
+    if kind == "repeated":
+        y[:, 200:] = y[:, :200]
+    if kind == "narrow":
+        x = np.tile(x[:, :50], (1, 6))
+    metric = get_metric("aligned_cosine")
+    for a, b in (
+        (of_unit_rows(x), of_unit_rows(y)),
+        (of_unit_rows(x).astype(np.float32).astype(float), 3 * of_unit_rows(y)),
+        (of_unit_rows(x), y),
+    ):
+        forms = metric.prepare(a), metric.prepare(b)
+        assert forms[0].even
+        assert forms[1].even == (b is not y)
+        expected = cosine_by_singular_vectors(a, b)
+        assert metric.compare(*forms) == pytest.approx(expected, abs=2e-7)
+        assert metric.compare(*forms[::-1]) == metric.compare(*forms)
+
+
+def test_rows_that_differ_in_length_by_more_than_float32_are_not_even():
+    x, y = map(of_unit_rows, sides(0, 0.3))
+    metric = get_metric("aligned_cosine")
+    assert metric.prepare(x).even
+    x[3] *= 1 + 1e-6
+    assert not metric.prepare(x).even
+    x[3] = 0
+    skipping = get_metric("aligned_cosine", zero_rows="skip")
+    assert not skipping.prepare(x).even
+    kept = np.arange(N) != 3
+    expected = cosine_by_singular_vectors(x[kept], y[kept])
+    assert skipping(x, y) == pytest.approx(expected, abs=1e-8)
+    tiny = x.copy()
+    tiny[3] = 1e-200 * x[4]
+    expected = (N - 1) / N * expected + cosine_by_row(x, y, x[4], y[3]) / N
+    assert metric(tiny, y) == pytest.approx(expected, abs=1e-8)
+
+
+def test_even_rows_permuted_and_spoiled():
+    x, y = map(of_unit_rows, sides(0, 0.3))
+    metric = get_metric("aligned_cosine")
+    a, b = metric.prepare(x), metric.prepare(y)
+    order = np.random.default_rng(5).permutation(N)
+    expected = cosine_by_singular_vectors(x[order], y)
+    assert metric.compare(metric.permuted(a, order), b) == pytest.approx(expected, abs=1e-8)
+    spoiled = a._replace(rows=a.rows * np.float32(1 + 1e-4))
+    expected = cosine_by_singular_vectors(x, y)
+    assert metric.compare(spoiled, b) == pytest.approx(expected, abs=1e-8)
+    assert metric(x, x) == pytest.approx(1, abs=1e-8)

@@ -23,7 +23,7 @@ from consilience.forms.ties import Neighbors, arrays_of, of_arrays
 from consilience.metrics import Metric
 from consilience.similarity.engine.attempts import attempt, batched
 from consilience.similarity.engine.held import Room, give_back, groups_of
-from consilience.similarity.engine.permuted import compared, fits, permuted_outcomes
+from consilience.similarity.engine.permuted import compared, compared_both, fits, permuted_outcomes
 from consilience.similarity.engine.tiled import tiled_outcomes
 from consilience.similarity.engine.timing import ItemTimes, in_equal_parts, timed
 from consilience.similarity.shelf import Shelf, moments_as_notes, moments_of_notes
@@ -106,6 +106,10 @@ def _fill_in_tiles(
         store.write()
 
 
+Pair = tuple[Any, Any]
+"""Of items."""
+
+
 @dataclass(frozen=True)
 class ByPairs:
     """How outcomes are made where every pair is compared by itself.
@@ -126,6 +130,12 @@ class ByPairs:
     ahead: Callable[[Sequence[tuple[Any, Any]]], Sequence[Any]] | None = None
     """Takes many pairs of what items were prepared to, and returns what a device made of each,
     which `compare` then takes too; None: all is computed here."""
+    both: Callable[[Any, Any], tuple[Any, Any]] | None = None
+    """Compares as `compare` does, in both orders at once; None: they share nothing."""
+
+    def outcomes(self, orders: int, a: Any, b: Any, *known: Any) -> tuple:  # noqa: ANN401
+        """Returns the outcome of what two items were prepared to, or those of both orders."""
+        return self.both(a, b) if orders > 1 else (self.compare(a, b, *known),)
 
     @classmethod
     def of(
@@ -140,7 +150,8 @@ class ByPairs:
             return task.metric.work_bytes(*item.shape)
 
         if device == "cpu":
-            return cls(prepare, partial(compared, task), size, work)
+            both = partial(compared_both, task) if task.metric.shares_orders else None
+            return cls(prepare, partial(compared, task), size, work, both=both)
         from consilience.similarity.engine.device_pairs import DevicePairs  # noqa: PLC0415 - imports torch
 
         there = DevicePairs(task, device)
@@ -292,7 +303,8 @@ def _compute(
             _add_prepared(prepared, some, how, times, pool)
             if tight:
                 give_back()
-        for batch in batched(group.pairs, how.batch * engine.threads):
+        works = _works(group.pairs, in_both=how.both is not None)
+        for batch in batched(works, how.batch * engine.threads):
             yield _compared(batch, prepared, how, times, pool)
 
 
@@ -311,22 +323,32 @@ def _add_prepared(
 
 
 def _compared(
-    batch: Sequence[tuple[Any, Any]],
+    batch: Sequence[Sequence[Pair]],
     prepared: dict[str, Any],
     how: ByPairs,
     times: ItemTimes,
     pool: ThreadPoolExecutor,
 ) -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], float]]:
     """Returns outcomes of pairs, and what each took."""
-    forms = [(prepared[x.hash], prepared[y.hash]) for x, y in batch]
-    sides = list(zip(*forms, strict=True))
+    forms = [(prepared[x.hash], prepared[y.hash]) for (x, y), *_ in batch]
+    sides = zip(*forms, strict=True)
     given = [] if how.ahead is None else [how.ahead(forms)]
-    found = list(pool.map(timed(how.compare), *sides, *given))
-    keys = [(x.hash, y.hash) for x, y in batch]
-    outcomes = [outcome for outcome, _ in found]
-    spent = times.compared(keys, [seconds for _, seconds in found])
+    found = list(pool.map(timed(how.outcomes), map(len, batch), *sides, *given))
+    keys = [(x.hash, y.hash) for work in batch for x, y in work]
+    outcomes = [outcome for made, _ in found for outcome in made]
+    spent = times.compared(keys, [s / len(made) for made, s in found for _ in made])
     # what another device did is not known
     return dict(zip(keys, outcomes, strict=True)), {} if how.ahead else spent
+
+
+def _works(pairs: Sequence[Pair], *, in_both: bool) -> list[list[Pair]]:
+    """Returns what is compared at once: both orders of two items where these are wanted, or one."""
+    if not in_both:
+        return [[pair] for pair in pairs]
+    works: dict[frozenset[str], list[Pair]] = {}
+    for x, y in pairs:
+        works.setdefault(frozenset((x.hash, y.hash)), []).append((x, y))
+    return list(works.values())
 
 
 def _prepare(task: Task, shelf: Shelf | None, item: Item) -> Form | MetricError:

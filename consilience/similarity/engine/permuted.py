@@ -148,6 +148,18 @@ def compared(
         return Outcome(failure=str(error))
 
 
+def compared_both(
+    task: Task, a: Form | MetricError, b: Form | MetricError
+) -> tuple[Outcome, Outcome]:
+    """Returns the outcomes of two forms in both orders, as `compared` gives them."""
+    if not isinstance(a, MetricError) and not isinstance(b, MetricError):
+        try:
+            return task.compare_both(a, b)
+        except MetricError:
+            pass  # each order has a reason of its own
+    return compared(task, a, b), compared(task, b, a)
+
+
 def permuted_outcomes(
     task: Task,
     missing: Sequence[tuple[Item, Item]],
