@@ -80,18 +80,30 @@ class UnitSample:
         return self.some**2
 
     @cached_property
+    def levels(self) -> np.ndarray:
+        """(n,) float32 the means of the squares over these units."""
+        return self.squares.mean(axis=1)
+
+    @cached_property
+    def energies(self) -> np.ndarray:
+        """(m,) Σ x² of these units."""
+        return self.squares.sum(axis=0, dtype=np.float64)
+
+    @cached_property
     def parts(self) -> np.ndarray:
         """A: (m,) what each unit's mean product with the others has above the mean, over it."""
         return (self.own - self.own.mean()) / self.apart
 
     @cached_property
-    def rest(self) -> np.ndarray:
-        """(m, m) what products of two units have, over their mean, that is of neither alone."""
+    def joint(self) -> tuple[float, np.ndarray, float]:
+        """‖e‖², e A, Aᵀ e A: e (m, m) what two units share, over the mean, that is of neither."""
         m = len(self.pairs)
         pairs = _hollow(self.pairs / self.apart)
         mean = pairs.sum() / (m * (m - 1))
         rows = (pairs.sum(axis=1) - (m - 1) * mean) / (m - 2)
-        return _hollow(pairs - mean - rows[:, None] - rows)
+        rest = _hollow(pairs - mean - rows[:, None] - rows)
+        met = rest @ self.parts
+        return float(np.vdot(rest, rest)), met, float(self.parts @ met)
 
     def is_same(self, other: "UnitSample") -> bool:
         """Returns whether both are the same units, and not two draws."""
@@ -117,10 +129,10 @@ def units_of(x: np.ndarray, *, diagonal: bool) -> Units:
         fourth += np.einsum("ij,ij->j", squares, squares)
     alone = _inner(n, second**2, fourth, second * second, diagonal=diagonal)
     chosen = spread_units(second)
-    some, of_some = np.ascontiguousarray(x[:, chosen]), second[chosen]
+    some, of_some = x[:, chosen].astype(np.float32), second[chosen]
     products = np.zeros((d, len(chosen)))
     for rows, block in _blocks(x):
-        products += block.T @ some[rows]
+        products += block.astype(np.float32).T @ some[rows]
     energies = some.astype(np.float64) ** 2
     every = _inner(
         *(n, np.einsum("ij,ij->j", products, products), norms @ energies),
@@ -132,7 +144,7 @@ def units_of(x: np.ndarray, *, diagonal: bool) -> Units:
         diagonal=diagonal,
     )
     own = (every - alone[chosen]) / max(d - 1, 1)
-    return Units(d, float(alone.sum()), some.astype(np.float32), own, pairs, diagonal)
+    return Units(d, float(alone.sum()), some, own, pairs, diagonal)
 
 
 def units_of_vector(x: np.ndarray, vector: np.ndarray, *, diagonal: bool) -> UnitSample:
@@ -193,17 +205,42 @@ def over_units(value: float, a: UnitSample, b: UnitSample, *, normalised: bool) 
         return OverUnits(1.0, 1.0, 1.0) if normalised else _of_one(a)
     room = float(np.sqrt(a.apart * b.apart)) if normalised else 1.0
     v, products = value / room, _products(a, b) / room
-    rows, columns = products.mean(axis=1), products.mean(axis=0)
-    rest = products - rows[:, None] - columns + rows.mean()
-    rows, columns = rows - rows.mean(), columns - columns.mean()
+    mean = float(products.mean())
+    rows, columns = products.mean(axis=1) - mean, products.mean(axis=0) - mean
+    crossed = _crossed(products - mean, rows, columns)
     if normalised:
-        rest -= np.outer(a.parts, columns) + np.outer(rows, b.parts)
-        rest += v * np.outer(a.parts, b.parts)
-    spread = _Spread(float((rest**2).sum()) / ((len(rows) - 1) * (len(columns) - 1)))
-    spread.second += spread.crossed / (a.width * b.width)
+        crossed += _less_parts(products, rows, columns, v, a.parts, b.parts)
+    crossed /= (len(rows) - 1) * (len(columns) - 1)
+    spread = _Spread(crossed)
+    spread.second += crossed / (a.width * b.width)
     for side, parts, others in ((a, rows, len(columns)), (b, columns, len(rows))):
         spread.add(side, parts, others, v if normalised else None)
     return spread.around(v)
+
+
+def _crossed(products: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
+    """Returns the squared norm of e, what is left of products with mean 0 without both margins."""
+    margins = len(columns) * float(rows @ rows) + len(rows) * float(columns @ columns)
+    return max(float(np.vdot(products, products)) - margins, 0.0)
+
+
+def _less_parts(
+    products: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    v: float,
+    a: np.ndarray,
+    b: np.ndarray,
+) -> float:
+    """Returns ‖e - A cᵀ - r Bᵀ + v A Bᵀ‖² - ‖e‖²: what norms take of what two units do together.
+
+    All four vectors have mean 0, so that products stand for e.
+    """
+    aa, bb, ar, bc = (float(x @ y) for x, y in ((a, a), (b, b), (a, rows), (b, columns)))
+    met = a @ products
+    mixed = -2 * float(met @ columns) - 2 * float(rows @ (products @ b)) + 2 * v * float(met @ b)
+    whole = aa * float(columns @ columns) + float(rows @ rows) * bb + v**2 * aa * bb
+    return mixed + whole + 2 * ar * bc - 2 * v * (aa * bc + ar * bb)
 
 
 class _Spread:
@@ -230,20 +267,20 @@ class _Spread:
         noise = self.crossed / others
         if v is not None:
             own = side.parts
-            mixed = np.outer(parts, own)
-            both = v * (1.5 * np.outer(own, own) - side.rest / 2) - (mixed + mixed.T) / 2
-            together = float((_hollow(both) ** 2).sum()) / (m * (m - 3))
+            together = _together(side, parts, v) / (m * (m - 3))
             self.second += 2 * together / d**2
             noise += 4 * together / (d - 1)
             left = np.maximum(1 - 2 * own / (d - 2), 1 / d)
             without = (v - parts / (d - 1)) / np.sqrt(left)
-            self.bias += (d - 1) * (without.mean() - v)
-            parts = (d - 1) * (without.mean() - without)
-        variance = float(parts @ parts) / (m - 1)
-        self.first += (variance - noise) / d
-        if variance > 0:
-            heavy = m * float((parts**4).sum()) / float(parts @ parts) ** 2
-            self.doubt += (variance / d) ** 2 * (heavy - 1) / m
+            middle = float(without.mean())
+            self.bias += (d - 1) * (middle - v)
+            parts = (d - 1) * (middle - without)
+        squares = parts * parts
+        total = float(squares.sum())
+        self.first += (total / (m - 1) - noise) / d
+        if total > 0:
+            heavy = m * float(squares @ squares) / total**2
+            self.doubt += (total / (m - 1) / d) ** 2 * (heavy - 1) / m
 
     def around(self, v: float) -> OverUnits:
         """Returns the value and its interval, of a t with freedom as the spread is known."""
@@ -257,6 +294,20 @@ class _Spread:
 
 FREEDOM = 4.0
 """Degrees of freedom that an interval has at least."""
+
+
+def _together(side: UnitSample, parts: np.ndarray, v: float) -> float:
+    """Returns Σ (v (3 A_p A_q - e_pq) - r_p A_q - A_p r_q)² / 4 over pairs of different units.
+
+    It is what two units of one side do together, of the second order of the quotient.
+    """
+    own, (rest, of_own, own_own) = side.parts, side.joint
+    aa, ar, rr = float(own @ own), float(own @ parts), float(parts @ parts)
+    a2, mixed = own * own, own * parts
+    squares = 9 * (aa**2 - float(a2 @ a2)) + rest - 6 * own_own
+    both = 2 * (aa * rr + ar**2) - 4 * float(mixed @ mixed)
+    crossed = 6 * (ar * aa - float(mixed @ a2)) - 2 * float(parts @ of_own)
+    return max(v * v * squares + both - 2 * v * crossed, 0.0) / 4
 
 
 def _of_one(a: UnitSample) -> OverUnits:
@@ -274,11 +325,11 @@ def _products(a: UnitSample, b: UnitSample) -> np.ndarray:
     products = (a.some.T @ b.some).astype(np.float64) ** 2
     if a.diagonal:
         return products
-    rows = (a.squares.T @ b.squares.mean(axis=1)).astype(np.float64)
-    columns = (b.squares.T @ a.squares.mean(axis=1)).astype(np.float64)
+    rows = (a.squares.T @ b.levels).astype(np.float64)
+    columns = (b.squares.T @ a.levels).astype(np.float64)
     fourth = rows[:, None] + columns - rows.mean()
-    seconds = [side.squares.sum(axis=0, dtype=np.float64) for side in (a, b)]
-    return _inner(len(a.some), products, fourth, np.outer(*seconds), diagonal=False)
+    seconds = np.outer(a.energies, b.energies)
+    return _inner(len(a.some), products, fourth, seconds, diagonal=False)
 
 
 def _inner(

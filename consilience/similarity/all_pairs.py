@@ -29,14 +29,13 @@ from consilience.similarity.task import Engine, Item, Task
 
 logger = logging.getLogger(__name__)
 
+_NUMBERS = ["value", *NULL, *UNITS]
 COLUMNS = [
     "model_x",
     "layer_x",
     "model_y",
     "layer_y",
-    "value",
-    *NULL,
-    *UNITS,
+    *_NUMBERS,
     "ties",
     "failure",
     "note",
@@ -181,7 +180,7 @@ def pairwise_many(
 
 
 def compare(task: Task, x: Any, y: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Returns value, null_mean, null_sd, z, p, calibrated and note of features x and y alone.
+    """Returns value, null, units and note of features x and y alone: cells of a table's row.
 
     Raises:
         FeaturesError: not two finite matrices over the same samples.
@@ -202,7 +201,7 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, Any]:  # noqa: ANN401
         raise MetricError(outcome.failure)
     table = pd.DataFrame([outcome], columns=Outcome._fields).astype(PairStore.types)
     row = calibrate(table, task.metric.facts).iloc[0]
-    found = {key: float(row[key]) if pd.notna(row[key]) else None for key in ("value", *NULL)}
+    found = {key: float(row[key]) if pd.notna(row[key]) else None for key in _NUMBERS}
     return {**found, "note": row["note"] if pd.notna(row["note"]) else None}
 
 

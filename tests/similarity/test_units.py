@@ -58,8 +58,9 @@ def test_closed_forms_are_the_definition(diagonal):
     np.fill_diagonal(off, 0)
     pairs = units.pairs.copy()
     np.fill_diagonal(pairs, 0)
-    np.testing.assert_allclose(pairs, off, rtol=1e-9, atol=1e-12 * off.max())
-    np.testing.assert_allclose(units.own, off.sum(axis=1) / 39, rtol=1e-10)
+    np.testing.assert_allclose(pairs, off, rtol=1e-5, atol=1e-6 * off.max())
+    own = off.sum(axis=1) / 39  # small differences of large products, taken in float32
+    np.testing.assert_allclose(units.own, own, rtol=1e-5, atol=1e-6 * np.abs(own).max())
 
 
 @pytest.mark.parametrize("name", LINEAR)
