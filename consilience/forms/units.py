@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from consilience.forms.kernels import centered
+from consilience.forms.rows import Rows
 
 LEAST = 32
 """Units of either side below which nothing is said: the correction is mostly noise there."""
@@ -115,7 +115,7 @@ def units_of(x: np.ndarray, *, diagonal: bool) -> Units:
     """Returns what is kept of the units of centred features.
 
     Args:
-        x: (n, d) with column means 0.
+        x: (n, d) float32 with column means 0.
         diagonal: whether the diagonal of centred kernels counts.
 
     Cost: n d m.
@@ -129,10 +129,10 @@ def units_of(x: np.ndarray, *, diagonal: bool) -> Units:
         fourth += np.einsum("ij,ij->j", squares, squares)
     alone = _inner(n, second**2, fourth, second * second, diagonal=diagonal)
     chosen = spread_units(second)
-    some, of_some = x[:, chosen].astype(np.float32), second[chosen]
+    some, of_some = x[:, chosen], second[chosen]
     products = np.zeros((d, len(chosen)))
     for rows, block in _blocks(x):
-        products += block.astype(np.float32).T @ some[rows]
+        products += block.T @ some[rows]
     energies = some.astype(np.float64) ** 2
     every = _inner(
         *(n, np.einsum("ij,ij->j", products, products), norms @ energies),
@@ -156,18 +156,18 @@ def units_of_vector(x: np.ndarray, vector: np.ndarray, *, diagonal: bool) -> Uni
             times a number that its largest entry tells.
         diagonal: whether the vector ends with the diagonal.
     """
-    x = centered(x)
+    centred = Rows(x).centered()
+    single, norms = centred.float32()
     n = len(x)
     largest = int(np.argmax(np.abs(vector[: n * (n - 1) // 2])))
     ends = np.cumsum(np.arange(n - 1, 0, -1))
     i = int(np.searchsorted(ends, largest, side="right"))
     j = int(largest - ends[i] + n)
-    entry = float(x[i] @ x[j])
+    entry = float(np.dot(*centred.take(np.array([i, j]))))
     if not diagonal:  # row sums off the diagonal are its entries, as columns have mean 0
-        norms = np.einsum("ij,ij->i", x, x)
         entry += (norms[i] + norms[j]) / (n - 2) - norms.sum() / ((n - 1) * (n - 2))
     length = abs(np.sqrt(2) * entry / vector[largest])
-    return units_of(x, diagonal=diagonal).over(float(length), float(vector @ vector))
+    return units_of(single, diagonal=diagonal).over(float(length), float(vector @ vector))
 
 
 def spread_units(second: np.ndarray) -> np.ndarray:
@@ -205,15 +205,19 @@ def over_units(value: float, a: UnitSample, b: UnitSample, *, normalised: bool) 
         return OverUnits(1.0, 1.0, 1.0) if normalised else _of_one(a)
     room = float(np.sqrt(a.apart * b.apart)) if normalised else 1.0
     v, products = value / room, _products(a, b) / room
-    mean = float(products.mean())
-    rows, columns = products.mean(axis=1) - mean, products.mean(axis=0) - mean
-    crossed = _crossed(products - mean, rows, columns)
+    n_a, n_b = products.shape
+    rows, columns = products.sum(axis=1) / n_b, products.sum(axis=0) / n_a
+    mean = float(rows.sum()) / n_a
+    rows -= mean
+    columns -= mean
+    products -= mean
+    crossed = _crossed(products, rows, columns)
     if normalised:
         crossed += _less_parts(products, rows, columns, v, a.parts, b.parts)
-    crossed /= (len(rows) - 1) * (len(columns) - 1)
+    crossed /= (n_a - 1) * (n_b - 1)
     spread = _Spread(crossed)
     spread.second += crossed / (a.width * b.width)
-    for side, parts, others in ((a, rows, len(columns)), (b, columns, len(rows))):
+    for side, parts, others in ((a, rows, n_b), (b, columns, n_a)):
         spread.add(side, parts, others, v if normalised else None)
     return spread.around(v)
 
@@ -272,7 +276,7 @@ class _Spread:
             noise += 4 * together / (d - 1)
             left = np.maximum(1 - 2 * own / (d - 2), 1 / d)
             without = (v - parts / (d - 1)) / np.sqrt(left)
-            middle = float(without.mean())
+            middle = float(without.sum()) / m
             self.bias += (d - 1) * (middle - v)
             parts = (d - 1) * (middle - without)
         squares = parts * parts
@@ -283,12 +287,18 @@ class _Spread:
             self.doubt += (total / (m - 1) / d) ** 2 * (heavy - 1) / m
 
     def around(self, v: float) -> OverUnits:
-        """Returns the value and its interval, of a t with freedom as the spread is known."""
+        """Returns the value and its interval, of a t with freedom as the spread is known.
+
+        Leaving out one unit at a time counts once what units do alone, and twice what they do in
+        pairs: of that sum the variance is all or half, or between.
+        """
         from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need none
 
-        value, variance = v - self.bias, self.second + max(self.first, 0.0)
+        value = v - self.bias
+        variance = max(self.first + self.second, self.first / 2 + self.second, 0.0)
         freedom = 2 * variance**2 / self.doubt if self.doubt > 0 else np.inf
-        half = np.sqrt(variance) * stdtrit(np.clip(freedom, FREEDOM, 1e6), (1 + LEVEL) / 2)
+        freedom = min(max(freedom, FREEDOM), 1e6)
+        half = np.sqrt(variance) * stdtrit(freedom, (1 + LEVEL) / 2)
         return OverUnits(float(value), float(value - half), float(value + half))
 
 
