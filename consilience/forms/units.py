@@ -23,8 +23,8 @@ from consilience.forms.rows import Rows
 
 LEAST = 32
 """Units of either side below which nothing is said: the correction is mostly noise there."""
-SOME = 64
-"""Units of a model by which the spread is told, if it has more."""
+SOME, LOUDEST = 64, 16
+"""Units of a model by which the spread is told, if it has more; of these the loudest."""
 ENTRIES = 2**17
 """Entries of a block of features."""
 LEVEL = 0.95
@@ -44,6 +44,8 @@ class Units:
     """(m,) the mean of ⟨k_p, k_q⟩ over all other units q, for each of these."""
     pairs: np.ndarray
     """(m, m) ⟨k_p, k_q⟩ of these units; the diagonal is not used."""
+    weights: np.ndarray
+    """(m,) the share of all units that each of these stands for; their sum is 1."""
     diagonal: bool
     """Whether the diagonal of centred kernels counts."""
 
@@ -57,9 +59,8 @@ class Units:
         d, scale = self.width, (self.width / length) ** 2
         apart = (square - self.alone / length**2) * d / (d - 1) if d > 1 else 0.0
         some = self.some * np.float32(np.sqrt(d / length))
-        return UnitSample(
-            d, apart, some, self.own * scale, self.pairs * scale, diagonal=self.diagonal
-        )
+        given = (self.own * scale, self.pairs * scale, self.weights)
+        return UnitSample(d, apart, some, *given, diagonal=self.diagonal)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class UnitSample:
     some: np.ndarray
     own: np.ndarray
     pairs: np.ndarray
+    weights: np.ndarray
     diagonal: bool
 
     @cached_property
@@ -82,7 +84,7 @@ class UnitSample:
     @cached_property
     def levels(self) -> np.ndarray:
         """(n,) float32 the means of the squares over these units."""
-        return self.squares.mean(axis=1)
+        return self.squares @ self.weights.astype(np.float32)
 
     @cached_property
     def energies(self) -> np.ndarray:
@@ -90,20 +92,23 @@ class UnitSample:
         return self.squares.sum(axis=0, dtype=np.float64)
 
     @cached_property
+    def weight(self) -> float:
+        """One over the number of units that would tell as much if all had the same weight."""
+        return float(self.weights @ self.weights)
+
+    @cached_property
     def parts(self) -> np.ndarray:
         """A: (m,) what each unit's mean product with the others has above the mean, over it."""
-        return (self.own - self.own.mean()) / self.apart
+        return (self.own - self.weights @ self.own) / self.apart
 
     @cached_property
     def joint(self) -> tuple[float, np.ndarray, float]:
         """‖e‖², e A, Aᵀ e A: e (m, m) what two units share, over the mean, that is of neither."""
-        m = len(self.pairs)
-        pairs = _hollow(self.pairs / self.apart)
-        mean = pairs.sum() / (m * (m - 1))
-        rows = (pairs.sum(axis=1) - (m - 1) * mean) / (m - 2)
-        rest = _hollow(pairs - mean - rows[:, None] - rows)
-        met = rest @ self.parts
-        return float(np.vdot(rest, rest)), met, float(self.parts @ met)
+        alone = self.own / self.apart
+        rest = _hollow(self.pairs / self.apart - alone[:, None] - alone + 1)
+        met = rest @ (self.weights * self.parts)
+        square = float(self.weights @ (rest * rest) @ self.weights)
+        return square, met, float((self.weights * self.parts) @ met)
 
     def is_same(self, other: "UnitSample") -> bool:
         """Returns whether both are the same units, and not two draws."""
@@ -128,7 +133,7 @@ def units_of(x: np.ndarray, *, diagonal: bool) -> Units:
         norms[rows] = squares.sum(axis=1)
         fourth += np.einsum("ij,ij->j", squares, squares)
     alone = _inner(n, second**2, fourth, second * second, diagonal=diagonal)
-    chosen = spread_units(second)
+    chosen, weights = spread_units(second)
     some, of_some = x[:, chosen], second[chosen]
     products = np.zeros((d, len(chosen)))
     for rows, block in _blocks(x):
@@ -144,7 +149,7 @@ def units_of(x: np.ndarray, *, diagonal: bool) -> Units:
         diagonal=diagonal,
     )
     own = (every - alone[chosen]) / max(d - 1, 1)
-    return Units(d, float(alone.sum()), some, own, pairs, diagonal)
+    return Units(d, float(alone.sum()), some, own, pairs, weights, diagonal)
 
 
 def units_of_vector(x: np.ndarray, vector: np.ndarray, *, diagonal: bool) -> UnitSample:
@@ -170,11 +175,22 @@ def units_of_vector(x: np.ndarray, vector: np.ndarray, *, diagonal: bool) -> Uni
     return units_of(single, diagonal=diagonal).over(float(length), float(vector @ vector))
 
 
-def spread_units(second: np.ndarray) -> np.ndarray:
-    """Returns up to `SOME` of d units, evenly spaced in the order of their squares (d,)."""
-    order = np.argsort(second, kind="stable")
-    m = min(len(order), SOME)
-    return order[((np.arange(m) + 0.5) * len(order) / m).astype(int)]
+def spread_units(second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns up to `SOME` of d units, and the share of all that each stands for.
+
+    The loudest stand for themselves; others are evenly spaced in the order of Σ x².
+
+    Args:
+        second: (d,) Σ x² of each.
+    """
+    order, d = np.argsort(second, kind="stable"), len(second)
+    if d <= SOME:
+        return order, np.full(d, 1 / d)
+    others, rest = SOME - LOUDEST, d - LOUDEST
+    places = ((np.arange(others) + 0.5) * rest / others).astype(int)
+    weights = np.full(SOME, 1 / d)
+    weights[:others] = rest / (others * d)
+    return order[np.append(places, np.arange(rest, d))], weights
 
 
 class OverUnits(NamedTuple):
@@ -205,27 +221,28 @@ def over_units(value: float, a: UnitSample, b: UnitSample, *, normalised: bool) 
         return OverUnits(1.0, 1.0, 1.0) if normalised else _of_one(a)
     room = float(np.sqrt(a.apart * b.apart)) if normalised else 1.0
     v, products = value / room, _products(a, b) / room
-    n_a, n_b = products.shape
-    rows, columns = products.sum(axis=1) / n_b, products.sum(axis=0) / n_a
-    mean = float(rows.sum()) / n_a
+    rows, columns = products @ b.weights, a.weights @ products
+    mean = float(a.weights @ rows)
     rows -= mean
     columns -= mean
     products -= mean
-    crossed = _crossed(products, rows, columns)
+    crossed = _crossed(products, rows, columns, a, b)
     if normalised:
-        crossed += _less_parts(products, rows, columns, v, a.parts, b.parts)
-    crossed /= (n_a - 1) * (n_b - 1)
+        crossed += _less_parts(products, rows, columns, v, a, b)
+    crossed = max(crossed, 0.0) / ((1 - a.weight) * (1 - b.weight))
     spread = _Spread(crossed)
     spread.second += crossed / (a.width * b.width)
-    for side, parts, others in ((a, rows, n_b), (b, columns, n_a)):
-        spread.add(side, parts, others, v if normalised else None)
+    for side, parts, other in ((a, rows, b), (b, columns, a)):
+        spread.add(side, parts, other.weight, v if normalised else None)
     return spread.around(v)
 
 
-def _crossed(products: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> float:
-    """Returns the squared norm of e, what is left of products with mean 0 without both margins."""
-    margins = len(columns) * float(rows @ rows) + len(rows) * float(columns @ columns)
-    return max(float(np.vdot(products, products)) - margins, 0.0)
+def _crossed(
+    products: np.ndarray, rows: np.ndarray, columns: np.ndarray, a: UnitSample, b: UnitSample
+) -> float:
+    """Returns the mean square of e, what is left of products with mean 0 without both margins."""
+    whole = float(a.weights @ (products * products) @ b.weights)
+    return whole - float(a.weights @ rows**2) - float(b.weights @ columns**2)
 
 
 def _less_parts(
@@ -233,18 +250,21 @@ def _less_parts(
     rows: np.ndarray,
     columns: np.ndarray,
     v: float,
-    a: np.ndarray,
-    b: np.ndarray,
+    a: UnitSample,
+    b: UnitSample,
 ) -> float:
     """Returns ‖e - A cᵀ - r Bᵀ + v A Bᵀ‖² - ‖e‖²: what norms take of what two units do together.
 
-    All four vectors have mean 0, so that products stand for e.
+    All four vectors have mean 0, so that products stand for e; norms are means.
     """
-    aa, bb, ar, bc = (float(x @ y) for x, y in ((a, a), (b, b), (a, rows), (b, columns)))
-    met = a @ products
-    mixed = -2 * float(met @ columns) - 2 * float(rows @ (products @ b)) + 2 * v * float(met @ b)
-    whole = aa * float(columns @ columns) + float(rows @ rows) * bb + v**2 * aa * bb
-    return mixed + whole + 2 * ar * bc - 2 * v * (aa * bc + ar * bb)
+    of_a, of_b = a.weights * a.parts, b.weights * b.parts
+    aa, bb, ar, bc = of_a @ a.parts, of_b @ b.parts, of_a @ rows, of_b @ columns
+    rr, cc = a.weights @ rows**2, b.weights @ columns**2
+    met = of_a @ products
+    mixed = met @ (b.weights * columns) + (a.weights * rows) @ (products @ of_b)
+    mixed = 2 * v * (met @ of_b) - 2 * mixed
+    whole = aa * cc + rr * bb + v**2 * aa * bb
+    return float(mixed + whole + 2 * ar * bc - 2 * v * (aa * bc + ar * bb))
 
 
 class _Spread:
@@ -258,33 +278,32 @@ class _Spread:
         self.crossed = crossed
         self.bias = self.first = self.second = self.doubt = 0.0
 
-    def add(self, side: UnitSample, parts: np.ndarray, others: int, v: float | None) -> None:
+    def add(self, side: UnitSample, parts: np.ndarray, other: float, v: float | None) -> None:
         """Adds the units of one side.
 
         Args:
             side: the units.
             parts: r: (m,) what each adds to the value, above the mean.
-            others: units of the other side by which that is told.
+            other: `UnitSample.weight` of the other side.
             v: the value, if kernels are over their norms.
         """
-        d, m = side.width, len(parts)
-        noise = self.crossed / others
+        d, weights = side.width, side.weights
+        noise = self.crossed * other
         if v is not None:
-            own = side.parts
-            together = _together(side, parts, v) / (m * (m - 3))
+            together = _together(side, parts, v)
             self.second += 2 * together / d**2
             noise += 4 * together / (d - 1)
-            left = np.maximum(1 - 2 * own / (d - 2), 1 / d)
+            left = np.maximum(1 - 2 * side.parts / (d - 2), 1 / d)
             without = (v - parts / (d - 1)) / np.sqrt(left)
-            middle = float(without.sum()) / m
+            middle = float(weights @ without)
             self.bias += (d - 1) * (middle - v)
             parts = (d - 1) * (middle - without)
         squares = parts * parts
-        total = float(squares.sum())
-        self.first += (total / (m - 1) - noise) / d
+        total = float(weights @ squares)
+        self.first += (total / (1 - side.weight) - noise) / d
         if total > 0:
-            heavy = m * float(squares @ squares) / total**2
-            self.doubt += (total / (m - 1) / d) ** 2 * (heavy - 1) / m
+            heavy = float(weights @ squares**2) / total**2
+            self.doubt += (total / (1 - side.weight) / d) ** 2 * (heavy - 1) * side.weight
 
     def around(self, v: float) -> OverUnits:
         """Returns the value and its interval, of a t with freedom as the spread is known.
@@ -307,23 +326,24 @@ FREEDOM = 4.0
 
 
 def _together(side: UnitSample, parts: np.ndarray, v: float) -> float:
-    """Returns Σ (v (3 A_p A_q - e_pq) - r_p A_q - A_p r_q)² / 4 over pairs of different units.
+    """Returns the mean of (v (3 A_p A_q - e_pq) - r_p A_q - A_p r_q)² / 4 over pairs of units.
 
     It is what two units of one side do together, of the second order of the quotient.
     """
-    own, (rest, of_own, own_own) = side.parts, side.joint
-    aa, ar, rr = float(own @ own), float(own @ parts), float(parts @ parts)
-    a2, mixed = own * own, own * parts
+    own, w, (rest, of_own, own_own) = side.parts, side.weights, side.joint
+    a2, mixed, d = w * own * own, w * own * parts, side.width
+    aa, ar, rr = float(a2.sum()), float(mixed.sum()), float(w @ parts**2)
     squares = 9 * (aa**2 - float(a2 @ a2)) + rest - 6 * own_own
     both = 2 * (aa * rr + ar**2) - 4 * float(mixed @ mixed)
-    crossed = 6 * (ar * aa - float(mixed @ a2)) - 2 * float(parts @ of_own)
-    return max(v * v * squares + both - 2 * v * crossed, 0.0) / 4
+    crossed = 6 * (ar * aa - float(mixed @ a2)) - 2 * float((w * parts) @ of_own)
+    pairs = (1 - side.weight) * (d - 3) / (d - 1)  # e of all d units has lost both its margins
+    return max(v * v * squares + both - 2 * v * crossed, 0.0) / (4 * pairs)
 
 
 def _of_one(a: UnitSample) -> OverUnits:
     """Returns the squared norm of one model's kernel, over pairs of different units."""
     spread = _Spread(0.0)
-    spread.add(a, 2 * a.apart * a.parts, 1, None)
+    spread.add(a, 2 * a.apart * a.parts, 0.0, None)
     return spread.around(a.apart)
 
 
@@ -337,7 +357,7 @@ def _products(a: UnitSample, b: UnitSample) -> np.ndarray:
         return products
     rows = (a.squares.T @ b.levels).astype(np.float64)
     columns = (b.squares.T @ a.levels).astype(np.float64)
-    fourth = rows[:, None] + columns - rows.mean()
+    fourth = rows[:, None] + columns - a.weights @ rows
     seconds = np.outer(a.energies, b.energies)
     return _inner(len(a.some), products, fourth, seconds, diagonal=False)
 
