@@ -26,6 +26,7 @@ from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, spli
 from consilience.registry import did_you_mean
 from consilience.renames import present
 from consilience.samples.table import read_samples
+from consilience.similarity.over_units import UNITS
 
 CATALOGUE = "metrics.yaml"
 FEATURES = "features"
@@ -119,9 +120,12 @@ def _compare(arguments: argparse.Namespace) -> int:
         **({"groups": describe_groups(groups)} if groups is not None else {}),
         "value": outcome["value"],
     }
+    if outcome["value_units"] is not None:
+        found |= {key: outcome[key] for key in UNITS}
     if null:
-        found["null"] = null
-        found |= {key: outcome[key] for key in (*NULL, "note")}
+        found |= {"null": null, **{key: outcome[key] for key in NULL}}
+    if null or outcome["note"]:
+        found["note"] = outcome["note"]
     print(json.dumps(found, indent=2) if arguments.json else _text(found, metric))
     return 0
 
@@ -336,6 +340,9 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
         *([f"groups      {found['groups']}"] if "groups" in found else []),
         f"value       {found['value']:.6g}  ({way} is more similar)",
     ]
+    if "value_units" in found:
+        value, low, high = (_number(found[name]) for name in UNITS)
+        lines.append(f"units       {value}  ({low} to {high}: with infinitely many units)")
     if "null" in found:
         kind = found["null"].replace("_", " ")
         lines.append(
@@ -344,7 +351,7 @@ def _text(found: dict[str, Any], metric: Metric) -> str:
         )
         lines.append(f"z, p        {_number(found['z'])}, {_number(found['p'])}")
         lines.append(f"calibrated  {_number(found['calibrated'])}  (0 chance, 1 a self pair)")
-        lines += [f"note        {found['note']}"] if found["note"] else []
+    lines += [f"note        {found['note']}"] if found.get("note") else []
     return "\n".join(lines)
 
 

@@ -36,6 +36,18 @@ variants for studies are in [metrics.yaml](metrics.yaml).
   or from permutations of the samples.
 - **Chance**: mean ± sd over 20 seeded draws of independent Gaussian features of {chance[0]}
   samples with {chance[1]} and {chance[2]} units (logits: {chance[1]} classes, random labels).
+- **Units**: `value_units` is what infinitely many units would give on the same stimuli, with its
+  95 % interval over units, in columns beside the value. The norms of a linear kernel count each
+  unit with itself, which makes similarities of few units too small: those terms are left out, and
+  so is the bias of the quotient. It assumes that the units of either side are independent draws
+  of what a wider layer would have. It does not hold where the same units stand on both sides
+  (layers of one residual stream, a network and its fine-tuned copy: it is too large there, and
+  `note` says so above the best value), where a few units hold most of the variance (the interval
+  is wide there), and where a layer has all units that there are, such as one for each class.
+  Below 32 units on a side there is none, nor where pairs of samples are left out for their
+  groups. Distances, correlations of rows, ranks, and rbf and laplace kernels are no sums over
+  units: for them there is no such U-statistic, and nothing is said. How far it holds is measured
+  in [benchmarks/units.md](../benchmarks/units.md).
 - **Checked against**: whose values the metric's tests hold it to.
 - **Reference value**: what this code gives for the pair below, to check an installation.
 
@@ -244,4 +256,5 @@ FACTS: dict[str, Callable[[Metric], str]] = {
     "metric distance": lambda m: _yes(m.facts.is_metric),
     "same after": lambda m: same_after(m.facts) or "none of these maps",
     "null": _null,
+    "units": lambda m: "`value_units`" if m.facts.of_units else "no `value_units`",
 }

@@ -40,6 +40,7 @@ QUOTES = {
     "told": Quote("power.md", "consistency", command=POWER),
     "tails": Quote("null_tails.md", "Type-I error"),
     "ties": Quote("ties.md"),
+    "units": Quote("units.md", "Two populations", command="python benchmarks/units.py FOLDER …"),
     "overlap_slopes": Quote("causes.md", "Intervals of a slope"),
     "overlap_p": Quote("causes.md", "p at or below"),
     "overlap_information": Quote("causes.md", "Estimates of information"),

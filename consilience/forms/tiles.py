@@ -19,6 +19,7 @@ from consilience.forms.groups import Between
 from consilience.forms.heavy import Heavy, heavy_energy
 from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
+from consilience.forms.units import Units
 
 BINS = 2**16
 """Ranks are counted in so many equal steps; values in one step count as tied (error below 1e-6)."""
@@ -44,6 +45,8 @@ class TileForm:
     """Third-order sums of the unit vector of a part of the samples, scaled up to all."""
     heavy: Heavy | None = None
     """The rows of the matrix that may hold most of it, see `heavy_rows`."""
+    units: Units | None = None
+    """The units of a linear kernel as a sample; None: too few, or another kernel."""
 
     @property
     def nbytes(self) -> int:
@@ -109,6 +112,7 @@ class TileSums:
     diagonal: np.ndarray | None
     cubes: tuple[float, ...]
     heavy: Heavy | None = None
+    units: Units | None = None
 
 
 def gram_form(x: Rows, **more: object) -> TileForm:

@@ -21,6 +21,7 @@ from consilience.forms.inputs import (
     shared_inputs,
 )
 from consilience.forms.moments import Moments
+from consilience.forms.units import UnitSample
 from consilience.registry import Registry, did_you_mean
 from consilience.renames import of_metric
 
@@ -50,6 +51,8 @@ class Facts:
     paired: bool = True
     """Whether the value depends on which sample of one side meets which of the other. Where not,
     permuting the samples changes nothing and there is no null to compare with."""
+    of_units: bool = False
+    """Whether tables also say what infinitely many units would give, see `forms.units`."""
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -203,6 +206,15 @@ class Metric:
     def moments(self, a: Any) -> Moments:  # noqa: ANN401
         """Returns the sums over a prepared form that give its null, if `has_closed_form`."""
         raise NotImplementedError
+
+    def units(self, x: np.ndarray, a: Any) -> UnitSample | None:  # noqa: ANN401
+        """Returns the units of x: (n, d) as a sample; None: they are too few, or it has no way.
+
+        Args:
+            x: the features.
+            a: their prepared form.
+        """
+        return None
 
     def ties(self, a: Any) -> float | None:  # noqa: ANN401
         """Returns the share of samples whose k-th neighbour ties; None: it has no neighbours.

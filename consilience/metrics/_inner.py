@@ -8,6 +8,7 @@ import numpy as np
 from consilience.forms.moments import Moments
 from consilience.forms.rows import Rows
 from consilience.forms.tiles import TileForm, cube_samples, scaled_cubes
+from consilience.forms.units import LEAST, SOME, UnitSample, units_of_vector
 from consilience.metrics._base import Metric
 
 
@@ -44,6 +45,12 @@ class InnerProductMetric(Metric):
         matrix[~np.tri(n, dtype=bool)] = a[: n * (n - 1) // 2] / np.sqrt(2)
         return Moments.of_symmetric(matrix + matrix.T, diagonal)
 
+    def units(self, x: np.ndarray, a: np.ndarray) -> UnitSample | None:
+        """Returns the units of x: (n, d) as a sample, for linear kernels of so many units."""
+        if not self.facts.of_units or x.shape[1] < LEAST:
+            return None
+        return units_of_vector(x, a, diagonal=self.has_diagonal)
+
     @property
     def centring(self) -> str:
         """How the tiled pass centres entries: a key of `forms.tiles.CENTRINGS`, or empty."""
@@ -77,5 +84,5 @@ class InnerProductMetric(Metric):
         return 10 * n * n + 24 * n * d
 
     def prepared_bytes(self, n: int, d: int) -> int:
-        """Returns the bytes of one float64 per unordered pair of samples."""
-        return 4 * n * (n + 1)
+        """Returns the bytes of one float64 per unordered pair of samples, and of some units."""
+        return 4 * n * (n + 1) + (8 * n * min(d, SOME) if self.facts.of_units else 0)

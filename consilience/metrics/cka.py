@@ -71,7 +71,7 @@ class CKA(InnerProductMetric):
             facts = replace(facts, invariant_to=facts.invariant_to - {"isotropic_scaling"})
         if self.estimator == "biased":
             facts = replace(facts, bounds=(0.0, 1.0))
-        return facts
+        return replace(facts, of_units=self.kernel == "linear")
 
     @property
     def has_diagonal(self) -> bool:

@@ -70,7 +70,7 @@ class HSIC(InnerProductMetric):
             facts = replace(facts, invariant_to=facts.invariant_to - {"isotropic_scaling"})
         if self.estimator == "biased":
             facts = replace(facts, bounds=(0.0, np.inf))
-        return facts
+        return replace(facts, of_units=self.kernel == "linear")
 
     @property
     def has_diagonal(self) -> bool:
@@ -110,6 +110,7 @@ class HSIC(InnerProductMetric):
     is_metric=False,
     invariant_to={"permutation", "orthogonal", "isotropic_scaling", "translation"},
     citation="robert1976",
+    of_units=True,
 )
 @dataclass(frozen=True)
 class RV(InnerProductMetric):

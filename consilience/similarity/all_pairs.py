@@ -23,18 +23,19 @@ from consilience.similarity.engine.blocks import fill_store, pair_key
 from consilience.similarity.engine.sharing import fill_shared
 from consilience.similarity.engine.wanted import Wanted, pairs_of
 from consilience.similarity.items import items_of, take_groups
+from consilience.similarity.over_units import UNITS
 from consilience.similarity.store import Outcome, PairStore
 from consilience.similarity.task import Engine, Item, Task
 
 logger = logging.getLogger(__name__)
 
+_NUMBERS = ["value", *NULL, *UNITS]
 COLUMNS = [
     "model_x",
     "layer_x",
     "model_y",
     "layer_y",
-    "value",
-    *NULL,
+    *_NUMBERS,
     "ties",
     "failure",
     "note",
@@ -81,10 +82,14 @@ def pairwise(  # noqa: PLR0913 - options by name
 
     Returns:
         Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
-        ties, failure, note, hash_x, hash_y. Symmetric metrics have one row per unordered pair,
-        others one per ordered pair; self pairs are included. Where `value` is null, `failure` says
-        why the metric is not defined. See `consilience.calibration` for the five columns of the
-        null; `note` says why one of them is missing, or that p is not that of the closed form.
+        value_units, low_units, high_units, ties, failure, note, hash_x, hash_y. Symmetric metrics
+        have one row per unordered pair, others one per ordered pair; self pairs are included. Where
+        `value` is null, `failure` says why the metric is not defined. See `consilience.calibration`
+        for the five columns of the null; `note` says why one of them is missing, or that p is not
+        that of the closed form.
+        `value_units` is what infinitely many units would give, with a 95 % interval over units;
+        missing below 32 units on either side and for metrics that have none
+        (`consilience.similarity.over_units`).
         `ties` is the share of samples with more others as near as the k-th neighbour than places
         among the k, of the side with more; missing for metrics without neighbours.
 
@@ -175,7 +180,7 @@ def pairwise_many(
 
 
 def compare(task: Task, x: Any, y: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Returns value, null_mean, null_sd, z, p, calibrated and note of features x and y alone.
+    """Returns value, null, units and note of features x and y alone: cells of a table's row.
 
     Raises:
         FeaturesError: not two finite matrices over the same samples.
@@ -196,7 +201,7 @@ def compare(task: Task, x: Any, y: Any) -> dict[str, Any]:  # noqa: ANN401
         raise MetricError(outcome.failure)
     table = pd.DataFrame([outcome], columns=Outcome._fields).astype(PairStore.types)
     row = calibrate(table, task.metric.facts).iloc[0]
-    found = {key: float(row[key]) if pd.notna(row[key]) else None for key in ("value", *NULL)}
+    found = {key: float(row[key]) if pd.notna(row[key]) else None for key in _NUMBERS}
     return {**found, "note": row["note"] if pd.notna(row["note"]) else None}
 
 

@@ -39,7 +39,10 @@ class Outcome(NamedTuple):
     p: float | None = None
     ties: float | None = None
     note: str | None = None
-    """What is to be said of p."""
+    """What is to be said of p, or of the units."""
+    value_units: float | None = None
+    low_units: float | None = None
+    high_units: float | None = None
 
 
 ENGINE = ("consilience.similarity.engine.sharing", "consilience.similarity.items")

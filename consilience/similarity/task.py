@@ -27,8 +27,10 @@ from consilience.forms.heavy import heavy_rows
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
 from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
+from consilience.forms.units import LEAST, UnitSample, units_of
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
 from consilience.registry import did_you_mean
+from consilience.similarity.over_units import with_units
 from consilience.similarity.store import Outcome, PairStore
 
 
@@ -167,12 +169,14 @@ class TileSide:
     sums: TileSums
     length: float
     moments: Moments | None
+    units: UnitSample | None = None
 
     @classmethod
     def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
         """Returns the side that has these sums."""
         length = centring.length(n, sums)
-        return cls(sums, length, centring.moments(n, sums, length))
+        units = sums.units and sums.units.over(length)
+        return cls(sums, length, centring.moments(n, sums, length), units)
 
 
 @dataclass(frozen=True)
@@ -297,6 +301,8 @@ class Task:
         """Returns what the tiled pass needs of features x: (n, d), and of its null."""
         rows = self.preprocessing.rows(x)
         form = self.metric.tile_form(rows)
+        if self.metric.facts.of_units and self.apart is None and x.shape[1] >= LEAST:
+            form = replace(form, units=units_of(form.rows, diagonal=self.metric.has_diagonal))
         if self.null != "closed_form":
             return form
         by_rows = self.metric.centring in ("debiased", "biased")
@@ -327,13 +333,12 @@ class Task:
         value = self.tiled_value(n, product, a, b)
         if not np.isfinite(value):
             return Outcome(failure=f"the metric gave {value}")
-        if self.null is None:
-            return Outcome(value)
+        null = None
         if draws is not None:
             null = null_of_draws(value, draws, self.metric.facts, rounding=TILED)
-        else:
+        elif self.null:
             null = closed_form(self.metric, value, a.moments, b.moments, TILED)
-        return _outcome(value, null)
+        return with_units(_outcome(value, null), a.units, b.units, self.metric.facts)
 
     def prepare(self, item: Item) -> "Form":
         """Returns the prepared form of a layer, with the sums of its null.
@@ -347,7 +352,8 @@ class Task:
             found[name] = self.preprocessing(x) if name == item.main else x
         prepared = self.metric.prepare_in_groups(*found.values(), groups=self.apart)
         form = self.form(prepared, len(found[item.main]))
-        return form._replace(rows=own_rows(found))
+        units = None if self.apart is not None else self.metric.units(found[item.main], prepared)
+        return form._replace(rows=own_rows(found), units=units)
 
     def form(self, prepared: Any, n: int) -> "Form":  # noqa: ANN401
         """Returns the form that the metric prepared of n samples, with the sums of its null."""
@@ -368,15 +374,13 @@ class Task:
     def _with_null(self, value: float, a: "Form", b: "Form") -> Outcome:
         if not np.isfinite(value := float(value)):
             return Outcome(failure=f"the metric gave {value}")
-        ties = self._ties(a, b)
-        if self.null is None:
-            return Outcome(value, ties=ties)
+        ties, null = self._ties(a, b), None
         if self.null == "closed_form":
             null = closed_form(self.metric, value, a.moments, b.moments)
-        else:
+        elif self.null:
             orders = self.permutations.orders(a.n, self.groups)
             null = monte_carlo(self.metric, value, a.prepared, b.prepared, orders)
-        return _outcome(value, null, ties)
+        return with_units(_outcome(value, null, ties), a.units, b.units, self.metric.facts)
 
     def _ties(self, a: "Form", b: "Form") -> float | None:
         """Returns the share of samples whose k-th neighbour ties, of the side with more."""
@@ -384,7 +388,9 @@ class Task:
         return None if None in shares else max(shares)
 
 
-def _outcome(value: float, null: Null, ties: float | None = None) -> Outcome:
+def _outcome(value: float, null: Null | None, ties: float | None = None) -> Outcome:
+    if null is None:
+        return Outcome(value, ties=ties)
     return Outcome(value, None, null.mean, null.sd, null.p, ties, null.note)
 
 
@@ -398,3 +404,5 @@ class Form(NamedTuple):
     """How many rows those inputs have whose rows are no samples."""
     seconds: float | None = None
     """CPU seconds that it took, where others share them; None: as long as it was waited for."""
+    units: UnitSample | None = None
+    """Its units as a sample; None: nothing is said of them."""

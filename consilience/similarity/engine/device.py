@@ -84,7 +84,7 @@ def sums_on_device(
                 TileSums(
                     rows[k, m],
                     float(products[k, m, m]),
-                    *(forms[k].diagonal, forms[k].cubes, forms[k].heavy),
+                    *(forms[k].diagonal, forms[k].cubes, forms[k].heavy, forms[k].units),
                 )
                 for m, forms in enumerate(models)
             ],

@@ -21,6 +21,7 @@ import numpy as np
 from consilience.forms.groups import Between
 from consilience.forms.heavy import Heavy
 from consilience.forms.tiles import BINS, TileForm, TileSums, write_entries
+from consilience.forms.units import Units
 from consilience.similarity.shelf import Steps, read_at
 
 ROWS, COLUMNS = 512, 512
@@ -60,6 +61,7 @@ class TileModel:
     cubes: tuple[tuple[float, ...], ...] = ((),)
     """For each kernel."""
     heavies: tuple[Heavy | None, ...] = (None,)
+    samples: tuple[Units | None, ...] = (None,)
     units: int = 0
     """Of the features, which a tile costs."""
     known: Known | None = None
@@ -73,9 +75,9 @@ class TileModel:
             forms: of its kernels; they have the same rows, whose products are taken once.
         """
         diagonals, cubes = (form.diagonal for form in forms), (form.cubes for form in forms)
-        heavies, units = (form.heavy for form in forms), forms[0].rows.shape[1]
-        write = partial(_write, forms)
-        return cls(write, tuple(diagonals), tuple(cubes), tuple(heavies), units)
+        heavies, samples = (form.heavy for form in forms), (form.units for form in forms)
+        given = (tuple(part) for part in (diagonals, cubes, heavies, samples))
+        return cls(partial(_write, forms), *given, units=forms[0].rows.shape[1])
 
 
 def tiled_sums(
@@ -129,7 +131,8 @@ def tiled_sums(
                 TileSums(
                     rows[k, m],
                     model.known.squares if model.known else float(products[k, m, m]),
-                    *(given[k] for given in (model.diagonals, model.cubes, model.heavies)),
+                    *(part[k] for part in (model.diagonals, model.cubes, model.heavies)),
+                    model.samples[k],
                 )
                 for m, model in enumerate(models)
             ],
