@@ -1,0 +1,28 @@
+"""What `import consilience as cs` offers: models, features, comparisons, results and figures.
+
+Everything is handed over to the rooms that the workflow uses, so values are those of its tables.
+"""
+
+from consilience.api import plot
+from consilience.api.comparing import compare, layers, pairwise
+from consilience.api.extracting import extract
+from consilience.api.loading import Model, load_model
+from consilience.api.reading import ResultTables, consistency, read_results
+from consilience.api.shown import Comparison, SimilarityTable
+from consilience.api.values import Features
+
+__all__ = [
+    "Comparison",
+    "Features",
+    "Model",
+    "ResultTables",
+    "SimilarityTable",
+    "compare",
+    "consistency",
+    "extract",
+    "layers",
+    "load_model",
+    "pairwise",
+    "plot",
+    "read_results",
+]

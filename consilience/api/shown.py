@@ -1,0 +1,108 @@
+"""What comparisons print: the value first, and what it means."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from consilience.api.measures import Measure
+
+CONSTANT = ("dataset", "metric", "layer_x", "layer_y")
+"""Columns that need not be shown where all rows have one value."""
+UNSHOWN = ("hash_x", "hash_y")
+SHOWN = {"max_rows": 20, "float_format": "{:.4g}".format}
+"""How a table is printed."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The similarity of two models, and what chance would give.
+
+    Attributes:
+        value: in the metric's own direction.
+        null_mean: mean of the value when the samples of one side are permuted; None: no null.
+        null_sd: its standard deviation.
+        z: (value - null_mean) / null_sd.
+        p: share of the null that is at least as similar.
+        calibrated: (value - null_mean) / (best - null_mean): 0 is chance, 1 a self pair.
+        note: why one of these is missing, or what is to be said of p.
+        n: number of samples.
+        null: `closed_form`, `monte_carlo` or None.
+        measure: the metric and what was done to features before it.
+    """
+
+    value: float
+    null_mean: float | None
+    null_sd: float | None
+    z: float | None
+    p: float | None
+    calibrated: float | None
+    note: str | None
+    n: int
+    null: str | None
+    measure: Measure
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        lines = [
+            f"value       {self.value:.6g}  ({self.measure.way})",
+            f"metric      {self.measure}",
+            f"samples     {self.n}",
+        ]
+        if self.null:
+            how = self.null.replace("_", " ")
+            null = f"mean {number(self.null_mean)}, sd {number(self.null_sd)} ({how})"
+            lines.append(f"null        {null}")
+            lines.append(f"z, p        {number(self.z)}, {probability(self.p)}")
+            lines.append(f"calibrated  {number(self.calibrated)}  (0 chance, 1 a self pair)")
+        return "\n".join([*lines, *([f"note        {self.note}"] if self.note else [])])
+
+    __repr__ = __str__
+
+
+def number(value: float | None) -> str:
+    """Returns a number as it is shown, of what may be missing."""
+    return "undefined" if value is None else f"{value:.4g}"
+
+
+def probability(value: float | None) -> str:
+    """Returns a p-value as it is shown: one too small for a float is not 0."""
+    return "< 1e-300" if value is not None and value < 1e-300 else number(value)
+
+
+class SimilarityTable(pd.DataFrame):
+    """A similarity table that prints its values: a pandas DataFrame in all else."""
+
+    @property
+    def _constructor(self) -> type["SimilarityTable"]:
+        return SimilarityTable
+
+    def __repr__(self) -> str:
+        return "\n".join([*self._heading(), self._shown().to_string(**SHOWN)])
+
+    def _repr_html_(self) -> str:
+        heading = "<br>".join(self._heading())
+        return f"<p>{heading}</p>{self._shown().to_html(**SHOWN)}"
+
+    def _shown(self) -> pd.DataFrame:
+        """Returns the columns that say something, with p-values as they are shown."""
+        table = pd.DataFrame(self)
+        dropped = [name for name in UNSHOWN if name in table]
+        if "value" in table:  # otherwise somebody chose columns
+            dropped += [name for name in table if name not in dropped and table[name].isna().all()]
+            constant = [name for name in CONSTANT if name in table and len(set(table[name])) == 1]
+            dropped += constant
+        table = table.drop(columns=list(dict.fromkeys(dropped)))
+        if "p" in table:
+            table["p"] = [probability(None if pd.isna(p) else float(p)) for p in table["p"]]
+        return table
+
+    def _heading(self) -> list[str]:
+        """Returns what the table is of, as far as its metadata say."""
+        attrs: dict[str, Any] = self.attrs
+        if "words" not in attrs or "value" not in self:
+            return []
+        null = attrs.get("null") or "no null"
+        return [f"{attrs['words']} ({attrs['way']}; {null.replace('_', ' ')})"]
