@@ -168,7 +168,7 @@ def by_dataset(tables: Any, metric: str | None = None) -> dict[str, pd.DataFrame
         for name, part in tables.groupby("dataset", sort=False):
             own = pd.DataFrame(part)
             own.attrs = said.get(str(name), dict(tables.attrs))
-            parts[str(name) or "features"] = own
+            parts[str(name)] = own
     else:
         parts = {str(name): pd.DataFrame(table) for name, table in tables.items()}
         for name, table in tables.items():

@@ -37,8 +37,10 @@ NUMBERED = 5.6
 """Least side of a cell with its number in it."""
 LONGEST = 22
 """Letters of a layer's name."""
-BAR, GAP, TITLE = 20.0, 4.0, 8.0
-"""Room in mm for the scale, between panels, and for a title."""
+BAR, GAP, TITLE, HEADING = 24.0, 4.0, 5.0, 6.0
+"""Room in mm for the scale, between panels, for the title of a panel and that of the figure."""
+LEAST_HEIGHT = 42.0
+"""Of a figure, in mm, for its scale."""
 COLUMNS = [
     "dataset", "model_x", "model_y", "position_x", "position_y", "layer_x", "layer_y", "value",
     "null_mean", "null_sd", "calibrated",
@@ -123,7 +125,13 @@ def layer_heatmaps(
     with style():
         figure = _draw(lines, column, scale, width)
         _bar(figure, scale, column, axis)
+        figure.suptitle(_heading(column, axis), y=1 - 1.0 / 25.4 / figure.get_figheight(), va="top")
     return figure, table
+
+
+def _heading(column: str, axis: MetricAxis) -> str:
+    calibrated = "calibrated" if column == "calibrated" else "without a null"
+    return f"{axis.label}, {calibrated}: layers by depth"
 
 
 def _panel(dataset: str, table: pd.DataFrame, x: str, y: str) -> Panel | None:
@@ -181,11 +189,12 @@ def _draw(
     cell = (width - left - BAR - columns * GAP) / columns / widest
     cell = min(LARGEST, max(LEAST, cell))
     parts = [line[k : k + columns] for line in lines for k in range(0, len(line), columns)]
-    high = sum(len(part[0].layers_x) * cell + TITLE + below for part in parts)
+    high = HEADING + sum(len(part[0].layers_x) * cell + TITLE + below for part in parts)
+    high = max(high, LEAST_HEIGHT)
     wide = left + columns * (widest * cell + GAP) + BAR
     figure = mpl.Figure(figsize=(wide / 25.4, high / 25.4))
     mpl.FigureCanvasAgg(figure)
-    top = high
+    top = high - HEADING
     for part in parts:
         tall = len(part[0].layers_x) * cell
         top -= TITLE + tall
@@ -238,19 +247,17 @@ def _letters(layers: Sequence[str]) -> int:
 
 
 def _bar(figure: Figure, scale: ScalarMappable, column: str, axis: MetricAxis) -> None:
-    """Puts the scale beside the panels, with chance marked on it."""
+    """Puts the scale beside the panels; on one of calibrated values 0 is named."""
     wide, high = figure.get_size_inches() * 25.4
-    box = figure.axes[0].get_position()
-    tall = min(60.0, 0.9 * high) / high
-    place = ((wide - BAR + 3) / wide, max(box.y1 - tall, 0.02), 2.5 / wide, tall)
+    top = high - HEADING - TITLE
+    tall = min(60.0, top - 4)
+    place = ((wide - BAR + 3) / wide, (top - tall) / high, 2.5 / wide, tall / high)
     bar = figure.colorbar(scale, cax=figure.add_axes(place))
     bar.outline.set_visible(False)
     if column == "value":
-        bar.set_label(f"{axis.label}\n({axis.direction}; without a null)")
+        bar.set_label(f"{axis.label}\n({axis.direction})")
         return
-    bar.set_label(f"{axis.label}, calibrated")
+    ticks = [tick for tick in bar.get_ticks() if scale.norm.vmin <= tick <= scale.norm.vmax]
+    ticks = sorted({0.0, *(round(float(tick), 6) for tick in ticks)})
+    bar.set_ticks(ticks, labels=["0 chance" if t == 0 else minus(f"{t:g}") for t in ticks])
     bar.ax.axhline(0.0, color=DARK, linewidth=1.0)
-    bar.ax.annotate(
-        "chance", (0.5, 0.0), (0, -2), xycoords=("axes fraction", "data"),
-        textcoords="offset points", ha="center", va="top", size=FONT, annotation_clip=False,
-    )  # fmt: skip
