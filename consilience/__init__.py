@@ -12,6 +12,7 @@ from consilience.lazy import hand_over
 if TYPE_CHECKING:
     from consilience.api import (
         Comparison,
+        ConsilienceError,
         Features,
         Model,
         ResultTables,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "ConsilienceError",
     "Features",
     "Model",
     "ResultTables",

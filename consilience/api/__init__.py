@@ -10,9 +10,11 @@ from consilience.api.loading import Model, load_model
 from consilience.api.reading import ResultTables, consistency, read_results
 from consilience.api.shown import Comparison, SimilarityTable
 from consilience.api.values import Features
+from consilience.errors import ConsilienceError
 
 __all__ = [
     "Comparison",
+    "ConsilienceError",
     "Features",
     "Model",
     "ResultTables",

@@ -9,6 +9,8 @@ from consilience.api.measures import Measure
 
 CONSTANT = ("dataset", "metric", "layer_x", "layer_y")
 """Columns that need not be shown where all rows have one value."""
+ROUNDING = 1e-9
+"""A mean of the null that is this small a share of its deviation is shown as 0."""
 UNSHOWN = ("hash_x", "hash_y")
 SHOWN = {"max_rows": 20, "float_format": "{:.4g}".format}
 """How a table is printed."""
@@ -53,7 +55,9 @@ class Comparison:
         ]
         if self.null:
             how = self.null.replace("_", " ")
-            null = f"mean {number(self.null_mean)}, sd {number(self.null_sd)} ({how})"
+            small = abs(self.null_mean or 0.0) < ROUNDING * (self.null_sd or 0.0)
+            mean = 0.0 if small else self.null_mean
+            null = f"mean {number(mean)}, sd {number(self.null_sd)} ({how})"
             lines.append(f"null        {null}")
             lines.append(f"z, p        {number(self.z)}, {probability(self.p)}")
             lines.append(f"calibrated  {number(self.calibrated)}  (0 chance, 1 a self pair)")
@@ -95,6 +99,9 @@ class SimilarityTable(pd.DataFrame):
             constant = [name for name in CONSTANT if name in table and len(set(table[name])) == 1]
             dropped += constant
         table = table.drop(columns=list(dict.fromkeys(dropped)))
+        if {"null_mean", "null_sd"} <= set(table):
+            small = table["null_mean"].abs() < ROUNDING * table["null_sd"]
+            table["null_mean"] = table["null_mean"].mask(small.fillna(False), 0.0)
         if "p" in table:
             table["p"] = [probability(None if pd.isna(p) else float(p)) for p in table["p"]]
         return table

@@ -39,7 +39,7 @@ LONGEST = 22
 """Letters of a layer's name."""
 BAR, GAP, TITLE, HEADING = 24.0, 4.0, 5.0, 6.0
 """Room in mm for the scale, between panels, for the title of a panel and that of the figure."""
-LEAST_HEIGHT = 42.0
+LEAST_HEIGHT = 48.0
 """Of a figure, in mm, for its scale."""
 COLUMNS = [
     "dataset", "model_x", "model_y", "position_x", "position_y", "layer_x", "layer_y", "value",
@@ -123,9 +123,8 @@ def layer_heatmaps(
     column = "calibrated" if table["calibrated"].notna().any() else "value"
     scale = _scale(table, column, axis)
     with style():
-        figure = _draw(lines, column, scale, width)
-        _bar(figure, scale, column, axis)
-        figure.suptitle(_heading(column, axis), y=1 - 1.0 / 25.4 / figure.get_figheight(), va="top")
+        figure, right = _draw(lines, column, scale, width, _heading(column, axis))
+        _bar(figure, scale, right, column, axis)
     return figure, table
 
 
@@ -178,37 +177,46 @@ def _scale(table: pd.DataFrame, column: str, axis: MetricAxis) -> ScalarMappable
 
 
 def _draw(
-    lines: Sequence[Sequence[Panel]], column: str, scale: ScalarMappable, width: float
-) -> Figure:
-    """Places panels line by line so that all cells have one size."""
-    left = max(_letters(panel.layers_x) for line in lines for panel in line) * LETTER + 6
-    below = max(_letters(panel.layers_y) for line in lines for panel in line) * LETTER + 6
-    most = max(len(line) for line in lines)
-    widest = max(len(line[0].layers_y) for line in lines)
-    columns = max(1, min(most, int((width - left - BAR) / (max(30.0, 2.2 * widest) + GAP))))
-    cell = (width - left - BAR - columns * GAP) / columns / widest
-    cell = min(LARGEST, max(LEAST, cell))
+    lines: Sequence[Sequence[Panel]], column: str, scale: ScalarMappable, width: float, heading: str
+) -> tuple[Figure, float]:
+    """Places panels line by line so that all cells have one size.
+
+    Returns:
+        the figure, and where the panels end, in mm from the left.
+    """
+    panels = [panel for line in lines for panel in line]
+    left = max(_letters(panel.layers_x) for panel in panels) * LETTER + 6
+    below = max(_letters(panel.layers_y) for panel in panels) * LETTER + 6
+    named = LETTER * max(max(len(p.dataset), len(p.model_y) + 3) for p in panels)
+    widest = max(len(panel.layers_y) for panel in panels)
+    room = width - left - BAR
+    columns = max(1, int(room / (max(30.0, named, 2.2 * widest) + GAP)))
+    columns = min(columns, max(map(len, lines)))
+    cell = min(LARGEST, max(LEAST, (room / columns - GAP) / widest))
+    pitch = max(widest * cell, named) + GAP
     parts = [line[k : k + columns] for line in lines for k in range(0, len(line), columns)]
     high = HEADING + sum(len(part[0].layers_x) * cell + TITLE + below for part in parts)
-    high = max(high, LEAST_HEIGHT)
-    wide = left + columns * (widest * cell + GAP) + BAR
+    high, right = max(high, LEAST_HEIGHT), left + columns * pitch
+    wide = max(right + BAR, 1.2 * LETTER * len(heading) + 4)
     figure = mpl.Figure(figsize=(wide / 25.4, high / 25.4))
     mpl.FigureCanvasAgg(figure)
+    figure.suptitle(heading, y=1 - 1.0 / high, va="top")
     top = high - HEADING
     for part in parts:
         tall = len(part[0].layers_x) * cell
         top -= TITLE + tall
         for k, panel in enumerate(part):
             across = len(panel.layers_y) * cell
-            start = left + k * (across + GAP)
-            axes = figure.add_axes((start / wide, top / high, across / wide, tall / high))
+            box = (left + k * pitch, top, across, tall)
+            axes = figure.add_axes(tuple(np.divide(box, (wide, high, wide, high))))
             _fill(axes, panel, column, scale, cell)
             _name(axes, panel, cell, first=k == 0)
         top -= below
-    return figure
+    return figure, right
 
 
 def _fill(axes: Axes, panel: Panel, column: str, scale: ScalarMappable, cell: float) -> None:
+    """Draws the cells, with their numbers where these have room."""
     values = panel.matrix(column)
     m, d = values.shape
     image = scale.to_rgba(np.ma.masked_invalid(values))
@@ -217,11 +225,13 @@ def _fill(axes: Axes, panel: Panel, column: str, scale: ScalarMappable, cell: fl
         image[np.arange(m), np.arange(m)] = mpl.to_rgba(LIGHT)
     axes.imshow(image, extent=(0, d, m, 0), interpolation="nearest", aspect="equal")
     axes.spines[:].set_visible(False)
-    if cell < NUMBERED:
-        return
-    for i, j in np.argwhere(np.isfinite(values)):
-        if panel.model_x != panel.model_y or i != j:
-            text = minus(f"{values[i, j]:.2f}".replace("0.", ".", 1))
+    texts = {
+        (i, j): minus(f"{values[i, j]:.2f}".replace("0.", ".", 1))
+        for i, j in np.argwhere(np.isfinite(values))
+        if panel.model_x != panel.model_y or i != j
+    }
+    if cell >= max([NUMBERED, *(LETTER * len(text) for text in texts.values())]):
+        for (i, j), text in texts.items():
             color = ink(image[i, j, :3])
             axes.text(j + 0.5, i + 0.5, text, ha="center", va="center", size=FONT, color=color)
 
@@ -246,16 +256,18 @@ def _letters(layers: Sequence[str]) -> int:
     return max(map(len, shorten(layers, LONGEST)))
 
 
-def _bar(figure: Figure, scale: ScalarMappable, column: str, axis: MetricAxis) -> None:
+def _bar(
+    figure: Figure, scale: ScalarMappable, right: float, column: str, axis: MetricAxis
+) -> None:
     """Puts the scale beside the panels; on one of calibrated values 0 is named."""
     wide, high = figure.get_size_inches() * 25.4
     top = high - HEADING - TITLE
     tall = min(60.0, top - 4)
-    place = ((wide - BAR + 3) / wide, (top - tall) / high, 2.5 / wide, tall / high)
+    place = (right / wide, (top - tall) / high, 2.5 / wide, tall / high)
     bar = figure.colorbar(scale, cax=figure.add_axes(place))
     bar.outline.set_visible(False)
     if column == "value":
-        bar.set_label(f"{axis.label}\n({axis.direction})")
+        bar.set_label(axis.direction)
         return
     ticks = [tick for tick in bar.get_ticks() if scale.norm.vmin <= tick <= scale.norm.vmax]
     ticks = sorted({0.0, *(round(float(tick), 6) for tick in ticks)})

@@ -7,6 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, TensorDataset
 
 import consilience as cs
+from consilience.datasets import Sample
 from consilience.errors import ConfigError, DataError, FeaturesError
 from consilience.features import read_layer
 from consilience.features.extract import extract_features
@@ -97,8 +98,6 @@ def test_a_loader_gives_what_preprocessing_by_hand_gives(network):
 
 
 def _sample(picture):
-    from consilience.datasets import Sample
-
     return Sample("0", "0", image=lambda: Image.fromarray(picture))
 
 
