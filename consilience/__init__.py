@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from consilience.lazy import hand_over
 
 if TYPE_CHECKING:
-    from consilience.api import (
+    from consilience.api.offered import (
         Comparison,
         ConsilienceError,
         Features,
@@ -45,4 +45,4 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-hand_over(__name__, "consilience.api", __all__)
+hand_over(__name__, "consilience.api.offered", __all__)

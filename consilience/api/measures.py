@@ -16,6 +16,7 @@ from consilience.renames import present
 DEFAULT = "cka_debiased"
 Given = str | Mapping[str, Any] | Metric
 """A variant's id, a metric's name, an entry as in config/metrics.yaml, or a metric."""
+BEFORE = ("row_normalize", "center", "clip")
 AS_THEY_ARE = {"row_normalize": False, "center": False, "clip": None, "group_rows": "apart"}
 """What is done before a metric that is no variant of the catalogue."""
 
@@ -35,16 +36,18 @@ class Measure:
     group_rows: GroupRows = "apart"
 
     def __str__(self) -> str:
+        return f"{self.title}; {self.before}"
+
+    @property
+    def title(self) -> str:
+        """Its name for the reader, and the metric with those parameters that were given."""
         given = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         text = f"{self.metric.facts.name}({given})"
-        label = f"{self.label}: {text}" if self.label != self.metric.facts.name else text
-        return f"{label}; {self.before}"
+        return f"{self.label}: {text}" if self.label != self.metric.facts.name else text
 
     @property
     def before(self) -> str:
         """What is done to features before the metric, in words."""
-        if self.metric.facts.main != "features":
-            return f"{self.metric.facts.main} as they are"
         done = [
             words
             for words, on in (
@@ -54,7 +57,7 @@ class Measure:
             )
             if on
         ]
-        return ", ".join(done) if done else "features as they are"
+        return ", ".join(done) if done else f"{self.metric.facts.main} as they are"
 
     @property
     def way(self) -> str:
@@ -93,10 +96,13 @@ def find_measure(given: Given, settings: Mapping[str, Any] = {}) -> Measure:
     entry, name, before = _entry(given)
     entry = {**entry, **settings}
     spec = resolve(entry, {"layers": "all", "permutations": 0, **before}, {})
+    metric = get_metric(spec["metric"], **spec["parameters"])
+    if metric.facts.main != "features":  # logits and the like are compared as they are
+        spec["preprocessing"] = {key: settings[key] for key in BEFORE if key in settings}
     return Measure(
         name,
         entry.get("label", name) if not settings else entry["metric"],
-        get_metric(spec["metric"], **spec["parameters"]),
+        metric,
         spec["parameters"],
         Preprocessing(**spec["preprocessing"]),
         spec.get("group_rows", "apart"),

@@ -1,11 +1,13 @@
 """What comparisons print: the value first, and what it means."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from consilience.api.measures import Measure
+from consilience.calibration import NULL
 
 CONSTANT = ("dataset", "metric", "layer_x", "layer_y")
 """Columns that need not be shown where all rows have one value."""
@@ -54,16 +56,28 @@ class Comparison:
             f"samples     {self.n}",
         ]
         if self.null:
-            how = self.null.replace("_", " ")
-            small = abs(self.null_mean or 0.0) < ROUNDING * (self.null_sd or 0.0)
-            mean = 0.0 if small else self.null_mean
-            null = f"mean {number(mean)}, sd {number(self.null_sd)} ({how})"
-            lines.append(f"null        {null}")
-            lines.append(f"z, p        {number(self.z)}, {probability(self.p)}")
-            lines.append(f"calibrated  {number(self.calibrated)}  (0 chance, 1 a self pair)")
-        return "\n".join([*lines, *([f"note        {self.note}"] if self.note else [])])
+            found = {name: getattr(self, name) for name in (*NULL, "note")}
+            lines += null_lines(found, self.null)
+        return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def null_lines(found: Mapping[str, Any], kind: str) -> list[str]:
+    """Returns what is said of the null of one value.
+
+    Args:
+        found: null_mean, null_sd, z, p, calibrated and note; None for what is missing.
+        kind: of the null.
+    """
+    small = abs(found["null_mean"] or 0.0) < ROUNDING * (found["null_sd"] or 0.0)
+    mean = number(0.0 if small else found["null_mean"])
+    return [
+        f"null        mean {mean}, sd {number(found['null_sd'])} ({kind.replace('_', ' ')})",
+        f"z, p        {number(found['z'])}, {probability(found['p'])}",
+        f"calibrated  {number(found['calibrated'])}  (0 chance, 1 a self pair)",
+        *([f"note        {found['note']}"] if found["note"] else []),
+    ]
 
 
 def number(value: float | None) -> str:

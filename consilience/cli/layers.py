@@ -62,7 +62,7 @@ def add(commands: Any) -> None:  # noqa: ANN401
 
 
 def _layers(arguments: argparse.Namespace) -> int:
-    from consilience.api import layers, plot  # noqa: PLC0415 - not for a mere --help
+    from consilience.api.offered import layers, plot  # noqa: PLC0415 - not for a mere --help
 
     out = Path(arguments.out) if arguments.out else None
     if out and out.suffix not in (*FIGURES, ".csv"):
