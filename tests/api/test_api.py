@@ -1,6 +1,7 @@
 """`import consilience as cs`: what it offers, that it is light, and that values are the tables'."""
 
 import inspect
+import io
 import subprocess
 import sys
 
@@ -18,8 +19,11 @@ from consilience.config.shape import read_schema, with_defaults
 from consilience.consistency import consistency_tables
 from consilience.errors import ConfigError, DataError, FeaturesError, MetricError
 from consilience.features import make_manifest, write_features
-from consilience.files import read_table
+from consilience.files import read_table, write_table
 from consilience.metrics import get_metric
+from consilience.plots import read_axis
+from consilience.plots.model_map import model_map
+from consilience.plots.similarity_heatmaps import similarity_heatmaps
 from consilience.similarity import make_similarity
 
 HEAVY = ("numpy", "pandas", "torch", "matplotlib", "yaml", "scipy")
@@ -234,3 +238,60 @@ def test_code_of_others_is_not_loaded_unasked(monkeypatch):
     row = {"source": "transformers", "name": "lab/net", "modality": "text"}
     with pytest.raises(ConfigError, match="would run on this machine; if you trust it"):
         cs.load_model(row, trust_remote_code="yes")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with the similarity tables of two metrics on two datasets."""
+    folder, tables = tmp_path_factory.mktemp("results"), {}
+    for seed, dataset in enumerate(("digits", "photos")):
+        for metric in ("cka_debiased", "bures"):
+            given = {m: cs.Features(m, {"early": x[:, :3], "late": x}, dataset=dataset)
+                     for m, x in planted(seed).items()}  # fmt: skip
+            table = cs.pairwise(given, metric)
+            metadata = {key: table.attrs[key] for key in ("facts", "layers", "spec")}
+            write_table(
+                pd.DataFrame(table), folder / f"similarity/{dataset}/{metric}.parquet", metadata
+            )
+            tables[dataset, metric] = table
+    return folder, tables
+
+
+def test_results_are_one_tidy_frame_of_each_kind(results):
+    folder, tables = results
+    found = cs.read_results(folder)
+    assert list(found) == ["similarity"] and "similarity" in repr(found)
+    frame = found["similarity"]
+    assert len(frame) == sum(map(len, tables.values())) and frame is found["similarity"]
+    for (dataset, metric), table in tables.items():
+        own = frame[(frame["dataset"] == dataset) & (frame["metric"] == metric)]
+        assert own["value"].tolist() == table["value"].tolist()
+    with pytest.raises(DataError, match="no tables 'similarty'; did you mean 'similarity'"):
+        found["similarty"]
+
+
+def test_figures_of_frames_are_those_of_the_workflow(results):
+    folder, tables = results
+    frame = cs.read_results(folder)["similarity"]
+    with pytest.raises(DataError, match="of 2 metrics; name one: bures, cka_debiased"):
+        cs.plot.heatmap(frame)
+    by_dataset = {d: t for (d, metric), t in tables.items() if metric == "bures"}
+    plain = {d: pd.DataFrame(t) for d, t in by_dataset.items()}
+    last = {m: "late" for m in planted()}
+    models = pd.DataFrame({"lab": list("aab")}, index=list(last))
+    axis = read_axis(by_dataset, "Bures distance")
+    settings = {"axis": axis, "group": "lab", "layers": last}
+    for function, drawn in ((similarity_heatmaps, cs.plot.heatmap), (model_map, cs.plot.map)):
+        expected = saved(function(plain, models, **settings)[0])
+        for given in (frame, by_dataset):
+            figure = drawn(given, metric="bures", models=models, group="lab")
+            assert saved(figure) == expected
+    figure = cs.plot.layers(frame, metric="cka_debiased")
+    assert len(figure.axes) == 2 * 6 + 1, "each two of three models, and each with itself"
+    assert len(cs.plot.layers(frame, [("m1", "m3")], metric="cka_debiased").axes) == 2 + 1
+
+
+def saved(figure):
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
