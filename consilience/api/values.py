@@ -14,6 +14,7 @@ from consilience.metrics import Metric
 from consilience.registry import did_you_mean
 from consilience.similarity import Item
 from consilience.similarity.items import items_of
+from consilience.similarity.task import Offer, make_item
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +104,11 @@ def items_for(metric: Metric, model: str, source: Any) -> list[Item]:  # noqa: A
             raise FeaturesError(
                 f"{source.model} gave no {lacking[0]}, which the metric {metric.facts.name!r} takes"
             )
-        given = {name: own[name] for name in names} if len(names) > 1 else x
-        item = items_of(metric, model, given)[0]
-        # the hash of a features file, so that pairs are computed in the same order of both sides
-        hash_ = item.hash if len(names) > 1 else content_hash(np.asarray(x))
-        found.append(replace(item, layer=layer, hash=hash_, origin=origin))
+        offers = {name: _offer(np.asarray(own[name])) for name in names}
+        found.append(replace(make_item(metric, model, layer, offers), origin=origin))
     return found
+
+
+def _offer(x: np.ndarray) -> Offer:
+    """Returns an input as a features file has it: pairs are known by the same hashes."""
+    return Offer(x.shape, content_hash(x), lambda: x)

@@ -144,6 +144,37 @@ def test_the_null_is_that_of_a_study_unless_somebody_says():
     assert cs.compare(x, y, "cka", null="monte_carlo", permutations=9).p == pytest.approx(0.1)
 
 
+def test_groups_of_samples_have_the_null_of_a_study():
+    x, y = (planted()[name].astype(float) for name in ("m1", "m2"))
+    groups = np.repeat(np.arange(N // 3), 3)
+    apart = cs.compare(x, y, "cka", groups=groups)
+    assert apart.null == "monte_carlo" and apart.value == get_metric("cka")(x, y, groups=groups)
+    mean = cs.compare(x, y, "cka", groups=groups, group_rows="mean")
+    pooled = [side.reshape(N // 3, 3, -1).mean(axis=1) for side in (x, y)]
+    assert mean.value == pytest.approx(get_metric("cka")(*pooled), abs=1e-12)
+    assert mean.null == "closed_form"
+
+
+def test_metrics_of_other_inputs_take_them_of_features_as_of_files(tmp_path):
+    rng, features, paths = np.random.default_rng(2), [], {}
+    for name in "ab":
+        f, g = (rng.normal(size=(n, 2)).astype("float32") for n in (30, 5))
+        header = {"model": {"model": name}, "dataset": "d", "samples_hash": "s"}
+        paths[name] = tmp_path / f"{name}.safetensors"
+        ids = [f"s{k}" for k in range(30)]
+        outputs = {"logits": f @ g.T}
+        write_features(paths[name], {"late": f}, header, ids, outputs=outputs, unembedding=g)
+        features.append(cs.Features.read(paths[name]))
+    for metric in ("jsd", "disagreement", "d_llv", "identifiable_svd"):
+        table = cs.pairwise(features, metric)
+        expected = cs.pairwise(paths, metric)
+        pd.testing.assert_frame_equal(table, expected, check_exact=True)
+        assert "as they are" in str(find_measure(metric))
+    del features[1].outputs["unembedding"]
+    with pytest.raises(FeaturesError, match="b gave no unembedding, which the metric"):
+        cs.pairwise(features, "identifiable_svd")
+
+
 def test_tables_print_their_values():
     text = str(cs.pairwise(planted()))
     assert text.splitlines()[0].startswith("CKA (linear, debiased)") and "rows divided" in text
