@@ -195,7 +195,10 @@ def _draw(
     cell = min(LARGEST, max(LEAST, (room / columns - GAP) / widest))
     pitch = max(widest * cell, named) + GAP
     parts = [line[k : k + columns] for line in lines for k in range(0, len(line), columns)]
-    high = HEADING + sum(len(part[0].layers_x) * cell + TITLE + below for part in parts)
+    label = 1.1 * LETTER * (2 + max(len(panel.model_x) for panel in panels))
+    least = min(len(panel.layers_x) for panel in panels) * cell
+    above, below = (max(side, (label - least) / 2) for side in (TITLE, below))
+    high = HEADING + sum(len(part[0].layers_x) * cell + above + below for part in parts)
     high, right = max(high, LEAST_HEIGHT), left + columns * pitch
     wide = max(right + BAR, 1.2 * LETTER * len(heading) + 4)
     figure = mpl.Figure(figsize=(wide / 25.4, high / 25.4))
@@ -204,7 +207,7 @@ def _draw(
     top = high - HEADING
     for part in parts:
         tall = len(part[0].layers_x) * cell
-        top -= TITLE + tall
+        top -= above + tall
         for k, panel in enumerate(part):
             across = len(panel.layers_y) * cell
             box = (left + k * pitch, top, across, tall)
