@@ -197,8 +197,8 @@ def _draw(
     parts = [line[k : k + columns] for line in lines for k in range(0, len(line), columns)]
     label = 1.1 * LETTER * (2 + max(len(panel.model_x) for panel in panels))
     least = min(len(panel.layers_x) for panel in panels) * cell
-    above, below = (max(side, (label - least) / 2) for side in (TITLE, below))
-    high = HEADING + sum(len(part[0].layers_x) * cell + above + below for part in parts)
+    below = max(below, label - least)
+    high = HEADING + sum(len(part[0].layers_x) * cell + TITLE + below for part in parts)
     high, right = max(high, LEAST_HEIGHT), left + columns * pitch
     wide = max(right + BAR, 1.2 * LETTER * len(heading) + 4)
     figure = mpl.Figure(figsize=(wide / 25.4, high / 25.4))
@@ -207,7 +207,7 @@ def _draw(
     top = high - HEADING
     for part in parts:
         tall = len(part[0].layers_x) * cell
-        top -= above + tall
+        top -= TITLE + tall
         for k, panel in enumerate(part):
             across = len(panel.layers_y) * cell
             box = (left + k * pitch, top, across, tall)
@@ -248,7 +248,9 @@ def _name(axes: Axes, panel: Panel, cell: float, *, first: bool) -> None:
         names = [shorten(layers, LONGEST)[k] for k in ticks]
         getattr(axes, f"set_{side}ticks")(ticks + 0.5, names)
         axes.tick_params(axis=side, length=0, pad=1, rotation=90 if side == "x" else 0)
-        getattr(axes, f"set_{side}label")(f"{model} →" if side == "x" else f"← {model}")
+        long = 1.1 * LETTER * (len(model) + 2) > len(layers) * cell  # then it begins at the corner
+        text, corner = (f"{model} →", "left") if side == "x" else (f"← {model}", "top")
+        getattr(axes, f"set_{side}label")(text, loc=corner if long else "center")
     if not first:
         axes.set_yticks([])
         axes.set_ylabel("")
