@@ -15,7 +15,7 @@ help: ## show this help
 
 setup: $(READY) ## make the virtual environment from pinned versions
 
-$(READY): envs/requirements.txt envs/demo.txt envs/sdists.txt pyproject.toml
+$(READY): envs/requirements.txt envs/demo.txt envs/sdists.txt pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r envs/requirements.txt

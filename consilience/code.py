@@ -2,8 +2,9 @@
 
 The closure is read off the sources, so that a plan loads no deep-learning library, and it follows
 names: `from consilience.similarity import Engine` leads to the module that defines `Engine`, not to
-all that the package offers. That holds for a package whose `__init__.py` does nothing but import;
-with one statement more, it is itself part of the closure of everything in its package.
+all that the package offers. That holds for a package whose `__init__.py` does nothing but import,
+or names under `if TYPE_CHECKING:` what `consilience.lazy` imports when it is needed; with one
+statement more, it is itself part of the closure of everything in its package.
 
 What is imported by name at run time cannot be seen and is given by the caller: the module of a
 metric (`code_of_class`), of a source (`sources_of`), of a figure. What is imported for the sake of
@@ -241,9 +242,16 @@ def _exists(module: str) -> bool:
 def _exports(package: str) -> dict[str, tuple[str, str]] | None:
     """Returns {name: (module, name there)} of a package that only imports; None: it does more."""
     exports: dict[str, tuple[str, str]] = {}
-    for number, node in enumerate(ast.parse(_source(package)).body):
+    statements = ast.parse(_source(package)).body
+    for number, node in enumerate(statements):
         match node:
             case ast.Expr(value=ast.Constant(value=str())) if number == 0:
+                continue
+            case ast.Expr(value=ast.Call(func=ast.Name(id="hand_over"))):
+                continue
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=[]):
+                statements += body  # what is handed over
+            case ast.ImportFrom(module="typing", names=[ast.alias(name="TYPE_CHECKING")]):
                 continue
             case ast.ImportFrom(module=str(module), names=names, level=0) if (
                 module.partition(".")[0] == NAME

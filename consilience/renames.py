@@ -48,6 +48,7 @@ STUDY_KEYS = {
     "sensitivity.metrics": "metrics",
     "sensitivity.datasets": "datasets",
     "plots.group": "columns",
+    "plots.layers": "models",
 }
 """Keys of a study that hold names, in lists, alone or in queries, and of what kind."""
 QUERIES = ("models", "datasets", "consistency.models", "consistency.sets")
@@ -115,6 +116,8 @@ def _of_value(value: Any, kind: str, *, query: bool) -> Any:  # noqa: ANN401
         return {key: _of_value(each, kind, query=query) for key, each in value.items()}
     if isinstance(value, str):
         return of_query(value, kind) if query else present(kind, value)
+    if any(isinstance(each, list) for each in value):
+        return [[present(kind, name) for name in each] for each in value]
     return list(dict.fromkeys(present(kind, name) for name in value))
 
 

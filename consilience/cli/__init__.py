@@ -11,6 +11,7 @@ from consilience.cli import (
     compare,
     features,
     grounding,
+    layers,
     power,
     summary,
     verify,
@@ -37,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (
         compare,
+        layers,
         check_metric,
         features,
         summary,

@@ -3,13 +3,15 @@
 import argparse
 import json
 from collections.abc import Sequence
-from importlib.resources import files
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from consilience.api.measures import DEFAULT, Measure, find_measure
+from consilience.api.shown import note_lines, null_lines, units_lines
 from consilience.calibration import NULL, Permutations
 from consilience.cli.features import CONTIGUOUS
 from consilience.errors import ConfigError, FeaturesError, check_reached
@@ -17,18 +19,16 @@ from consilience.features.activations import REDUCTIONS, describe, reduce_pair
 from consilience.features.foreign import ID_KEYS, LABEL_KEYS
 from consilience.features.reading import check_content, check_same_stimuli, read_header
 from consilience.files import METADATA_KEY, lines_of, text_of
-from consilience.forms.groups import GroupRows, group_codes
 from consilience.forms.groups import describe as describe_groups
+from consilience.forms.groups import group_codes
 from consilience.forms.inputs import INPUTS, model_inputs
 from consilience.limits.arrays import check_npy, check_npz
 from consilience.limits.reading import DAMAGED, regular
-from consilience.metrics import METRICS, Metric, Preprocessing, get_metric, split_variant
+from consilience.metrics import Metric
 from consilience.registry import did_you_mean
-from consilience.renames import present
 from consilience.samples.table import read_samples
 from consilience.similarity.over_units import UNITS
 
-CATALOGUE = "metrics.yaml"
 FEATURES = "features"
 """The input that layers are."""
 
@@ -47,11 +47,16 @@ def add(commands: Any) -> None:  # noqa: ANN401
     compare.add_argument("y", help="features of the other model, of the same samples in order")
     compare.add_argument(
         "--metric",
-        default="cka_debiased",
-        help="a variant of config/metrics.yaml, or a metric's own name (default: %(default)s)",
+        default=DEFAULT,
+        help="a variant of config/metrics.yaml, as in a study, which divides rows by their norms; "
+        "or a metric's own name, of features as they are (default: %(default)s)",
     )
     compare.add_argument(
-        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="parameters of the metric"
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="parameters of the metric; row_normalize=false for a variant of features as they are",
     )
     compare.add_argument(
         "--center", action="store_true", help="subtract the mean of each unit first"
@@ -85,7 +90,8 @@ def _compare(arguments: argparse.Namespace) -> int:
 
     if arguments.permutations is not None and arguments.permutations < 2:
         raise ConfigError(f"--permutations {arguments.permutations}: a null takes 2 or more")
-    metric, preprocessing, group_rows = _metric(arguments)
+    measure = _measure(arguments)
+    metric, preprocessing, group_rows = measure.metric, measure.preprocessing, measure.group_rows
     permutations = Permutations(arguments.permutations or 1000, arguments.seed)
     shared = {"labels": _read(arguments.labels)} if arguments.labels else {}
     per_sample = INPUTS[metric.facts.main].per_sample
@@ -126,7 +132,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         found |= {"null": null, **{key: outcome[key] for key in NULL}}
     if null or outcome["note"]:
         found["note"] = outcome["note"]
-    print(json.dumps(found, indent=2) if arguments.json else _text(found, metric))
+    print(json.dumps(found, indent=2) if arguments.json else _text(found, measure))
     return 0
 
 
@@ -146,24 +152,12 @@ def _null_kind(metric: Metric, arguments: argparse.Namespace, *, in_blocks: bool
     return "closed_form" if closed else "monte_carlo"
 
 
-def _metric(arguments: argparse.Namespace) -> tuple[Metric, Preprocessing, GroupRows]:
-    """Returns the metric of a catalogued id or a registered name, and what precedes it.
-
-    Third comes what it says of rows of one group.
-    """
-    catalogue = yaml.safe_load(_catalogue().read_text(encoding="utf8"))
-    name = present("metrics", arguments.metric)
-    if name in catalogue:
-        variant = dict(catalogue[name])
-    elif name in METRICS:
-        variant = {"metric": name}
-    else:
-        raise ConfigError(f"unknown metric {name!r}{did_you_mean(name, {*catalogue, *METRICS})}")
-    variant |= read_settings(arguments.set)
-    given = {"center": arguments.center, "row_normalize": arguments.row_normalize}
-    found = split_variant(variant)
-    before = Preprocessing(**{**given, **found.before})
-    return get_metric(found.metric, **found.parameters), before, variant.get("group_rows", "apart")
+def _measure(arguments: argparse.Namespace) -> Measure:
+    """Returns the metric that is meant, and what precedes it."""
+    measure = find_measure(arguments.metric, read_settings(arguments.set))
+    asked = {"center": arguments.center, "row_normalize": arguments.row_normalize}
+    before = replace(measure.preprocessing, **{key: True for key, on in asked.items() if on})
+    return replace(measure, preprocessing=before)
 
 
 def read_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -183,12 +177,6 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
             reason = " ".join(str(error).split())
             raise ConfigError(f"--set {setting!r}: the value cannot be read ({reason})") from None
     return found
-
-
-def _catalogue() -> Any:  # noqa: ANN401
-    """Returns the catalogue of the clone, or the one that was installed with the package."""
-    clone = Path(__file__).parents[2] / "config" / CATALOGUE
-    return clone if clone.exists() else files("consilience") / "catalogue" / CATALOGUE
 
 
 def _place(name: str) -> tuple[Path, str | None]:
@@ -326,32 +314,24 @@ def _choose(path: Path, layer: str | None, known: Sequence[str]) -> str:
     return layer
 
 
-def _text(found: dict[str, Any], metric: Metric) -> str:
-    parameters = ", ".join(f"{key}={value}" for key, value in found["parameters"].items())
-    before = [key for key in ("center", "row_normalize") if found[key]]
+def _text(found: dict[str, Any], measure: Measure) -> str:
+    before = measure.before
     if "reduction" in found:
-        before.append(f"reduction {found['reduction']}")
-    way = "larger" if metric.facts.larger_is_more_similar else "smaller"
+        before += f", reduction {found['reduction']}"
     lines = [
-        f"metric      {found['metric']}({parameters})" + "".join(f", {b}" for b in before),
+        f"metric      {measure.title}",
+        f"before it   {before}",
         f"x           {found['x']['file']}  {tuple(found['x']['shape'])}",
         f"y           {found['y']['file']}  {tuple(found['y']['shape'])}",
         *([f"samples     {found['n']}{_datasets(found)}"] if "n" in found else []),
         *([f"groups      {found['groups']}"] if "groups" in found else []),
-        f"value       {found['value']:.6g}  ({way} is more similar)",
+        f"value       {found['value']:.6g}  ({measure.way})",
     ]
     if "value_units" in found:
-        value, low, high = (_number(found[name]) for name in UNITS)
-        lines.append(f"units       {value}  ({low} to {high}: with infinitely many units)")
+        lines += units_lines(found)
     if "null" in found:
-        kind = found["null"].replace("_", " ")
-        lines.append(
-            f"null        mean {_number(found['null_mean'])}, "
-            f"sd {_number(found['null_sd'])} ({kind})"
-        )
-        lines.append(f"z, p        {_number(found['z'])}, {_number(found['p'])}")
-        lines.append(f"calibrated  {_number(found['calibrated'])}  (0 chance, 1 a self pair)")
-    lines += [f"note        {found['note']}"] if found.get("note") else []
+        lines += null_lines(found, found["null"])
+    lines += note_lines(found.get("note"))
     return "\n".join(lines)
 
 
@@ -364,7 +344,3 @@ def _datasets(found: dict[str, Any]) -> str:
     if silent:
         text += f"; {' and '.join(silent)} cannot tell of which: rows are taken in order"
     return text
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4g}"

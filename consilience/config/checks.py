@@ -263,6 +263,11 @@ def _check_probes_and_curves(
         if not fitting([name]):
             hint = did_you_mean(name, FIGURES)
             problems.add(where.place("plots.figures"), f"there is no figure {name!r}{hint}")
+    for position, pair in enumerate(study.settings["plots"]["layers"]):
+        for name in sorted(set(pair) - set(study.models)):
+            hint = did_you_mean(name, study.models)
+            place = where.place(f"plots.layers[{position}]")
+            problems.add(place, f"{name!r} is not in the study{hint}")
     for model, row in study.models.items():
         tower = row.get("text_tower")
         if tower and models.get(tower, {}).get("modality") != "text":

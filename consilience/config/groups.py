@@ -113,6 +113,12 @@ class Groups:
         return shown
 
     @property
+    def layer_pairs(self) -> list[list[str]]:
+        """Pairs of models whose layers a figure compares; none where last layers alone are."""
+        layered = self.settings["similarity"]["layers"] == "all"
+        return self.settings["plots"]["layers"] if layered else []
+
+    @property
     def figures(self) -> list[Facts]:
         """All figures that there are; a study has those of which it has what they show."""
         return list(FIGURES.values())

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,8 @@ from consilience.files import ROOT
 from consilience.registry import did_you_mean
 from consilience.results import id_problem
 
+INSTALLED = Path(__file__).parents[1] / "schemas"
+"""Where schemas are when the package was installed without its project."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?")
 MOST_SHOWN = 200
 """Problems that a message lists."""
@@ -58,8 +61,10 @@ class Problems:
 
 @cache
 def read_schema(name: str) -> dict[str, Any]:
-    """Returns a JSON Schema of workflow/schemas."""
+    """Returns a JSON Schema of workflow/schemas, or of those installed with the package."""
     path = ROOT / "workflow" / "schemas" / f"{name}.yaml"
+    if not path.exists():
+        path = INSTALLED / path.name
     return yaml.safe_load(path.read_text(encoding="utf8"))
 
 

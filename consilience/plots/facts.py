@@ -35,6 +35,7 @@ class Plan(Protocol):
         settings: the study's settings.
         group: the grouping that colours the models, or None.
         group_columns: the metadata columns that figures show.
+        layer_pairs: pairs of models whose layers a figure compares.
         clusters: the column that says which models are of one family, or `none`.
         models_by_family: all models with that column.
         grouped: whether consistency is measured for groups, sets or anchors.
@@ -76,6 +77,7 @@ class Plan(Protocol):
     settings: Mapping[str, Any]
     group: str | None
     group_columns: Sequence[str]
+    layer_pairs: Sequence[Sequence[str]]
     clusters: str
     models_by_family: Mapping[str, Mapping[str, str]]
     grouped: bool

@@ -58,6 +58,7 @@ def pairwise(  # noqa: PLR0913 - options by name
     preprocessing: Preprocessing | None = None,
     engine: Engine | None = None,
     store: PairStore | None = None,
+    wanted: Wanted | None = None,
 ) -> pd.DataFrame:
     """Returns the similarities of all pairs of models as a long table.
 
@@ -65,7 +66,8 @@ def pairwise(  # noqa: PLR0913 - options by name
         metric: from `consilience.metrics.get_metric`.
         features: {model: (n, d) array, torch tensor, or path of a features file}; a file
             contributes all its layers, or its logits to a metric of logits. For a metric of several
-            inputs {model: {input: array}}, or files that have them.
+            inputs {model: {input: array}}, or files that have them. A list of items is taken as it
+            is.
         null: `closed_form` (metrics that are inner products over pairs of samples; no cost per
             pair), `monte_carlo` (K comparisons per pair), or None: no calibration.
         permutations: number and seed for `monte_carlo` (default 1000, 0).
@@ -79,6 +81,7 @@ def pairwise(  # noqa: PLR0913 - options by name
         preprocessing: centring and row normalisation before the metric (default: neither).
         engine: threads, memory and checkpoints.
         store: values of earlier runs, extended by what is computed now.
+        wanted: which pairs the table is to hold; None: all.
 
     Returns:
         Columns model_x, layer_x, model_y, layer_y, value, null_mean, null_sd, z, p, calibrated,
@@ -117,7 +120,7 @@ def pairwise(  # noqa: PLR0913 - options by name
         group_rows=group_rows,
     )
     task, items = take_groups(_with_shared(task, items, {"labels": labels}), items)
-    table = similarity_table(task, items, engine, store)
+    table = similarity_table(task, items, engine, store, wanted)
     table.attrs |= describe(reduction) if reduction else {}
     return table
 
@@ -234,11 +237,19 @@ def _all_items(
     metric: Metric, features: Mapping[str, Any], reduction: str | None = None
 ) -> list[Item]:
     given = {model: _reduced(metric, features[model], reduction) for model in sorted(features)}
-    return [item for model, source in given.items() for item in items_of(metric, model, source)]
+    return [
+        item
+        for model, source in given.items()
+        for item in (source if _are_items(source) else items_of(metric, model, source))
+    ]
+
+
+def _are_items(source: Any) -> bool:  # noqa: ANN401
+    return isinstance(source, list) and bool(source) and isinstance(source[0], Item)
 
 
 def _reduced(metric: Metric, source: Any, reduction: str | None) -> Any:  # noqa: ANN401
-    if not reduction or isinstance(source, str | Path):
+    if not reduction or isinstance(source, str | Path) or _are_items(source):
         return source
     if isinstance(source, Mapping):
         main = metric.facts.main

@@ -12,7 +12,7 @@ from consilience.cli import main
 from consilience.errors import FeaturesError
 from consilience.features import write_features
 from consilience.features.activations import reduce_pair
-from consilience.metrics import get_metric
+from consilience.metrics import Preprocessing, get_metric
 from consilience.networks.weights import write_trained
 from consilience.similarity import pairwise, pairwise_many
 
@@ -28,6 +28,10 @@ def files(tmp_path):
     return tmp_path, x, y
 
 
+CKA = ("--metric", "cka")
+"""The metric of features as they are; a variant is that of a study, which divides rows first."""
+
+
 def run(capsys, *arguments):
     status = main(["compare", *map(str, arguments)])
     return status, capsys.readouterr()
@@ -36,14 +40,20 @@ def run(capsys, *arguments):
 def test_value_and_null_of_two_files(files, capsys):
     folder, x, y = files
     arguments = [folder / "a.npy", f"{folder / 'b.safetensors'}:early", "--json"]
-    status, shown = run(capsys, *arguments, "--metric", "cka_debiased", "--null")
-    found = json.loads(shown.out)
-    assert status == 0
-    assert found["value"] == get_metric("cka")(x, y)
-    table = pairwise(get_metric("cka"), {"x": x, "y": y}, null="closed_form")
-    row = table[(table.model_x == "x") & (table.model_y == "y")].iloc[0]
-    for key in ("null_mean", "null_sd", "z", "p", "calibrated"):
-        assert found[key] == row[key]
+    for name, before in (("cka", {}), ("cka_debiased", {"row_normalize": True})):
+        status, shown = run(capsys, *arguments, "--metric", name, "--null")
+        found = json.loads(shown.out)
+        assert status == 0
+        table = pairwise(
+            get_metric("cka"), {"x": x, "y": y}, null="closed_form",
+            preprocessing=Preprocessing(**before),
+        )  # fmt: skip
+        row = table[(table.model_x == "x") & (table.model_y == "y")].iloc[0]
+        for key in ("value", "null_mean", "null_sd", "z", "p", "calibrated"):
+            assert found[key] == row[key], (name, key)
+        assert found["row_normalize"] == bool(before)
+    plain = json.loads(run(capsys, *arguments, "--set", "row_normalize=false")[1].out)
+    assert plain["value"] == get_metric("cka")(x, y)
 
 
 def test_text_says_all(files, capsys):
@@ -52,7 +62,14 @@ def test_text_says_all(files, capsys):
     status, shown = run(capsys, *arguments, "--null", "--permutations", 99, "--center")
     assert status == 0
     value = get_metric("rsa", rdm="cosine")(x - x.mean(0), y - y.mean(0))
-    for part in ("rdm=cosine", "center", f"{value:.6g}", "monte carlo", "0.01", "calibrated"):
+    for part in (
+        "rdm=cosine",
+        "units centred",
+        f"{value:.6g}",
+        "monte carlo",
+        "0.01",
+        "calibrated",
+    ):
         assert part in shown.out
 
 
@@ -80,7 +97,7 @@ def test_groups_of_samples_are_taken_from_a_file(files, capsys, form):
     else:
         (folder / "g.txt").write_text("".join(f"picture {g}\n" for g in groups))
     arguments = [folder / "a.npy", folder / "c.npz", "--groups", folder / f"g.{form}"]
-    arguments += ["--metric", "cka_debiased"]
+    arguments += CKA
     found = json.loads(run(capsys, *arguments, "--null", "--json")[1].out)
     assert found["value"] == get_metric("cka")(x, y, groups=groups)
     assert found["groups"] == "20 groups of 3 samples" and found["null"] == "monte_carlo"
@@ -112,7 +129,7 @@ def test_maps_are_reduced(tmp_path, capsys):
     np.save(tmp_path / "y.npy", y)
     files = [tmp_path / "x.npy", tmp_path / "y.npy"]
     assert "consilience.features.activations" in run(capsys, *files)[1].err
-    found = json.loads(run(capsys, *files, "--reduce", "spatial", "--json")[1].out)
+    found = json.loads(run(capsys, *files, "--reduce", "spatial", "--json", *CKA)[1].out)
     assert found["value"] == get_metric("cka")(*reduce_pair(x, y, "spatial"))
     assert (found["reduction"], found["seed"], found["x"]["shape"]) == ("spatial", 0, [30, 4, 6, 6])
     table = pairwise(get_metric("cka"), {"x": x, "y": y}, reduction="mean")
@@ -149,7 +166,9 @@ def test_of_a_features_file_the_layer_is_taken_and_outputs_where_they_are_named(
         write_features(path, {"late": x}, header, ids, outputs={"logits": logits})
         pairs[path] = {"late": x, "logits": logits}
     for layer, ending in (("late", ""), ("logits", ":logits")):
-        found = json.loads(run(capsys, *(f"{path}{ending}" for path in pairs), "--json")[1].out)
+        found = json.loads(
+            run(capsys, *(f"{path}{ending}" for path in pairs), "--json", *CKA)[1].out
+        )
         expected = get_metric("cka")(*(own[layer].astype(float) for own in pairs.values()))
         assert found["value"] == pytest.approx(expected, abs=1e-12)
 
@@ -269,7 +288,7 @@ def test_ids_of_other_samples_or_in_another_order_are_refused(files, capsys):
     assert status
     assert "row 0 is '0.png' in the one and '59.png' in the other" in shown.err
     np.savez(folder / "y.npz", embeddings=y, file_names=ids)
-    status, shown = run(capsys, folder / "x.npz", folder / "y.npz", "--json")
+    status, shown = run(capsys, folder / "x.npz", folder / "y.npz", "--json", *CKA)
     assert status == 0
     assert json.loads(shown.out)["value"] == get_metric("cka")(x, y)
 

@@ -63,6 +63,7 @@ def plan_of(study, **changes):
             "sensitivity": {"n": [20, 40]},
         },
         "group": "family", "group_columns": columns, "grouped": True,
+        "layer_pairs": [["model_00", "model_01"], ["model_02", "model_02"]],
         "clusters": "none", "models_by_family": {m: {} for m in study["models"]},
         "distributions": {
             "family": ("family", None), "set": ("set", None),

@@ -77,7 +77,7 @@ def test_a_study_names_what_was_renamed(use, caplog):
             "a": "goal == 'supervised'", "b": "model in ['lite_0', \"pixels\"]"}},
         "alignment": {"metrics": ["cka_unbiased"], "across": "goal"},
         "sensitivity": {"n": [10], "metrics": ["cka_unbiased"], "datasets": ["handwritten"]},
-        "plots": {"group": "goal"},
+        "plots": {"group": "goal", "layers": [["lite_0", "pixels"], ["lite_0", "lite0"]]},
     })  # fmt: skip
     assert list(study.models) == ["lite0", "pixels"]
     assert list(study.datasets) == ["digits"]
@@ -91,6 +91,7 @@ def test_a_study_names_what_was_renamed(use, caplog):
     assert settings["alignment"]["across"] == "objective"
     assert settings["sensitivity"]["metrics"] == ["cka_debiased"]
     assert settings["sensitivity"]["datasets"] == ["digits"]
+    assert settings["plots"]["layers"] == [["lite0", "pixels"], ["lite0", "lite0"]]
     told = "the model 'lite_0' is called 'lite0' since 0.2.0; the former name still works"
     assert warned(caplog).count(told) == 1
     assert len(warned(caplog)) == 5

@@ -17,6 +17,7 @@ MODULES = sorted((ROOT / "consilience").rglob("*.py"))
 SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 BY_NAME = {
     "datasets/__init__.py": "a dataset's source: `sources_of`",
+    "lazy.py": "what a package hands over: named in its `if TYPE_CHECKING:`",
     "features/extract.py": "what reads features made elsewhere: `READER`, in `sources_of`",
     "metrics/_checks.py": "other people's packages only",
     "metrics/_files.py": "metrics outside the package: `code_of_class`",
@@ -43,6 +44,13 @@ TOY = {
     "room/door.py": "def knock(): ...\n",
     "room/window.py": "from consilience.base import X\n\n\ndef look(): ...\n",
     "hall/__init__.py": "from consilience.room import knock\n",
+    "lazy.py": "def hand_over(*names): ...\n",
+    "late/__init__.py": (
+        "from typing import TYPE_CHECKING\n\nfrom consilience.lazy import hand_over\n\n"
+        "if TYPE_CHECKING:\n    from consilience.room import knock, peek\n\n"
+        '__all__ = ["knock", "peek"]\n__version__ = "1"\n\n'
+        'hand_over(__name__, "consilience.room", __all__)\n'
+    ),
     "busy/__init__.py": "import os\nfrom consilience.base import X\nY = X\n",
     "busy/inner.py": "Z = 1\n",
 }
@@ -93,6 +101,9 @@ def names(module):
         ("from consilience.room import window\n", ["base", "room.window"]),
         ("from consilience.room.door import knock\n", ["room.door"]),
         ("from consilience.hall import knock\n", ["room.door"]),
+        ("from consilience.late import knock\n", ["room.door"]),
+        ("from consilience.late import peek, __version__\n", ["base", "room.window"]),
+        ("from consilience.late import hand_over\n", ["lazy"]),
         ("from consilience.busy import Y\n", ["base", "busy"]),
         ("from consilience.busy import inner\n", ["base", "busy", "busy.inner"]),
         ("import consilience.busy.inner\n", ["base", "busy", "busy.inner"]),
