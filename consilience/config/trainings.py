@@ -42,7 +42,7 @@ class Group:
 
 
 class Trainings(Imports):
-    """The part of a plan about training, and of features and probes of which a job makes several."""
+    """The part of a plan about training, and features and probes of which a job makes several."""
 
     study: Study
     results: "Results"

@@ -125,7 +125,7 @@ def extract_features(
         delete_strays(out)
         if chosen.learnt:
             read_header(model_row["weights"], chosen.learnt)
-        extractor = load_model(model_row, device)
+        extractor = KEPT.model(model_row, device, load_model)
         header = {
             "model": dict(model_row),
             "dataset": dataset_row["dataset"],

@@ -1,23 +1,28 @@
-"""What a process keeps of the dataset that it read last, for the next model on it.
+"""What a process keeps: of the dataset that it read last, for the next model on it, and of models.
 
 Models of one process often read the same pictures: decoded ones are kept, and so are the inputs
-that networks of one recipe take. Features do not depend on it. A dataset that takes more than
-`LIMIT` is not kept at all, and the next dataset takes the place of the one before.
+that networks of one recipe take. A dataset that takes more than `LIMIT` is not kept at all, and the
+next dataset takes the place of the one before. Small networks are kept for the next dataset.
+Features do not depend on any of it.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+import os
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from consilience.datasets import Sample
 from consilience.features.batches import Chunk
+from consilience.files import canonical_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from consilience.models import Extractor
+
 LIMIT = 256 * 2**20
-"""Bytes that are kept."""
+"""Bytes that are kept, of a dataset and of networks each."""
 
 
 class Kept:
@@ -28,6 +33,29 @@ class Kept:
         self._pictures: dict[int, Image] = {}
         self._chunks: dict[Hashable, list[Chunk]] = {}
         self._left = 0
+        self._models: dict[str, Extractor] = {}
+        self._weights = 0
+
+    def model(
+        self, row: Mapping[str, Any], device: str, load: Callable[[Mapping[str, Any], str], Any]
+    ) -> Any:  # noqa: ANN401 - an extractor
+        """Returns what `load` makes of a model's row and a device, or made of the same before.
+
+        Kept are networks of pictures and vectors alone, for others count, or know, what they read;
+        and on the CPU alone, whose memory is not what lacks.
+        """
+        key = canonical_json([dict(row), device, _state(str(row.get("weights", "")))])
+        if (known := self._models.get(key)) is not None:
+            return known
+        found = load(row, device)
+        network = getattr(found, "network", None)
+        plain = device == "cpu" and not hasattr(found, "begin")
+        plain = plain and "truncated" not in getattr(found, "provenance", {})
+        if network is not None and plain:
+            size = sum(weight.nbytes for weight in network.state_dict().values())
+            if self._weights + size <= LIMIT:
+                self._models[key], self._weights = found, self._weights + size
+        return found
 
     def turn_to(self, key: Hashable) -> None:
         """Keeps what is of this dataset; `key` holds all that decides its samples."""
@@ -80,6 +108,14 @@ class Kept:
             return False
         self._left -= size
         return True
+
+
+def _state(path: str) -> list[int]:
+    """Returns what is another whenever a file is written; nothing of what is no file."""
+    if not os.path.isfile(path):  # noqa: PTH113 - may be no path at all
+        return []
+    found = os.stat(path)  # noqa: PTH116
+    return [found.st_ino, found.st_size, found.st_mtime_ns]
 
 
 def _size(chunk: Chunk) -> int:

@@ -86,3 +86,34 @@ def test_a_pass_that_broke_off_or_holds_no_tensors_is_not_kept():
     lists = Chunk(0, 0, [torch.zeros(2), torch.zeros(3)])
     for _ in range(2):
         assert [c.inputs for c in store.chunks("lists", lambda: iter([lists]))] == [lists.inputs]
+
+
+class Net:
+    """An extractor, as far as it is looked at."""
+
+    def __init__(self, **provenance):
+        self.network, self.provenance = torch.nn.Linear(2, 2), provenance
+
+
+def test_a_small_network_is_loaded_once_until_its_weights_are_others(tmp_path, monkeypatch):
+    path, store = tmp_path / "w", Kept()
+    path.write_text("1")
+    row = {"model": "m", "weights": str(path)}
+    first = store.model(row, "cpu", lambda row, device: Net())
+    assert store.model(dict(row), "cpu", None) is first
+    for other, device in (({**row, "layers": "all"}, "cpu"), (row, "cuda")):
+        assert store.model(other, device, lambda row, device: Net()) is not first
+    assert store.model(row, "cuda", lambda row, device: Net()) is not first  # nothing is kept there
+    path.write_text("22")
+    assert store.model(row, "cpu", lambda row, device: Net()) is not first
+    monkeypatch.setattr(kept, "LIMIT", 0)
+    for _ in range(2):
+        large = Net()
+        assert (
+            store.model({"model": "large"}, "cpu", lambda row, device, large=large: large) is large
+        )
+
+
+def test_what_counts_as_it_reads_is_loaded_each_time():
+    store, found = Kept(), [Net(truncated="0"), Net(truncated="0")]
+    assert [store.model({}, "cpu", lambda row, device, one=one: one) for one in found] == found
