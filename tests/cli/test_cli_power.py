@@ -20,8 +20,7 @@ from consilience.consistency.power import Design
 from consilience.files import read_table, write_table
 from consilience.pairs.families import Clusters
 from consilience.pairs.matrix import Similarity
-from consilience.results import Results
-from consilience.results import STUDY_FILE
+from consilience.results import STUDY_FILE, Results
 
 
 @pytest.fixture(autouse=True)
