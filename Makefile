@@ -27,7 +27,6 @@ $(READY): envs/requirements.txt envs/demo.txt envs/sdists.txt pyproject.toml set
 # The demo needs no hub: never ask one.
 demo: export HF_HUB_OFFLINE = 1
 demo: setup ## run the default study on real models and data, and say what came out
-	@$(BIN)/snakemake -n --quiet rules host
 	$(BIN)/snakemake --cores $(CORES) --quiet rules
 	@$(BIN)/consilience summary results
 

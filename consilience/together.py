@@ -43,18 +43,21 @@ MOST = 500
 logger = logging.getLogger(__name__)
 
 
-def list_jobs(jobs: Iterable[Any], kinds: Iterable[str], folder: str | Path = FOLDER) -> None:
+def list_jobs(
+    jobs: Iterable[Any], kinds: Iterable[str] | None = None, folder: str | Path = FOLDER
+) -> None:
     """Writes down which jobs of a run may have their files made by others of their kind.
 
     Args:
         jobs: all jobs of Snakemake that a run is to do.
-        kinds: names of the scripts whose jobs count.
+        kinds: names of the scripts whose jobs count; None: of all with a module in
+            `consilience.jobs`.
         folder: the place of the lists.
     """
     forget(folder)
     jobs = list(jobs)
     made = {str(path) for job in jobs for path in job.output}
-    for kind in kinds:
+    for kind in list_kinds() if kinds is None else kinds:
         own = [job for job in jobs if Path(str(job.rule.script or "")).stem == kind]
         if not 1 < len(own) <= MOST:
             continue
@@ -69,6 +72,12 @@ def list_jobs(jobs: Iterable[Any], kinds: Iterable[str], folder: str | Path = FO
         place.write_text(json.dumps(listed), encoding="utf8")
 
 
+def list_kinds() -> list[str]:
+    """Returns the kinds of jobs of which one goes on with others, by their modules."""
+    paths = Path(__file__).with_name("jobs").glob("*.py")
+    return sorted(path.stem for path in paths if path.stem != "__init__")
+
+
 def forget(folder: str | Path = FOLDER) -> None:
     """Deletes the lists, and what was made and not taken."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -78,16 +87,16 @@ def make_each(module: str, job: Any, folder: str | Path = FOLDER) -> None:  # no
     """Makes the files of a job, or takes what another one made, and goes on with those of others.
 
     Args:
-        module: `consilience.KIND.job`, whose function `make` makes the files of a job from its
-            `input`, `output`, `params`, `threads` and `config`; it is imported only when there are
-            some to make.
+        module: `consilience.jobs.KIND`, whose function `make` makes the files of a job from its
+            `input`, `output`, `params`, `wildcards`, `threads` and `config`; it is imported only
+            when there are some to make.
         job: what Snakemake hands to the script.
         folder: the place of the lists.
 
     Raises:
         Exception: what `make` raises for the job itself.
     """
-    listing = Path(folder, module.split(".")[1], "jobs.json")
+    listing = Path(folder, module.rpartition(".")[2], "jobs.json")
     if not listing.exists():
         _maker(module)(job)
         return

@@ -41,11 +41,11 @@ if workflow.is_main_process:
         logger.warning(sentence)
 
 
-# Jobs of these scripts take seconds to start and often less to do their work: one that is up goes
-# on with the files of others of the run.
+# Jobs take seconds to start and often less to do their work: one that is up goes on with the files
+# of others of its kind, where `consilience/jobs/` has that kind.
 onstart:
     if workflow.is_main_process and workflow.local_exec:
-        list_jobs(workflow.dag.needrun_jobs(), ["features", "probe", "plots"])
+        list_jobs(workflow.dag.needrun_jobs())
 
 
 onsuccess:

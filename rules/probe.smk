@@ -48,6 +48,39 @@ rule probe:
         "../workflow/scripts/probe.py"
 
 
+# Models of one recipe: starting a job for each would take longer than their probes do.
+for group in PLAN.groups_probed:
+
+    rule:
+        """How well labels can be read off features of trained models of one recipe."""
+        name:
+            f"probe_{group.rule}"
+        input:
+            features=PLAN.features_of(group),
+            samples=PLAN.probe_inputs["samples"],
+        output:
+            PLAN.each("probe", dataset=["{dataset}"], model=group.models),
+        log:
+            RESULTS.log("probe", model=group.name),
+        benchmark:
+            RESULTS.benchmark("probe", model=group.name)
+        conda:
+            "../envs/analysis.yaml"
+        threads: 1
+        resources:
+            mem_mb=PLAN.growing(4000),
+            runtime=PLAN.growing(120),
+        params:
+            settings=PLAN.probe_settings,
+            columns=PLAN.probe_columns,
+            seed=STUDY.settings["seed"],
+            code=PLAN.code("probe_together"),
+        script:
+            "../workflow/scripts/probe_together.py"
+
+    workflow.ruleorder(f"probe_{group.rule}", "probe")
+
+
 localrules:
     accuracy,
 

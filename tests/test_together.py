@@ -63,7 +63,7 @@ def run(job, maker):
     log = Path(f"{job.wildcards.name}.log")
     log_to(log)
     together._maker = lambda _module: maker
-    together.make_each("consilience.kind.job", job)
+    together.make_each("consilience.jobs.kind", job)
     return log.read_text(encoding="utf8")
 
 

@@ -1,6 +1,7 @@
 """`consilience summary`: what came out of a study, in one screen."""
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 from consilience.cli import power
 from consilience.errors import DataError
 from consilience.files import read_table
+from consilience.pairs.sets import ALL
 from consilience.probe.scores import LINEAR
 from consilience.results import RESULT_FILES, list_tables, read_study
 
@@ -38,7 +40,8 @@ def summarize(results: Path) -> str:
     Raises:
         DataError: there are no results in the folder.
     """
-    parts = [_probe(results), _similarity(results), _consistency(results), _places(results)]
+    tellers = (_probe, _similarity, _consistency, _groups, _places)
+    parts = [tell(results) for tell in tellers]
     text = "\n\n".join(part for part in parts if part)
     if not text:
         raise DataError(f"{results} holds no results; run `snakemake` first")
@@ -55,9 +58,18 @@ def _probe(results: Path) -> str:
     if table.empty:
         return ""
     linear = table[table["kind"] == LINEAR] if "kind" in table else table
+    linear = linear.assign(model=linear["model"].replace(_variants(results)))
     wide = 100 * linear.pivot_table(index="model", columns="dataset", values="accuracy")
     shown = wide.to_string(float_format="{:.1f}".format, na_rep="–")
     return f"Probe accuracy on the test split, % (mean over seeds)\n{shown}"
+
+
+def _variants(results: Path) -> dict[str, str]:
+    """Returns for each model that a recipe makes with other seeds what all of these are called."""
+    rows = (read_study(results) or {}).get("models", {})
+    named = {m: f"{row['recipe']}.{row['variant']}" for m, row in rows.items() if row.get("recipe")}
+    counts = Counter(named.values())
+    return {m: f"{name} ({counts[name]})" for m, name in named.items() if counts[name] > 1}
 
 
 def _similarity(results: Path) -> str:
@@ -85,6 +97,23 @@ def _consistency(results: Path) -> str:
     ]
     head = "Consistency of all models, Pearson r [95 % interval over models], Mantel p"
     return "\n".join([head, *lines, *_power(rows)])
+
+
+def _groups(results: Path) -> str:
+    from consilience.plots.families import headline  # noqa: PLC0415 - slow to import
+
+    table = _read(results, "consistency_means")
+    if table.empty:
+        return ""
+    inner = (table["grouping"] != ALL) & (table["group_x"] == table["group_y"])
+    rows = headline(table[inner & (table["method"] == "pearson")])
+    lines = [
+        f"  {row.metric:<18} {row.grouping} {row.group_x}: {row.value:.2f} "
+        f"[{row.low:.2f}, {row.high:.2f}]"
+        for row in rows[rows["low"].notna()].itertuples()
+    ]
+    head = "Consistency within groups, mean Pearson r over pairs of datasets [95 % interval]"
+    return "\n".join([head, *lines]) if lines else ""
 
 
 def _power(rows: pd.DataFrame) -> list[str]:

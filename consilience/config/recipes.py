@@ -302,6 +302,7 @@ def _training(
     modality = whole.get("modality", datasets[dataset]["modality"].split("+")[0])
     named = {"recipe": recipe, "variant": variant, "seed": number}
     options = {k: v for k, v in whole.get("options", {}).items() if not isinstance(v, list | dict)}
+    filled = {**options, **named, **swept}
     overlap, split = dict(whole.get("overlap") or {}), ""
     if overlap:
         of_model = overlap.get("draw") == INDEX
@@ -320,7 +321,7 @@ def _training(
         "training": with_defaults(whole["training"], schema["training"]),
         "alterations": {key: whole[key] for key in ALTERATIONS if whole.get(key)},
         "overlap": overlap,
-        "weights": _filled(whole.get("weights", ""), {**options, **named, **swept}),
+        "weights": _filled(whole.get("weights", ""), filled),
         "keys": whole.get("keys", ""),
         "seeds": {
             purpose: _seed(whole.get(purpose, "own"), purpose, seed, recipe, model, number)
@@ -328,7 +329,8 @@ def _training(
         }
         | {"study": seed},
     }
-    free = {**options, **_altered_columns(spec), **swept, **whole.get("columns", {})}
+    columns = {key: _filled(str(value), filled) for key, value in whole.get("columns", {}).items()}
+    free = {**options, **_altered_columns(spec), **swept, **columns}
     fixed = {
         "model": model,
         "source": SOURCE,

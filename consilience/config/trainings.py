@@ -1,4 +1,4 @@
-"""What a study trains: which jobs, from what, and what decides each model."""
+"""What a study trains, and which jobs are of several models: from what, and what decides each."""
 
 import re
 from collections import Counter
@@ -42,7 +42,7 @@ class Group:
 
 
 class Trainings(Imports):
-    """The part of a plan about training, and about features of which a job makes several."""
+    """The part of a plan about training, and features and probes of which a job makes several."""
 
     study: Study
     results: "Results"
@@ -53,6 +53,11 @@ class Trainings(Imports):
     presence: "Presence"
 
     groups_attacked: "list[Group]"
+    towers: dict[str, str]
+
+    def features(self, dataset: str, model: str) -> str:
+        """Returns the features of a model on a dataset, or on the one that this is a view of."""
+        raise NotImplementedError
 
     def each(self, name: str, **wildcards: "Iterable[str]") -> list[str]:
         """Returns the paths of a kind of file for all combinations of wildcard values."""
@@ -182,6 +187,7 @@ class Trainings(Imports):
                 *(f"features_{group.rule}" for group in self.groups_extracted),
                 *(["features_imported"] if self.imported else []),
             ],
+            "probe": [f"probe_{group.rule}" for group in self.groups_probed],
             "transfer": [f"transfer_{group.rule}" for group in self.groups_attacked],
         }
 
@@ -227,6 +233,18 @@ class Trainings(Imports):
             return [(self.extraction[m], self.extracted[wc.dataset]) for m in group.models]
 
         return looked_up(find)
+
+    @cached_property
+    def groups_probed(self) -> list[Group]:
+        """The models whose probes on a dataset one job makes: as with features.
+
+        Models that name classes from prompts have a job each, which waits for a text tower.
+        """
+        return [g for g in self.groups_extracted if not set(g.models) & set(self.towers)]
+
+    def features_of(self, group: Group) -> Callable[[Any], Any]:
+        """For the job of a group's probes the features that it reads."""
+        return looked_up(lambda wc: [self.features(wc.dataset, m) for m in group.models])
 
 
 def _named(parts: "dict[str, list[list[str]]]") -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from consilience.features.forward import (
     steady,
     tune,
 )
+from consilience.features.kept import KEPT
+from consilience.features.language import language_figures
 from consilience.features.lock import sole_maker
 from consilience.features.shards import Part, Shards, delete_strays
 from consilience.features.store import (
@@ -122,7 +125,7 @@ def extract_features(
         delete_strays(out)
         if chosen.learnt:
             read_header(model_row["weights"], chosen.learnt)
-        extractor = load_model(model_row, device)
+        extractor = KEPT.model(model_row, device, load_model)
         header = {
             "model": dict(model_row),
             "dataset": dataset_row["dataset"],
@@ -229,19 +232,28 @@ class _Job:
         done = collector.done.copy()
         if done.all():
             return
-        dataset = open_dataset({**self.dataset_row, **self.samples.pin})
+        row = {**self.dataset_row, **self.samples.pin}
+        opened = cache(lambda: open_dataset(row))
         if hasattr(self.extractor, "begin"):
-            self.extractor.begin(dataset)
+            self.extractor.begin(opened())
+        KEPT.turn_to(digest([row, self.samples.hash]))
+        keeps, size = not self.settings.workers, self.settings.batch_size
+        given = KEPT.rows if keeps else iter
+        if not keeps:
+            opened()  # once, and not by each of the workers
+        wanted = wanted_rows(done, self.size is not None)
         stream = Stream(
-            lambda: iterate(dataset, self.samples),
+            lambda: given(iterate(opened(), self.samples)),
             self.extractor.preprocess,
-            wanted_rows(done, self.size is not None),
-            CHUNK if self.size else self.settings.batch_size,
+            wanted,
+            CHUNK if self.size else size,
             self.settings.workers,
         )
+        same = getattr(self.extractor, "same_inputs", None) if keeps and wanted.all() else None
+        chunks = KEPT.chunks(same and (same, size), stream.chunks)
         began = written = time.monotonic()
         with tqdm(desc=self.place, unit="sample", disable=not sys.stderr.isatty()) as progress:
-            for batch in make_batches(stream.chunks(), self.size, self.limit):
+            for batch in make_batches(chunks, self.size, self.limit):
                 if done[batch.rows].all():
                     continue
                 start = 0
@@ -271,31 +283,6 @@ class _Job:
         if (loss := collector.column("loss")) is not None:
             found["language"] = language_figures(loss, self.samples.table["text"].tolist())
         return found
-
-
-def language_figures(loss: np.ndarray, texts: Sequence[str]) -> dict[str, Any]:
-    """Returns how well a language model predicts texts.
-
-    `loss` is the mean over texts of a text's mean negative log-likelihood per predicted token, in
-    nats; `bits_per_byte` the mean over texts of its negative log-likelihood in bits by its length
-    in UTF-8. Texts without a predicted token (of one token) count for neither; `texts` says how
-    many did, `tokens` how many tokens were predicted.
-
-    Args:
-        loss: (n, 2) sum of negative log-likelihoods in nats, and number of predicted tokens.
-        texts: the n texts.
-    """
-    sums, tokens = loss.astype(np.float64).T
-    some = tokens > 0
-    if not some.any():
-        return {"texts": 0, "tokens": 0}
-    lengths = np.array([len(text.encode("utf8", "surrogatepass")) for text in texts])
-    return {
-        "loss": float((sums[some] / tokens[some]).mean()),
-        "bits_per_byte": float((sums[some] / np.log(2) / lengths[some]).mean()),
-        "texts": int(some.sum()),
-        "tokens": int(tokens.sum()),
-    }
 
 
 _UNSOUND = "set features.autocast to none, or check the weights and this sample"

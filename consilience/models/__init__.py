@@ -50,6 +50,9 @@ class FullExtractor(Extractor, Protocol):
     unembedding: "np.ndarray | None"
     """(classes, d) weights of the classifier or of the output embedding. Absent or None: none."""
 
+    same_inputs: str | None
+    """Models of which it is the same make the same inputs of a sample. Absent: nobody knows."""
+
     def begin(self, dataset: Dataset) -> None:
         """Takes what samples come out of, once, before any of them. Absent: samples are enough.
 

@@ -164,7 +164,11 @@ def _pictures(
     parts = network.parts
     pooling = read_pooling(row, channels_last=parts.channels_last, prefix=parts.prefix)
     head = _head(network) if trained.header["task"]["objective"] == CLASSES else None
-    return ImageExtractor(transform=transform, model=network, head=head, pooling=pooling, **given)
+    extractor = ImageExtractor(
+        transform=transform, model=network, head=head, pooling=pooling, **given
+    )
+    extractor.same_inputs = repr(transform)
+    return extractor
 
 
 def _words(

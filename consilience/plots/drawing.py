@@ -67,16 +67,35 @@ def save_figure(figure: Figure, table: pd.DataFrame, stem: str | Path) -> list[P
     stem = Path(stem)
     paths = [stem.with_name(f"{stem.name}.{kind}") for kind in (*NO_DATES, "csv")]
     with style():
-        for _ in range(2):  # the layout settles at the second pass: every format gets the same
-            figure.draw_without_rendering()
+        _settle(figure)
         for path, (kind, metadata) in zip(paths, NO_DATES.items(), strict=False):
             with atomic(path) as temporary:
-                figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+                _print(figure, temporary, kind, metadata)
                 if kind == "svg":
                     _without_odd_signs(temporary)
     with atomic(paths[-1]) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
     return paths
+
+
+def _settle(figure: Figure) -> None:
+    """Lays a figure out once for all formats; the layout settles at the second pass."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        for _ in range(2):
+            engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
+def _print(figure: Figure, path: Path, kind: str, metadata: Mapping[str, Any]) -> None:
+    """Draws a figure once, as it is laid out, which `savefig` does twice."""
+    figure.set_dpi(DPI)  # of what is no vector; a format leaves its own behind
+    if kind == "svg":
+        mpl.FigureCanvasSVG(figure).print_svg(path, metadata=metadata)
+    elif kind == "pdf":
+        mpl.FigureCanvasPdf(figure).print_pdf(path, metadata=metadata)
+    else:
+        mpl.FigureCanvasAgg(figure).print_png(path, metadata=metadata)
 
 
 def _without_odd_signs(path: Path) -> None:

@@ -11,6 +11,8 @@ _HOMES = {
     "Bbox": "matplotlib.transforms",
     "Figure": "matplotlib.figure",
     "FigureCanvasAgg": "matplotlib.backends.backend_agg",
+    "FigureCanvasPdf": "matplotlib.backends.backend_pdf",
+    "FigureCanvasSVG": "matplotlib.backends.backend_svg",
     "Line2D": "matplotlib.lines",
     "LogLocator": "matplotlib.ticker",
     "MaxNLocator": "matplotlib.ticker",

@@ -6,7 +6,7 @@ flips, shifts, edges left out) is done to each batch, by `Vary`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,8 @@ class Stimuli:
     vary: Vary | None = None
     names: tuple[str, ...] = ()
     """Of the classes, where they are learnt as texts."""
+    pictures: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    """Those of the samples by size and channels, as far as they were read."""
 
 
 def alter(

@@ -121,8 +121,10 @@ def _pictures(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | No
 
 
 def _stacked(given: Stimuli, how: Mapping[str, Any]) -> Tensor:
-    size, channels = how["size"], how["channels"]
-    return torch.stack([picture_of(sample, size, channels) for sample in given.samples])
+    key = how["size"], how["channels"]
+    if key not in given.pictures:
+        given.pictures[key] = torch.stack([picture_of(one, *key) for one in given.samples])
+    return given.pictures[key]
 
 
 def _noisy(given: Stimuli, spec: Mapping[str, Any], device: str, _: Task | None) -> Data:

@@ -24,6 +24,7 @@ from consilience.networks import (
     CLASSES,
     IMAGE_TEXT,
     OF_PICTURES,
+    Task,
     build,
     modules_of,
     versions_of,
@@ -142,6 +143,7 @@ class _Job:
         self.device, self.precision, self.checkpoint = device, precision, checkpoint
         self.parallel = list(range(torch.cuda.device_count())) if parallel else []
         self.failed: dict[str, str] = {}
+        self._scored: Data | None = None
         first = next(iter(specs.values()))
         self.settings = Settings.of(first["training"])
         modules = (*modules_of(first["architecture"]), *sources_of("datasets", train.row))
@@ -270,14 +272,20 @@ class _Job:
         """Returns how well a network does on what it learnt from, and on what it is tested on."""
         spec = self.specs[model]
         scores = {"train": data.score(network).as_dict()}
-        test: Data | None = None
-        if self.test is not None:
-            test = self.test.of(model).data("all", spec, self.device, data.task)
-        elif spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
-            test = self.train.of(model).data("test", spec, self.device, data.task)
-        if test is not None:
-            scores["test"] = test.score(network).as_dict()
+        if self._scored is None or spec["alterations"] or self.sets > 1:
+            self._scored = self._test_data(model, data.task)
+        if self._scored is not None:
+            scores["test"] = self._scored.score(network).as_dict()
         return scores
+
+    def _test_data(self, model: str, task: Task) -> Data | None:
+        """Returns what a network is tested on: the same for all models, unless it is altered."""
+        spec = self.specs[model]
+        if self.test is not None:
+            return self.test.of(model).data("all", spec, self.device, task)
+        if spec["split"] == "train" and (self.train.samples.table["split"] == "test").any():
+            return self.train.of(model).data("test", spec, self.device, task)
+        return None
 
     def _keep(
         self,

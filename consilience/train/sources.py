@@ -33,6 +33,8 @@ class Sources:
 
     parted: "Mapping[str, Sources]" = field(default_factory=dict)
     """For each model the same with the split of which it learns a side, if there are any."""
+    pictures: dict[str, Any] = field(default_factory=dict)
+    """Of samples as they are, by their split: variants learn the same ones."""
 
     @classmethod
     def read(
@@ -85,6 +87,8 @@ class Sources:
                 f"dataset {spec['dataset']!r} has no samples of the split {split!r} to learn from; "
                 "set `split` of the recipe to all, or draw a test share"
             )
+        if self.split is None and not spec["alterations"]:
+            given = replace(given, pictures=self.pictures.setdefault(split, {}))
         given = alter(given, opened, spec, role)
         if spec["objective"] == IMAGE_TEXT:
             given = replace(given, names=tuple(class_names(self, spec)))

@@ -67,6 +67,18 @@ def test_features_of_a_recipe_are_made_by_one_job(monkeypatch):
     assert next(group.rule for group in plan.groups_extracted) == "radial_4_1"
 
 
+def test_probes_of_a_recipe_are_made_by_one_job_unless_they_wait_for_texts(tmp_path):
+    recipes = (ROOT / "config" / "recipes.yaml").read_text(encoding="utf8")
+    tower = recipes.replace("digits_cnn:\n", "digits_cnn:\n  columns: {text_tower: minilm}\n")
+    (tmp_path / "recipes.yaml").write_text(tower, encoding="utf8")
+    models = "recipe == 'digits_cnn' or model == 'minilm'"
+    plan = plan_of(models=models, datasets=["digits"])
+    assert [group.name for group in plan.groups_probed] == ["digits_cnn"]
+    assert plan.named_alike["probe"] == ["probe_digits_cnn"]
+    plan = plan_of(models=models, catalogs={"recipes": [str(tmp_path / "recipes.yaml")]})
+    assert plan.groups_extracted and plan.groups_probed == []
+
+
 TWO_ALIKE = ["lite0", "lite1"]
 
 

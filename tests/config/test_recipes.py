@@ -35,6 +35,11 @@ def test_seeds_of_a_variant_are_a_family_unless_columns_say_more(tmp_path):
     assert {row["family"] for row in study.models.values()} == {"tiny.standard"}
     own = BASE + "  columns: {family: mine}\n"
     assert {row["family"] for row in load(tmp_path, own).models.values()} == {"mine"}
+    filled = BASE + '  columns: {family: "seed {seed}", kind: "{variant} {width} {else}"}\n'
+    rows = load(tmp_path, filled).models
+    assert {m: (r["family"], r["kind"]) for m, r in rows.items()} == {
+        f"tiny.standard.{k}": (f"seed {k}", "standard 8 {else}") for k in range(2)
+    }
 
 
 def load(tmp_path, recipes=BASE, models="recipe != ''", datasets=("held_out",), **changes):

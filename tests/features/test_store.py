@@ -26,7 +26,8 @@ from consilience.features import (
 from consilience.features import extract as extract_module
 from consilience.features.batches import Chunk, make_batches, wanted_rows
 from consilience.features.container import Entry, write_tensors
-from consilience.features.extract import extract_features, language_figures
+from consilience.features.extract import extract_features
+from consilience.features.language import language_figures
 from consilience.features.verification import verify_results
 from consilience.features.versions import mixed_versions
 from consilience.files import digest, read_table, write_table

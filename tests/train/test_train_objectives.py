@@ -21,13 +21,15 @@ from consilience.errors import ConfigError, DataError, ModelError
 from consilience.files import file_digest, read_table
 from consilience.networks import OF_PICTURES, Task, build
 from consilience.networks.weights import read_header, read_trained
-from consilience.train import train_models
+from consilience.samples import make_samples
+from consilience.train import Sources, train_models
 from consilience.train.altered import Stimuli
-from consilience.train.inputs import open_data
+from consilience.train.inputs import open_data, picture_of
 from consilience.train.learned import make_learned
 from consilience.train.losses import image_text_loss, nt_xent
 
 NAMES = ("left", "middle", "right")
+SEEDS = ("init", "order", "draw", "noise", "study")
 VIT = {"patch": 4, "width": 16, "depth": 1, "heads": 2}
 
 
@@ -404,3 +406,33 @@ def test_options_of_a_head_for_classes_are_of_no_use(options):
     task = Task("image", (1, 12, 12), 0, objective="masked")
     with pytest.raises(ConfigError, match="of a head for classes, and masked has none"):
         build("small:cnn", options, task)
+
+
+def test_variants_read_their_pictures_once_and_learn_the_same(tmp_path, monkeypatch):
+    """Pictures of both splits are read once for all; a model that is trained alone is the same."""
+    row = {"dataset": "s", "source": "packaged", "name": "shapes:40", "modality": "image"}
+    make_samples(row, 0, tmp_path / "samples.parquet")
+    short = {"training": {"lr": 0.01, "steps": 5, "batch_size": 8}, "split": "train"}
+    variants = [
+        {
+            f"{kind}.{number}": wanted(kind, **short, seeds=dict.fromkeys(SEEDS, number))
+            for number in range(2)
+        }
+        for kind in ("classes", "masked", "rotation")
+    ]
+    read = []
+    monkeypatch.setattr(
+        "consilience.train.inputs.picture_of",
+        lambda sample, *how: read.append(sample.id) or picture_of(sample, *how),
+    )
+
+    def make(folder, variants):
+        outs = {m: tmp_path / folder / f"{m}.safetensors" for specs in variants for m in specs}
+        sources = Sources.read(row, tmp_path / "samples.parquet")
+        train_models(variants, outs, sources, None, device="cpu")
+        return {m: file_digest(path) for m, path in outs.items()}, read_header(outs.popitem()[1])
+
+    together, header = make("together", variants)
+    assert len(read) == len(set(read)) == 40 == sum(s["n"] for s in header["scores"].values())
+    alone, _ = make("alone", [{"masked.1": variants[1]["masked.1"]}])
+    assert alone == {"masked.1": together["masked.1"]}

@@ -1,14 +1,7 @@
-"""Measures how far every two models differ in what they do on one dataset."""
+"""Measures how far models differ on one dataset, and on others while libraries are up."""
 
-from consilience.behavior import make_behavior
 from consilience.logs import log_to
+from consilience.together import make_each
 
 log_to(snakemake.log[0])
-make_behavior(
-    snakemake.input.probe,
-    snakemake.input.manifest,
-    snakemake.input.samples,
-    snakemake.output[0],
-    dataset=snakemake.wildcards.dataset,
-    logit_columns=snakemake.params.logit_columns,
-)
+make_each("consilience.jobs.behavior", snakemake)

@@ -1,20 +1,7 @@
-"""Measures how similarities carry over from dataset to dataset."""
+"""Measures how similarities by one metric carry over, and by others while libraries are up."""
 
-import pandas as pd
-
-from consilience.consistency import make_consistency
 from consilience.logs import log_to
+from consilience.together import make_each
 
 log_to(snakemake.log[0])
-rows = snakemake.params.models
-models = pd.DataFrame(list(rows.values()), index=list(rows))
-make_consistency(
-    snakemake.input.similarity,
-    models,
-    dict(snakemake.output.items()),
-    reliability_paths=snakemake.input.reliability,
-    samples_paths=snakemake.input.samples,
-    sets=snakemake.params.sets,
-    seed=snakemake.params.seed,
-    **snakemake.params.settings,
-)
+make_each("consilience.jobs.consistency", snakemake)

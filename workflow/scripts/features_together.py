@@ -1,17 +1,7 @@
-"""Extracts the features of several trained models on one dataset."""
+"""Extracts the features of trained models on one dataset, and on others while libraries are up."""
 
-from consilience.features.extract import extract_together
 from consilience.logs import log_to
+from consilience.together import make_each
 
 log_to(snakemake.log[0])
-settings = snakemake.config["features"]
-extract_together(
-    snakemake.params.extractions,
-    snakemake.input.weights,
-    snakemake.input.samples,
-    snakemake.output,
-    device=settings["device"],
-    batch_size=settings["batch_size"],
-    compile=settings["compile"],
-    workers=snakemake.threads - 1,
-)
+make_each("consilience.jobs.features_together", snakemake)

@@ -4,4 +4,4 @@ from consilience.logs import log_to
 from consilience.together import make_each
 
 log_to(snakemake.log[0])
-make_each("consilience.plots.job", snakemake)
+make_each("consilience.jobs.plots", snakemake)

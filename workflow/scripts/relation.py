@@ -1,20 +1,7 @@
-"""Relates the similarity of model pairs to how far they differ in what they do."""
+"""Relates similarity to behavior by one metric, and by others while libraries are up."""
 
-import pandas as pd
-
-from consilience.behavior import make_relation
 from consilience.logs import log_to
+from consilience.together import make_each
 
 log_to(snakemake.log[0])
-rows = snakemake.params.models
-make_relation(
-    snakemake.input.similarity,
-    snakemake.input.behavior,
-    snakemake.output.table,
-    snakemake.output.domains,
-    domains=snakemake.params.domains,
-    models=pd.DataFrame(list(rows.values()), index=list(rows)),
-    clusters=snakemake.params.clusters,
-    seed=snakemake.params.seed,
-    **snakemake.params.settings,
-)
+make_each("consilience.jobs.relation", snakemake)

@@ -1,12 +1,7 @@
-"""Chooses the samples of one dataset."""
+"""Chooses the samples of one dataset, and of others while libraries are up."""
 
 from consilience.logs import log_to
-from consilience.samples import make_samples
+from consilience.together import make_each
 
 log_to(snakemake.log[0])
-make_samples(
-    snakemake.params.row,
-    snakemake.params.seed,
-    snakemake.output[0],
-    parent=snakemake.input.get("parent"),
-)
+make_each("consilience.jobs.samples", snakemake)

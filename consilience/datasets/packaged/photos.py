@@ -11,9 +11,10 @@ a fixed seed, best being the smallest overlap with any earlier crop of the pictu
 pixels, also across train and test: good for comparing representations, too easy as a benchmark.
 """
 
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from consilience import files
@@ -78,13 +79,16 @@ def _sample(path: Path, label: int, index: int, corner: tuple[int, int]) -> Samp
     )
 
 
-def place_crops(size: tuple[int, int], seed: str) -> list[tuple[int, int]]:
+@cache
+def place_crops(size: tuple[int, int], seed: str) -> tuple[tuple[int, int], ...]:
     """Returns the upper left corners (x, y) of `CROPS` crops in a picture of the given size."""
-    corners: list[tuple[int, int]] = []
+    corners = np.empty((0, 2), int)
     for index in range(CROPS):
-        places = [_place(size, seed, index, attempt) for attempt in range(PLACES)]
-        corners.append(min(places, key=lambda place: _largest_overlap(place, corners)))
-    return corners
+        places = np.array([_place(size, seed, index, attempt) for attempt in range(PLACES)])
+        shared = np.maximum(SIZE - np.abs(places[:, None] - corners), 0).prod(axis=2)
+        best = shared.max(axis=1, initial=0).argmin()  # of equal ones the first
+        corners = np.concatenate([corners, places[best : best + 1]])
+    return tuple((int(x), int(y)) for x, y in corners)
 
 
 def _place(size: tuple[int, int], seed: str, index: int, attempt: int) -> tuple[int, int]:
@@ -92,11 +96,6 @@ def _place(size: tuple[int, int], seed: str, index: int, attempt: int) -> tuple[
     number = files.derive_seed("photo_crops", seed, index, attempt)
     x_places, y_places = size[0] - SIZE + 1, size[1] - SIZE + 1
     return number % x_places, number // x_places % y_places
-
-
-def _largest_overlap(place: tuple[int, int], corners: list[tuple[int, int]]) -> int:
-    """Returns the greatest number of pixels shared with any one of the crops at `corners`."""
-    return max((overlap(place, corner) for corner in corners), default=0)
 
 
 def overlap(a: tuple[int, int], b: tuple[int, int]) -> int:
