@@ -19,7 +19,7 @@ from consilience.forms.groups import Between
 from consilience.forms.heavy import Heavy, heavy_energy
 from consilience.forms.moments import TILE_CUBE_SAMPLES, Moments, tuples
 from consilience.forms.rows import Rows
-from consilience.forms.units import Units
+from consilience.forms.units import Units, UnitSample
 
 BINS = 2**16
 """Ranks are counted in so many equal steps; values in one step count as tied (error below 1e-6)."""
@@ -352,3 +352,20 @@ def centring_of(name: str, groups: np.ndarray | None) -> Centring:
 
     products = {"debiased": debiased, "pairs": pairs, "none": raw_product}
     return Centring(products[name], lambda n, sums, length: None)
+
+
+@dataclass(frozen=True)
+class TileSide:
+    """One side of a pair after the tiled pass: the sums of one model."""
+
+    sums: TileSums
+    length: float
+    moments: Moments | None
+    units: UnitSample | None = None
+
+    @classmethod
+    def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
+        """Returns the side that has these sums."""
+        length = centring.length(n, sums)
+        units = sums.units and sums.units.over(length)
+        return cls(sums, length, centring.moments(n, sums, length), units)

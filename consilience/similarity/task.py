@@ -26,7 +26,7 @@ from consilience.forms.groups import GroupRows, describe, fingerprint, means_of,
 from consilience.forms.heavy import heavy_rows
 from consilience.forms.inputs import INPUTS, as_features, check_rows, model_inputs, own_rows
 from consilience.forms.moments import Moments
-from consilience.forms.tiles import Centring, TileForm, TileSums, centring_of
+from consilience.forms.tiles import Centring, TileForm, TileSide, centring_of
 from consilience.forms.units import LEAST, UnitSample, units_of
 from consilience.metrics import InnerProductMetric, Metric, Preprocessing
 from consilience.registry import did_you_mean
@@ -160,23 +160,6 @@ class Engine:
 
 TILED_SAMPLES = 2048
 """From so many samples on, inner products over pairs of samples are computed in tiles."""
-
-
-@dataclass(frozen=True)
-class TileSide:
-    """One side of a pair after the tiled pass: the sums of one model."""
-
-    sums: TileSums
-    length: float
-    moments: Moments | None
-    units: UnitSample | None = None
-
-    @classmethod
-    def of(cls, centring: Centring, n: int, sums: TileSums) -> "TileSide":
-        """Returns the side that has these sums."""
-        length = centring.length(n, sums)
-        units = sums.units and sums.units.over(length)
-        return cls(sums, length, centring.moments(n, sums, length), units)
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ import numpy as np
 
 from consilience.calibration import null_of_draws
 from consilience.errors import MetricError
-from consilience.forms.tiles import TileForm, TileSums
+from consilience.forms.tiles import TileForm, TileSide, TileSums
 from consilience.metrics import InnerProductMetric
 from consilience.similarity.engine.attempts import batched
 from consilience.similarity.engine.tiles import Ranks, TileModel, spill, tiled_sums
 from consilience.similarity.shelf import Steps
 from consilience.similarity.store import Outcome
-from consilience.similarity.task import Engine, Form, Item, Task, TileSide
+from consilience.similarity.task import Engine, Form, Item, Task
 
 Forms = Sequence[TileForm]
 """Of one model: one for each kernel."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from consilience.errors import MetricError
-from consilience.forms.tiles import TileForm, TileSums
+from consilience.forms.tiles import TileForm, TileSide, TileSums
 from consilience.similarity.engine.attempts import attempt
 from consilience.similarity.engine.permuted import Pass, permuted_values
 from consilience.similarity.engine.squares import squares_of
@@ -27,7 +27,7 @@ from consilience.similarity.engine.tiles import (
 )
 from consilience.similarity.shelf import Shelf, Steps
 from consilience.similarity.store import Outcome
-from consilience.similarity.task import Engine, Item, Task, TileSide
+from consilience.similarity.task import Engine, Item, Task
 
 logger = logging.getLogger(__name__)
 
