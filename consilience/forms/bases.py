@@ -8,6 +8,8 @@ from consilience.forms.kernels import least_strength, ranked_svd
 
 SAFE = 1e-10
 """Ratio of the extreme eigenvalues of a Gram matrix from which on its factor is used."""
+ONCE = 1e-4
+"""Such a ratio from which on one factor does: it leaves units orthonormal to 10⁻¹²."""
 LEADING = 1e-6
 """Share of the largest eigenvalue that directions have at least which are taken from it."""
 
@@ -16,8 +18,8 @@ def column_basis(x: np.ndarray, purpose: str, given: np.ndarray) -> tuple[np.nda
     """Returns Q: (n, r), orthonormal, and R: (r, d) so that QR is x, at its numerical rank r.
 
     Where all units are independent by a wide margin, R is triangular: a Cholesky factor of the
-    Gram matrix, taken twice so that Q is orthonormal to rounding (Yamamoto et al. 2015). Else Q
-    holds the left singular vectors.
+    Gram matrix, taken twice where once would not make Q orthonormal to 10⁻¹² (Yamamoto et al.
+    2015). Else Q holds the left singular vectors.
 
     Args:
         x: (n, d) features, scaled by a power of two, and centred or not.
@@ -73,6 +75,8 @@ def basis_by_gram(x: np.ndarray, given: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not squares[0] > max(SAFE * squares[-1], (2 * least) ** 2):
         return None
     q, first = _by_factor(x, gram)
+    if squares[0] > ONCE * squares[-1]:
+        return np.ascontiguousarray(q), first
     q, second = _by_factor(q, q.T @ q)
     return np.ascontiguousarray(q), second @ first
 
