@@ -225,70 +225,38 @@ def over_units(value: float, a: UnitSample, b: UnitSample, *, normalised: bool) 
     mean = float(a.weights @ rows)
     rows -= mean
     columns -= mean
-    products -= mean
-    crossed = _crossed(products, rows, columns, a, b)
+    rest = products - mean - rows[:, None] - columns
     if normalised:
-        crossed += _less_parts(products, rows, columns, v, a, b)
-    crossed = max(crossed, 0.0) / ((1 - a.weight) * (1 - b.weight))
-    spread = _Spread(crossed)
-    spread.second += crossed / (a.width * b.width)
-    for side, parts, other in ((a, rows, b), (b, columns, a)):
-        spread.add(side, parts, other.weight, v if normalised else None)
+        rest -= np.outer(a.parts, columns - v * b.parts) + np.outer(rows, b.parts)
+    rest *= rest
+    rest /= (1 - a.weight) * (1 - b.weight)
+    of_a, of_b = a.weights @ rest, rest @ b.weights
+    spread = _Spread()
+    spread.second += float(of_a @ b.weights) / (a.width * b.width)
+    for side, parts, noise in (
+        (a, rows, float(of_a @ b.weights**2)),
+        (b, columns, float(a.weights**2 @ of_b)),
+    ):
+        spread.add(side, parts, noise, v if normalised else None)
     return spread.around(v)
 
 
-def _crossed(
-    products: np.ndarray, rows: np.ndarray, columns: np.ndarray, a: UnitSample, b: UnitSample
-) -> float:
-    """Returns the mean square of e, what is left of products with mean 0 without both margins."""
-    whole = float(a.weights @ (products * products) @ b.weights)
-    return whole - float(a.weights @ rows**2) - float(b.weights @ columns**2)
-
-
-def _less_parts(
-    products: np.ndarray,
-    rows: np.ndarray,
-    columns: np.ndarray,
-    v: float,
-    a: UnitSample,
-    b: UnitSample,
-) -> float:
-    """Returns ‖e - A cᵀ - r Bᵀ + v A Bᵀ‖² - ‖e‖²: what norms take of what two units do together.
-
-    All four vectors have mean 0, so that products stand for e; norms are means.
-    """
-    of_a, of_b = a.weights * a.parts, b.weights * b.parts
-    aa, bb, ar, bc = of_a @ a.parts, of_b @ b.parts, of_a @ rows, of_b @ columns
-    rr, cc = a.weights @ rows**2, b.weights @ columns**2
-    met = of_a @ products
-    mixed = met @ (b.weights * columns) + (a.weights * rows) @ (products @ of_b)
-    mixed = 2 * v * (met @ of_b) - 2 * mixed
-    whole = aa * cc + rr * bb + v**2 * aa * bb
-    return float(mixed + whole + 2 * ar * bc - 2 * v * (aa * bc + ar * bb))
-
-
 class _Spread:
-    """Sums up the spread over the units of both sides.
+    """Sums up the spread over the units of both sides."""
 
-    Args:
-        crossed: variance of what two units of different sides do together.
-    """
-
-    def __init__(self, crossed: float) -> None:
-        self.crossed = crossed
+    def __init__(self) -> None:
         self.bias = self.first = self.second = self.doubt = 0.0
 
-    def add(self, side: UnitSample, parts: np.ndarray, other: float, v: float | None) -> None:
+    def add(self, side: UnitSample, parts: np.ndarray, noise: float, v: float | None) -> None:
         """Adds the units of one side.
 
         Args:
             side: the units.
             parts: r: (m,) what each adds to the value, above the mean.
-            other: `UnitSample.weight` of the other side.
+            noise: variance of that for the units of the other side by which it is told.
             v: the value, if kernels are over their norms.
         """
         d, weights = side.width, side.weights
-        noise = self.crossed * other
         if v is not None:
             together = _together(side, parts, v)
             self.second += 2 * together / d**2
@@ -342,7 +310,7 @@ def _together(side: UnitSample, parts: np.ndarray, v: float) -> float:
 
 def _of_one(a: UnitSample) -> OverUnits:
     """Returns the squared norm of one model's kernel, over pairs of different units."""
-    spread = _Spread(0.0)
+    spread = _Spread()
     spread.add(a, 2 * a.apart * a.parts, 0.0, None)
     return spread.around(a.apart)
 
