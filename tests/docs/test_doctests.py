@@ -8,6 +8,7 @@ import pytest
 from test_metrics import readme_example
 
 from consilience import docs
+from consilience.api import comparing
 from consilience.docs.docstrings import describe
 from consilience.metrics import METRICS, get_metric
 from consilience.similarity import compare, pairwise
@@ -51,7 +52,7 @@ def test_example_of_the_readme():
     check_example(type(metric), test)
 
 
-@pytest.mark.parametrize("thing", [get_metric, pairwise, compare])
+@pytest.mark.parametrize("thing", [get_metric, pairwise, compare, comparing.compare])
 def test_examples_of_functions(thing):
     assert run(examples_of(thing))
 

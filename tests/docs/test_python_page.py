@@ -34,6 +34,18 @@ def test_every_block_runs_and_prints_what_stands_below(tmp_path, monkeypatch):
     assert (tmp_path / "layers.png").stat().st_size > 10_000
 
 
+@pytest.mark.real
+def test_the_block_of_the_readme_runs(tmp_path, monkeypatch):
+    """Two pretrained networks on photo crops; the values are those that the picture there shows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    section = (ROOT / "README.md").read_text(encoding="utf8").partition("## From Python\n")[2]
+    _, printed, _ = next(run(section))
+    value = float(printed.split()[1])
+    assert value == pytest.approx(0.71, abs=0.005) and "rows divided by their norms" in printed
+    assert (tmp_path / "layers.png").stat().st_size > 50_000
+
+
 def test_a_block_that_lies_is_found():
     ((_, printed, said),) = run("```python\nprint(1 + 1)\n```\n\n```text\n3\n```\n")
     assert (printed, said) == ("2\n", "3\n")
