@@ -40,6 +40,7 @@ for group in PLAN.groups_trained:
             RESULTS.log("train", model=group.name),
         benchmark:
             RESULTS.benchmark("train", model=group.name)
+        priority: 2  # what takes longest, and what most of all else waits for
         conda:
             "../envs/torch.yaml"
         threads: 1
