@@ -220,17 +220,19 @@ def over_units(value: float, a: UnitSample, b: UnitSample, *, normalised: bool) 
     if a.is_same(b):
         return OverUnits(1.0, 1.0, 1.0) if normalised else _of_one(a)
     room = float(np.sqrt(a.apart * b.apart)) if normalised else 1.0
-    v, products = value / room, _products(a, b) / room
-    rows, columns = products @ b.weights, a.weights @ products
+    v, products = value / room, _products(a, b)
+    products /= np.float32(room)
+    light_a, light_b = (side.weights.astype(np.float32) for side in (a, b))
+    rows, columns = (products @ light_b).astype(float), (light_a @ products).astype(float)
     mean = float(a.weights @ rows)
-    rows -= mean
-    columns -= mean
-    rest = products - mean - rows[:, None] - columns
+    margins = [(rows, np.ones(len(columns))), (np.ones(len(rows)), columns - mean)]
+    rows, columns = rows - mean, columns - mean
     if normalised:
-        rest -= np.outer(a.parts, columns - v * b.parts) + np.outer(rows, b.parts)
+        margins += [(a.parts, columns - v * b.parts), (rows, b.parts)]
+    rest = _less(products, margins)
     rest *= rest
-    rest /= (1 - a.weight) * (1 - b.weight)
-    of_a, of_b = a.weights @ rest, rest @ b.weights
+    rest /= np.float32((1 - a.weight) * (1 - b.weight))
+    of_a, of_b = (light_a @ rest).astype(float), (rest @ light_b).astype(float)
     spread = _Spread()
     spread.second += float(of_a @ b.weights) / (a.width * b.width)
     for side, parts, noise in (
@@ -320,14 +322,25 @@ def _products(a: UnitSample, b: UnitSample) -> np.ndarray:
 
     What the diagonal takes of them is right on average over each row and each column.
     """
-    products = (a.some.T @ b.some).astype(np.float64) ** 2
+    products = a.some.T @ b.some
+    products *= products
     if a.diagonal:
         return products
-    rows = (a.squares.T @ b.levels).astype(np.float64)
-    columns = (b.squares.T @ a.levels).astype(np.float64)
-    fourth = rows[:, None] + columns - a.weights @ rows
-    seconds = np.outer(a.energies, b.energies)
-    return _inner(len(a.some), products, fourth, seconds, diagonal=False)
+    n, taken = len(a.some), len(a.some) / (len(a.some) - 2)
+    rows, columns = a.squares.T @ b.levels, b.squares.T @ a.levels
+    margins = [
+        (taken * (rows - a.weights @ rows), np.ones(len(columns))),
+        (np.ones(len(rows)), taken * columns),
+        (a.energies / (1 - n), b.energies / (n - 2)),
+    ]
+    return _less(products, margins)
+
+
+def _less(products: np.ndarray, margins: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Returns products (m, k) less Σ x yᵀ over pairs x: (m,), y: (k,), in place."""
+    left, right = (np.array(side, dtype=np.float32) for side in zip(*margins, strict=True))
+    products -= left.T @ right
+    return products
 
 
 def _inner(
