@@ -23,7 +23,7 @@ from consilience.forms.rows import Rows
 
 LEAST = 32
 """Units of either side below which nothing is said: the correction is mostly noise there."""
-SOME, LOUDEST = 64, 16
+SOME, LOUDEST = 64, 8
 """Units of a model by which the spread is told, if it has more; of these the loudest."""
 ENTRIES = 2**17
 """Entries of a block of features."""
@@ -248,6 +248,8 @@ class _Spread:
 
     def __init__(self) -> None:
         self.bias = self.first = self.second = self.doubt = 0.0
+        self.whole = True
+        """Whether all units of both sides take part."""
 
     def add(self, side: UnitSample, parts: np.ndarray, noise: float, v: float | None) -> None:
         """Adds the units of one side.
@@ -259,6 +261,7 @@ class _Spread:
             v: the value, if kernels are over their norms.
         """
         d, weights = side.width, side.weights
+        self.whole &= d == len(weights)
         if v is not None:
             together = _together(side, parts, v)
             self.second += 2 * together / d**2
@@ -279,12 +282,14 @@ class _Spread:
         """Returns the value and its interval, of a t with freedom as the spread is known.
 
         Leaving out one unit at a time counts once what units do alone, and twice what they do in
-        pairs: of that sum the variance is all or half, or between.
+        pairs: of that sum the variance is all or half, or between. Of some of the units alone the
+        sum is too uncertain to be a bound.
         """
         from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need none
 
         value = v - self.bias
-        variance = max(self.first + self.second, self.first / 2 + self.second, 0.0)
+        least = self.first / 2 if self.whole else 0.0
+        variance = max(self.second + max(self.first, least), 0.0)
         freedom = 2 * variance**2 / self.doubt if self.doubt > 0 else np.inf
         freedom = min(max(freedom, FREEDOM), 1e6)
         half = np.sqrt(variance) * stdtrit(freedom, (1 + LEVEL) / 2)
