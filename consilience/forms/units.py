@@ -23,7 +23,7 @@ from consilience.forms.rows import Rows
 
 LEAST = 32
 """Units of either side below which nothing is said: the correction is mostly noise there."""
-SOME, LOUDEST = 64, 16
+SOME, LOUDEST = 64, 8
 """Units of a model by which the spread is told, if it has more; of these the loudest."""
 ENTRIES = 2**17
 """Entries of a block of features."""
@@ -220,17 +220,19 @@ def over_units(value: float, a: UnitSample, b: UnitSample, *, normalised: bool) 
     if a.is_same(b):
         return OverUnits(1.0, 1.0, 1.0) if normalised else _of_one(a)
     room = float(np.sqrt(a.apart * b.apart)) if normalised else 1.0
-    v, products = value / room, _products(a, b) / room
-    rows, columns = products @ b.weights, a.weights @ products
+    v, products = value / room, _products(a, b)
+    products /= np.float32(room)
+    light_a, light_b = (side.weights.astype(np.float32) for side in (a, b))
+    rows, columns = (products @ light_b).astype(float), (light_a @ products).astype(float)
     mean = float(a.weights @ rows)
-    rows -= mean
-    columns -= mean
-    rest = products - mean - rows[:, None] - columns
+    margins = [(rows, np.ones(len(columns))), (np.ones(len(rows)), columns - mean)]
+    rows, columns = rows - mean, columns - mean
     if normalised:
-        rest -= np.outer(a.parts, columns - v * b.parts) + np.outer(rows, b.parts)
+        margins += [(a.parts, columns - v * b.parts), (rows, b.parts)]
+    rest = _less(products, margins)
     rest *= rest
-    rest /= (1 - a.weight) * (1 - b.weight)
-    of_a, of_b = a.weights @ rest, rest @ b.weights
+    rest /= np.float32((1 - a.weight) * (1 - b.weight))
+    of_a, of_b = (light_a @ rest).astype(float), (rest @ light_b).astype(float)
     spread = _Spread()
     spread.second += float(of_a @ b.weights) / (a.width * b.width)
     for side, parts, noise in (
@@ -246,6 +248,8 @@ class _Spread:
 
     def __init__(self) -> None:
         self.bias = self.first = self.second = self.doubt = 0.0
+        self.whole = True
+        """Whether all units of both sides take part."""
 
     def add(self, side: UnitSample, parts: np.ndarray, noise: float, v: float | None) -> None:
         """Adds the units of one side.
@@ -257,6 +261,7 @@ class _Spread:
             v: the value, if kernels are over their norms.
         """
         d, weights = side.width, side.weights
+        self.whole &= d == len(weights)
         if v is not None:
             together = _together(side, parts, v)
             self.second += 2 * together / d**2
@@ -277,12 +282,14 @@ class _Spread:
         """Returns the value and its interval, of a t with freedom as the spread is known.
 
         Leaving out one unit at a time counts once what units do alone, and twice what they do in
-        pairs: of that sum the variance is all or half, or between.
+        pairs: of that sum the variance is all or half, or between. Of some of the units alone the
+        sum is too uncertain to be a bound.
         """
         from scipy.special import stdtrit  # noqa: PLC0415 - slow to import, and plans need none
 
         value = v - self.bias
-        variance = max(self.first + self.second, self.first / 2 + self.second, 0.0)
+        least = self.first / 2 if self.whole else 0.0
+        variance = max(self.second + max(self.first, least), 0.0)
         freedom = 2 * variance**2 / self.doubt if self.doubt > 0 else np.inf
         freedom = min(max(freedom, FREEDOM), 1e6)
         half = np.sqrt(variance) * stdtrit(freedom, (1 + LEVEL) / 2)
@@ -320,14 +327,25 @@ def _products(a: UnitSample, b: UnitSample) -> np.ndarray:
 
     What the diagonal takes of them is right on average over each row and each column.
     """
-    products = (a.some.T @ b.some).astype(np.float64) ** 2
+    products = a.some.T @ b.some
+    products *= products
     if a.diagonal:
         return products
-    rows = (a.squares.T @ b.levels).astype(np.float64)
-    columns = (b.squares.T @ a.levels).astype(np.float64)
-    fourth = rows[:, None] + columns - a.weights @ rows
-    seconds = np.outer(a.energies, b.energies)
-    return _inner(len(a.some), products, fourth, seconds, diagonal=False)
+    n, taken = len(a.some), len(a.some) / (len(a.some) - 2)
+    rows, columns = a.squares.T @ b.levels, b.squares.T @ a.levels
+    margins = [
+        (taken * (rows - a.weights @ rows), np.ones(len(columns))),
+        (np.ones(len(rows)), taken * columns),
+        (a.energies / (1 - n), b.energies / (n - 2)),
+    ]
+    return _less(products, margins)
+
+
+def _less(products: np.ndarray, margins: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Returns products (m, k) less Σ x yᵀ over pairs x: (m,), y: (k,), in place."""
+    left, right = (np.array(side, dtype=np.float32) for side in zip(*margins, strict=True))
+    products -= left.T @ right
+    return products
 
 
 def _inner(
