@@ -243,8 +243,8 @@ Written by `python benchmarks/units.py FOLDER …`. Both sides have so many unit
 linearly, with random weights, to latents with variances that are all alike (60 of them, "flat"),
 1/i ("power") or 1/i² ("steep", of {LATENTS}). The truth is debiased linear CKA of the latents on
 the same stimuli: what infinitely many units would give. {DRAWS} draws a cell of stimuli and units,
-so the standard error of a coverage of 95 % is {100 * (0.95 * 0.05 / DRAWS) ** 0.5:.1f} %. The largest
-difference of mean `value_units` and truth is {bias:.4f}.
+so the standard error of a coverage of 95 % is {100 * (0.95 * 0.05 / DRAWS) ** 0.5:.1f} %.
+The largest difference of mean `value_units` and truth is {bias:.4f}.
 
 ## Two populations that share two thirds
 
