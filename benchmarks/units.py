@@ -34,10 +34,12 @@ SPECTRA = {
 """Variances of the latents: 60 alike, 1/i, 1/i²."""
 SHARED = {"0.67": np.sqrt(2 / 3), "1.00": 1.0}
 """Share of the variance of latents that both sides have, by the value that it gives, about."""
-WIDTHS = (64, 256, 1024)
-SAMPLES = {"0.67": (200, 500, 2000), "1.00": (500,)}
-HEAVY = (256, 500)
-"""Units and stimuli of populations in which some units are much louder than others."""
+SEED = 0.0
+GRID = {
+    "0.67": {64: (200, 500, 2000), 256: (200, 500), 1024: (200, 500)},
+    "1.00": {64: (500,)},
+}
+"""By value and number of units the numbers of stimuli."""
 
 
 class Cell(NamedTuple):
@@ -47,8 +49,6 @@ class Cell(NamedTuple):
     value: str
     n: int
     d: int
-    loud: float = 0.0
-    """Standard deviation of the logarithm of how loud units are."""
 
 
 class Found(NamedTuple):
@@ -111,14 +111,12 @@ def drawn(rng: np.random.Generator, cell: Cell) -> Iterator[tuple[np.ndarray, np
         own = np.sqrt(1 - shared) * rng.normal(size=common.shape) if shared < 1 else 0
         latents = (np.sqrt(shared) * common + own) * np.sqrt(variances)
         weights = rng.normal(size=(len(variances), cell.d))
-        if cell.loud:
-            weights *= np.exp(cell.loud * rng.normal(size=cell.d))
         yield latents - latents.mean(axis=0), weights
 
 
 def draws(cell: Cell, count: int = DRAWS) -> Found:
     """Returns what `count` draws of a cell gave."""
-    rng = np.random.default_rng([ord(c) for c in "".join(map(str, cell))])
+    rng = np.random.default_rng([ord(c) for c in "".join(map(str, (*cell, SEED)))])
     found = []
     with threadpool_limits(1):
         for _ in range(count):
@@ -226,19 +224,11 @@ def page(found: dict[Cell, Found], cut: Sequence[Pair]) -> str:
                 *(f"{f.units:.3f}", f"{100 * f.covered:.1f}", f"{f.width:.3f}"),
             ]
             for c, f in found.items()
-            if c.value == value and not c.loud
+            if c.value == value
         ]
         header = ["spectrum", "stimuli", "units", "truth", "value", "value_units"]
         parts.append(table([*header, "coverage, %", "width"], rows))
-    loud = [
-        [c.spectrum, f"{c.loud:g}", *(f"{v:.3f}" for v in f[:3]), f"{100 * f.covered:.1f}"]
-        for c, f in found.items()
-        if c.loud
-    ]
-    parts.append(
-        table(["spectrum", "loudness", "truth", "value", "value_units", "coverage, %"], loud)
-    )
-    bias = max(abs(f.units - f.truth) for c, f in found.items() if not c.loud)
+    bias = max(abs(f.units - f.truth) for c, f in found.items())
     rows = [
         [p.dataset, p.models, *(f"{v:.3f}" for v in p[2:7]), f"{100 * p.inside:.0f}"] for p in cut
     ]
@@ -253,8 +243,8 @@ Written by `python benchmarks/units.py FOLDER …`. Both sides have so many unit
 linearly, with random weights, to latents with variances that are all alike (60 of them, "flat"),
 1/i ("power") or 1/i² ("steep", of {LATENTS}). The truth is debiased linear CKA of the latents on
 the same stimuli: what infinitely many units would give. {DRAWS} draws a cell of stimuli and units,
-so the standard error of a coverage of 95 % is {100 * (0.95 * 0.05 / DRAWS) ** 0.5:.1f} %. The
-largest difference of mean `value_units` and truth is {bias:.4f}.
+so the standard error of a coverage of 95 % is {100 * (0.95 * 0.05 / DRAWS) ** 0.5:.1f} %.
+The largest difference of mean `value_units` and truth is {bias:.4f}.
 
 ## Two populations that share two thirds
 
@@ -262,17 +252,10 @@ largest difference of mean `value_units` and truth is {bias:.4f}.
 
 ## The same population twice
 
-Here one unit more or less changes nothing to the first order, and intervals are too wide rather
-than too narrow.
+Here one unit more or less changes nothing to the first order: what pairs of units do decides, and
+an interval is rather too wide than too narrow.
 
 {parts[1]}
-
-## Some units louder than others
-
-{HEAVY[0]} units, {HEAVY[1]} stimuli; units are scaled by the exponential of a normal variable with
-this standard deviation ("loudness"), so that at 1 a twentieth of them holds half of the variance.
-
-{parts[2]}
 
 ## Models cut to {CUT} units
 
@@ -287,14 +270,11 @@ one model alone is cut, of the two the larger. The largest mean change is {moved
 
 def all_cells() -> list[Cell]:
     """Returns what is drawn."""
-    cells = [
+    return [
         Cell(spectrum, value, n, d)
-        for value, samples in SAMPLES.items()
-        for spectrum, n, d in product(SPECTRA, samples, WIDTHS)
-    ]
-    return cells + [
-        Cell(spectrum, "0.67", HEAVY[1], HEAVY[0], loud)
-        for spectrum, loud in product(SPECTRA, (0.5, 1.0))
+        for value, widths in GRID.items()
+        for spectrum, (d, samples) in product(SPECTRA, widths.items())
+        for n in samples
     ]
 
 

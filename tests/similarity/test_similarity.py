@@ -282,7 +282,8 @@ def test_table_says_what_made_it(tmp_path):
     table = read_table(tmp_path / "out.parquet")
     assert list(table.columns) == [
         "dataset", "metric", "model_x", "layer_x", "model_y", "layer_y",
-        "value", "null_mean", "null_sd", "z", "p", "calibrated", "ties", "failure", "note",
+        "value", "null_mean", "null_sd", "z", "p", "calibrated",
+        "value_units", "low_units", "high_units", "ties", "failure", "note",
         "hash_x", "hash_y",
     ]  # fmt: skip
     assert table.attrs["spec"] == SPEC
