@@ -76,7 +76,7 @@ def test_query_selects_by_any_column():
     study = load_study(
         {
             **TWO,
-            "models": "objective == 'untrained' and collection == 'demo' and recipe == ''",
+            "models": "objective == 'untrained' and modality == 'image' and collection == 'demo'",
         }
     )
     assert list(study.models) == ["lite0_random", "squeezenet_random"]

@@ -1,7 +1,7 @@
-"""Lists the features of one dataset, and of others while libraries are up."""
+"""Lists the features of one dataset."""
 
+from consilience.features.manifest import make_manifest
 from consilience.logs import log_to
-from consilience.together import make_each
 
 log_to(snakemake.log[0])
-make_each("consilience.jobs.manifest", snakemake)
+make_manifest(snakemake.input.features, snakemake.input.samples, snakemake.output[0])
