@@ -178,7 +178,7 @@ PEERS = {
     ),
     "dcor_dcor": Peer(
         "dcor", "u_distance_correlation_sqr", "distance_correlation", {}, dcor_squared, float,
-        "interval, calibration; a p-value costs another call (`independence`)",
+        "interval, calibration; a p-value costs another call (independence)",
     ),
 }  # fmt: skip
 

@@ -47,10 +47,15 @@ def plain():
 def said(site, cwd):
     """What a program prints that stands in a folder and has nothing but that site to import from.
 
-    Packages of this environment follow; its own install of the package would be asked last.
+    Packages of this environment follow, without its own install of the package.
     """
     begin = f"import site; site.addsitedir({str(site)!r})\n"
-    hooks = "import sys; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+    hooks = (
+        "import sys; from pathlib import Path\n"
+        "sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f)]\n"
+        "inside = [p for p in sys.path if p and Path(p, 'consilience', '__init__.py').exists()]\n"
+        "sys.path = [p for p in sys.path if p not in inside]\n"
+    )
     command = [sys.executable, "-c", hooks + begin + USE]
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, env=plain(), check=False

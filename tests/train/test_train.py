@@ -198,7 +198,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(points, tmp_path, stacked):
     specs = {f"m{s}": spec(s, training=longer) for s in range(count)}
     whole = train(tmp_path / "whole", points, specs)
     draw, kills = random.Random(0), 0
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     for _ in range(10):
         child = context.Process(target=_train_in_child, args=(tmp_path / "cut", points, specs))
         child.start()

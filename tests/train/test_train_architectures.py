@@ -330,7 +330,7 @@ def slow(folder):
 
 def test_a_killed_training_with_dropout_goes_on_to_the_same_bytes(trained, tmp_path):
     place = tmp_path / ".store"
-    process = multiprocessing.get_context("fork").Process(target=slow, args=(tmp_path,))
+    process = multiprocessing.get_context("spawn").Process(target=slow, args=(tmp_path,))
     process.start()
     while not list(place.glob("*.checkpoint")):
         assert process.is_alive()

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import os
 import signal
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -265,6 +266,12 @@ def test_the_same_again_alone_and_in_company(trained, tmp_path, objective):
     assert file_digest(outs["n"]) != file_digest(outs["m"])
 
 
+def _checkpoints(folder):
+    with suppress(FileNotFoundError):  # one that was removed meanwhile
+        return [path.stat().st_mtime_ns for path in (folder / ".store").glob("*.checkpoint")]
+    return []
+
+
 def _fit_in_child(folder, given):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     fit(folder, given, checkpoint=0.01)
@@ -275,10 +282,13 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, objective):
     (whole := tmp_path / "whole").mkdir()
     (cut := tmp_path / "cut").mkdir()
     given = wanted(objective, training={"lr": 0.01, "steps": 150, "batch_size": 20})
-    context, kills = multiprocessing.get_context("fork"), 0
-    for seconds in (0.2, 0.35, 0.5):
+    context, kills = multiprocessing.get_context("spawn"), 0
+    for seconds in (0.0, 0.1):
         child = context.Process(target=_fit_in_child, args=(cut, given))
         child.start()
+        before = _checkpoints(cut)
+        while child.is_alive() and _checkpoints(cut) == before:
+            child.join(0.002)
         child.join(seconds)
         if child.is_alive():
             os.kill(child.pid, signal.SIGKILL)
