@@ -199,7 +199,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(points, tmp_path, stacked):
     whole = train(tmp_path / "whole", points, specs)
     draw, kills = random.Random(0), 0
     context = multiprocessing.get_context("spawn")
-    for _ in range(10):
+    for _ in range(4):
         child = context.Process(target=_train_in_child, args=(tmp_path / "cut", points, specs))
         child.start()
         seen = _checkpoints(tmp_path / "cut")
