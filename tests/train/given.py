@@ -2,6 +2,7 @@
 
 import functools
 import random
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -99,3 +100,10 @@ def extractor_of(path, **cells):
     row = {"model": "m", "source": "trained", "name": header["architecture"], "weights": str(path),
            "modality": header["modality"], **cells}  # fmt: skip
     return load_model(row)
+
+
+def checkpoints(folder):
+    """The times of what a training in a folder has kept of itself so far."""
+    with suppress(FileNotFoundError):  # one that was removed meanwhile
+        return [path.stat().st_mtime_ns for path in (folder / ".store").glob("*.checkpoint")]
+    return []

@@ -4,12 +4,13 @@ import multiprocessing
 import os
 import random
 import signal
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from given import checkpoints
 from torch import nn
 
 from consilience.datasets import Sample, open_dataset
@@ -185,12 +186,6 @@ def _train_in_child(folder, points, specs):
     train(folder, points, specs, checkpoint=0.01)
 
 
-def _checkpoints(folder):
-    with suppress(FileNotFoundError):  # one that was removed meanwhile
-        return [path.stat().st_mtime_ns for path in (folder / ".store").glob("*.checkpoint")]
-    return []
-
-
 @pytest.mark.parametrize("stacked", [True, False])
 def test_a_killed_training_goes_on_to_the_same_bytes(points, tmp_path, stacked):
     count = 3 if stacked else 1
@@ -202,8 +197,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(points, tmp_path, stacked):
     for _ in range(4):
         child = context.Process(target=_train_in_child, args=(tmp_path / "cut", points, specs))
         child.start()
-        seen = _checkpoints(tmp_path / "cut")
-        while child.is_alive() and _checkpoints(tmp_path / "cut") == seen:
+        seen = checkpoints(tmp_path / "cut")
+        while child.is_alive() and checkpoints(tmp_path / "cut") == seen:
             child.join(0.002)
         child.join(draw.uniform(0, 0.02))
         if child.is_alive():

@@ -6,12 +6,11 @@ import math
 import multiprocessing
 import os
 import signal
-from contextlib import suppress
 
 import numpy as np
 import pytest
 import torch
-from given import Given, extractor_of, pictures, spec, train
+from given import Given, checkpoints, extractor_of, pictures, spec, train
 from PIL import Image
 
 from consilience.alterations.draws import keys
@@ -266,12 +265,6 @@ def test_the_same_again_alone_and_in_company(trained, tmp_path, objective):
     assert file_digest(outs["n"]) != file_digest(outs["m"])
 
 
-def _checkpoints(folder):
-    with suppress(FileNotFoundError):  # one that was removed meanwhile
-        return [path.stat().st_mtime_ns for path in (folder / ".store").glob("*.checkpoint")]
-    return []
-
-
 def _fit_in_child(folder, given):
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     fit(folder, given, checkpoint=0.01)
@@ -286,8 +279,8 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, objective):
     for seconds in (0.0, 0.1):
         child = context.Process(target=_fit_in_child, args=(cut, given))
         child.start()
-        before = _checkpoints(cut)
-        while child.is_alive() and _checkpoints(cut) == before:
+        before = checkpoints(cut)
+        while child.is_alive() and checkpoints(cut) == before:
             child.join(0.002)
         child.join(seconds)
         if child.is_alive():
